@@ -1,12 +1,18 @@
 import { readdirSync } from 'node:fs';
-import { defineConfig } from 'vitest/config';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { playwright } from '@vitest/browser-playwright';
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { findChromium } from './tooling/chromium.mjs';
 
-const source = (path: string) => new URL(path, import.meta.url).pathname;
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /** Tests run on the sources; what is built and packed is tested in tooling/packaging. */
 const alias = {
   '@pvt/adapter-image/node': source('packages/adapters/image/src/node.ts'),
   '@pvt/adapter-image': source('packages/adapters/image/src/index.ts'),
+  '@pvt/testing': source('tooling/testing/index.ts'),
   ...Object.fromEntries(
     readdirSync(source('packages'))
       .filter((name) => name !== 'adapters')
@@ -14,19 +20,79 @@ const alias = {
   ),
 };
 
+const wasmPath = `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`;
+
+const node: TestProjectConfiguration = {
+  extends: true,
+  test: {
+    name: 'node',
+    environment: 'node',
+    include: ['{packages,apps,tooling}/**/*.test.ts'],
+    exclude: ['**/node_modules/**', '**/dist/**', '**/*.browser.test.ts', 'tooling/packaging/**'],
+    provide: { wasmPath },
+    // The golden models on the cpu backend take seconds each, and minutes when both cores are busy.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+  },
+};
+
+const packaging: TestProjectConfiguration = {
+  extends: true,
+  test: {
+    name: 'packaging',
+    environment: 'node',
+    include: ['tooling/packaging/**/*.test.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 300_000,
+  },
+};
+
+const browser = (executablePath: string): TestProjectConfiguration => ({
+  extends: true,
+  optimizeDeps: {
+    include: ['core', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu', 'layers'].map(
+      (name) => `@pvt/testing > @tensorflow/tfjs-${name}`,
+    ),
+  },
+  test: {
+    name: 'browser',
+    include: ['{packages,apps,tooling}/**/*.browser.test.ts'],
+    provide: { wasmPath: `/@fs${wasmPath}` },
+    // Without a GPU, WebGPU on SwiftShader takes ten seconds for its first pass alone.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      instances: [{ browser: 'chromium' }],
+      provider: playwright({
+        launchOptions: {
+          executablePath,
+          args: [
+            '--enable-unsafe-webgpu',
+            '--use-webgpu-adapter=swiftshader',
+            '--enable-features=Vulkan',
+            '--disable-quic',
+            '--no-first-run',
+            '--disable-background-networking',
+            '--disable-component-update',
+            '--disable-sync',
+          ],
+        },
+      }),
+    },
+  },
+});
+
+const chromium = findChromium();
+
 export default defineConfig({
   resolve: { alias },
   test: {
-    projects: [
-      {
-        extends: true,
-        test: {
-          name: 'node',
-          environment: 'node',
-          include: ['{packages,apps,tooling}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/dist/**', '**/*.browser.test.ts'],
-        },
-      },
-    ],
+    maxWorkers: '100%',
+    // The cpu backend advertises a native one, once in every test file.
+    onConsoleLog: (log) => !log.includes('install our node backend'),
+    projects: [node, packaging, ...(chromium ? [browser(chromium)] : [])],
   },
 });

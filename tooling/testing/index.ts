@@ -1,0 +1,82 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, inject } from 'vitest';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Folder or URL of the wasm backend's binaries; vitest.config.ts knows it for each project. */
+    wasmPath: string;
+  }
+}
+
+const load = {
+  cpu: () => import('@tensorflow/tfjs-backend-cpu'),
+  wasm: async () => {
+    const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+    setWasmPaths(inject('wasmPath'));
+  },
+  webgl: () => import('@tensorflow/tfjs-backend-webgl'),
+  webgpu: () => import('@tensorflow/tfjs-backend-webgpu'),
+};
+
+export type BackendName = keyof typeof load;
+
+/**
+ * Makes `name` the current tfjs backend, or throws; cpu and wasm run everywhere, webgl and webgpu in the browser.
+ *
+ * @example
+ * beforeAll(() => useBackend('wasm'));
+ */
+export async function useBackend(name: BackendName): Promise<void> {
+  await load[name]();
+  const started = await tf.setBackend(name);
+  if (!started) throw new Error(`useBackend: expected ${name} to start, got ${tf.getBackend()}; does it exist here?`);
+}
+
+/**
+ * Registers the gradients of tfjs's own ops, which neither tfjs-core nor a backend does by itself.
+ *
+ * @example
+ * beforeAll(useGradients);
+ */
+export async function useGradients(): Promise<void> {
+  await import('@tensorflow/tfjs-layers');
+}
+
+/**
+ * Asserts that no element differs from its reference by more than `tolerance`, and returns the largest difference.
+ *
+ * @example
+ * await expectClose(tf.exp(tf.tensor1d([0, 1])), [1, Math.E], 1e-6);
+ */
+export async function expectClose(
+  actual: tf.Tensor | ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+): Promise<number> {
+  const values = actual instanceof tf.Tensor ? await actual.data() : actual;
+  expect(values.length, 'number of elements').toBe(expected.length);
+  let largest = 0;
+  let where = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(values[i]! - expected[i]!);
+    if (difference <= largest) continue;
+    where = i;
+    largest = difference;
+    if (Number.isNaN(difference)) break;
+  }
+  const place = `element ${where} is ${values[where]}, reference ${expected[where]}`;
+  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${place}`).toBe(true);
+  return largest;
+}
+
+/**
+ * Asserts that `work` leaves as many tensors behind as it found; it disposes of its own outputs.
+ *
+ * @example
+ * await expectNoLeak(() => model.forward(input).embedding.dispose());
+ */
+export async function expectNoLeak(work: () => unknown): Promise<void> {
+  const before = tf.memory().numTensors;
+  await work();
+  expect(tf.memory().numTensors - before, 'tensors left behind').toBe(0);
+}
