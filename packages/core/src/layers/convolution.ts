@@ -1,0 +1,58 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Initializer, ParamSpec, ParamsOf } from '../params/spec.ts';
+
+/**
+ * How the two official code bases start their convolutions: v2 draws normals of variance 2 / fan-out with zero bias
+ * (`_init_weights` in classification/pvt_v2.py); v1 leaves PyTorch's default, uniform within 1 / √fan-in for both.
+ */
+export type ConvolutionInit = 'fanOut' | 'fanIn';
+
+const initializers = (init: ConvolutionInit, fanIn: number, fanOut: number): { weight: Initializer; bias: Initializer } =>
+  init === 'fanOut'
+    ? { weight: { kind: 'normal', std: Math.sqrt(2 / fanOut) }, bias: { kind: 'constant', value: 0 } }
+    : { weight: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) }, bias: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) } };
+
+/** A square convolution with bias: weight (outputs, inputs, kernel, kernel). */
+export function convolutionSpec(inputs: number, outputs: number, kernel: number, init: ConvolutionInit = 'fanOut') {
+  const start = initializers(init, inputs * kernel * kernel, outputs * kernel * kernel);
+  return {
+    weight: { shape: [outputs, inputs, kernel, kernel], layout: 'convolution', init: start.weight } as ParamSpec<tf.Tensor4D>,
+    bias: { shape: [outputs], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D>,
+  };
+}
+
+/** A square depthwise convolution with bias: weight (channels, 1, kernel, kernel). */
+export function depthwiseSpec(channels: number, kernel: number, init: ConvolutionInit = 'fanOut') {
+  // Both fans count one channel: fan-out is divided by the number of groups.
+  const start = initializers(init, kernel * kernel, kernel * kernel);
+  return {
+    weight: { shape: [channels, 1, kernel, kernel], layout: 'depthwise', init: start.weight } as ParamSpec<tf.Tensor4D>,
+    bias: { shape: [channels], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D>,
+  };
+}
+
+/**
+ * Convolution as PyTorch's `Conv2d`. The padding is a number because tfjs's 'same' pads the far side only at stride 2.
+ *
+ * @param x [B, H, W, inputs]
+ * @param stride of both axes, pixels
+ * @param padding zero rows and columns on every side, pixels
+ * @returns [B, H', W', outputs]
+ * @example
+ * const y = convolution(map, params.sr, 8);
+ */
+export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof convolutionSpec>, stride = 1, padding = 0): tf.Tensor4D {
+  return tf.fused.conv2d({ x, filter: weight, bias, strides: stride, pad: padding });
+}
+
+/**
+ * Depthwise convolution, stride 1, as PyTorch's `Conv2d(groups=channels)`.
+ *
+ * @param x [B, H, W, C]
+ * @returns [B, H, W, C] where the padding is half the kernel
+ * @example
+ * const y = depthwise(map, params.dwconv, 1);
+ */
+export function depthwise(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof depthwiseSpec>, padding: number): tf.Tensor4D {
+  return tf.fused.depthwiseConv2d({ x, filter: weight, bias, strides: 1, pad: padding });
+}

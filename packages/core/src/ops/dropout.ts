@@ -1,0 +1,38 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Random } from '../random.ts';
+
+/** Whether a forward trains. Training draws its noise from `random`, so that a seed reproduces a run. */
+export type ForwardContext = { readonly training?: false } | { readonly training: true; readonly random: Random };
+
+/** Multiplies by a mask that is 1 / (1 - rate) where the draw keeps and 0 where it drops, broadcast from `maskShape`. */
+function masked<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext, maskShape: readonly number[]): T {
+  if (!context.training || rate === 0) return x;
+  const { random } = context;
+  const mask = new Float32Array(maskShape.reduce((product, side) => product * side, 1));
+  for (let i = 0; i < mask.length; i++) mask[i] = random.uniform() < rate ? 0 : 1 / (1 - rate);
+  const tensor = tf.tensor(mask, [...maskShape]);
+  const result = tf.mul(x, tensor) as T;
+  tensor.dispose();
+  return result;
+}
+
+/**
+ * Dropout (Srivastava et al., 2014). Returns `x` itself outside training.
+ *
+ * @param rate share of values set to zero, in [0, 1)
+ * @example
+ * const y = dropout(x, 0.1, { training: true, random: createRandom(1) });
+ */
+export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T => masked(x, rate, context, x.shape);
+
+/**
+ * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch and scales
+ * the others up. Returns `x` itself outside training.
+ *
+ * @param x [B, ...]
+ * @param rate share of samples set to zero, in [0, 1)
+ * @example
+ * const y = tf.add(x, dropPath(branch, 0.1, context));
+ */
+export const dropPath = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T =>
+  masked(x, rate, context, x.shape.map((side, axis) => (axis === 0 ? side : 1)));

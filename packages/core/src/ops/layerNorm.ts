@@ -1,0 +1,37 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { pipe } from './pipe.ts';
+
+/**
+ * Layer normalisation over the last axis (Ba et al., arXiv:1607.06450) with biased variance, as PyTorch computes it,
+ * with its own gradient.
+ *
+ * @param x float32 [..., C]
+ * @param weight [C]
+ * @param bias [C]
+ * @param eps added to the variance
+ * @example
+ * const y = layerNorm(tokens, tf.ones([64]), tf.zeros([64]), 1e-6);
+ */
+export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, eps: number): T {
+  const compute = tf.customGrad((...inputs) => {
+    const [x, weight, bias, save] = inputs as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
+    const centered = pipe(x, (t: tf.Tensor) => tf.mean(t, -1, true), (mean: tf.Tensor) => tf.sub(x, mean));
+    const inverse = pipe(centered, tf.square, (t: tf.Tensor) => tf.mean(t, -1, true), (t: tf.Tensor) => tf.add(t, eps), tf.rsqrt);
+    const normalized = tf.mul(centered, inverse);
+    centered.dispose();
+    save([normalized, inverse, weight]);
+    const value = pipe(normalized, (t: tf.Tensor) => tf.mul(t, weight), (t: tf.Tensor) => tf.add(t, bias));
+    normalized.dispose();
+
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const rows = [...Array(dy.rank - 1).keys()];
+      const scaled = tf.mul(dy, weight);
+      const along = tf.mul(normalized, tf.mean(tf.mul(scaled, normalized), -1, true));
+      const dx = tf.mul(inverse, tf.sub(tf.sub(scaled, tf.mean(scaled, -1, true)), along));
+      return [dx, tf.sum(tf.mul(dy, normalized), rows), tf.sum(dy, rows)];
+    };
+    return { value, gradFunc };
+  });
+  return compute(x, weight, bias) as T;
+}

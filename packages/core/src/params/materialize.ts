@@ -1,0 +1,76 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { CheckpointError, type ShapeMismatch } from '../errors.ts';
+import { toCheckpoint, toMemory, type Values } from './layout.ts';
+import type { ParamSource } from './source.ts';
+import { isParamSpec, leavesOf, type ParamSpec, type ParamsOf, type Spec } from './spec.ts';
+
+const some = (items: readonly string[]): string =>
+  items.slice(0, 3).join(', ') + (items.length > 3 ? ` and ${items.length - 3} more` : '');
+
+function mapLeaves(spec: Spec, leaf: (path: string, spec: ParamSpec) => tf.Tensor, path = ''): unknown {
+  if (isParamSpec(spec)) return leaf(path, spec);
+  const child = (key: string | number, node: Spec) => mapLeaves(node, leaf, path === '' ? `${key}` : `${path}.${key}`);
+  if (Array.isArray(spec)) return (spec as readonly Spec[]).map((node, index) => child(index, node));
+  const entries = Object.entries(spec as Record<string, Spec | undefined>);
+  return Object.fromEntries(entries.flatMap(([key, node]) => (node === undefined ? [] : [[key, child(key, node)]])));
+}
+
+/**
+ * Allocates the parameters that a spec describes, as `tf.Variable`s on the current backend. Every path and shape is
+ * checked first: a source that does not fit costs nothing and leaves nothing behind.
+ *
+ * @param who names the model in error messages
+ * @throws CheckpointError listing all missing and mismatched parameters
+ * @example
+ * const params = materialize(linearSpec(256, 10), randomInit(1), 'my head');
+ */
+export function materialize<S extends Spec>(spec: S, source: ParamSource, who: string): ParamsOf<S> {
+  const missing: string[] = [];
+  const mismatched: ShapeMismatch[] = [];
+  for (const [path, leaf] of leavesOf(spec)) {
+    const found = source.shape(path, leaf);
+    if (found === undefined) missing.push(path);
+    else if (found.join() !== leaf.shape.join()) mismatched.push({ path, expected: leaf.shape, found });
+  }
+  if (missing.length + mismatched.length > 0) {
+    const wrong = mismatched.map(({ path, expected, found }) => `${path} expected [${expected}] but found [${found}]`);
+    const parts = [missing.length > 0 ? `missing ${some(missing)}` : '', wrong.length > 0 ? some(wrong) : ''];
+    throw new CheckpointError(
+      'checkpoint-misfit',
+      `${who}: expected a source with all of its parameters, got one with ${parts.filter(Boolean).join('; ')}; ` +
+        'check that config and checkpoint describe the same model.',
+      { missing, mismatched },
+    );
+  }
+
+  const allocated: tf.Variable[] = [];
+  try {
+    return mapLeaves(spec, (path, leaf) => {
+      const { shape, values } = toMemory({ shape: leaf.shape, values: source.values(path, leaf) }, leaf.layout);
+      const initial = tf.tensor(values, [...shape], 'float32');
+      const variable = tf.variable(initial);
+      initial.dispose();
+      allocated.push(variable);
+      return variable;
+    }) as ParamsOf<S>;
+  } catch (error) {
+    tf.dispose(allocated);
+    throw error;
+  }
+}
+
+/**
+ * Reads parameters back into a state dict, in checkpoint layout: the inverse of {@link materialize}.
+ *
+ * @example
+ * const copy = createPvt(config, fromStateDict(await stateDict(backbone)));
+ */
+export async function stateDict({ spec, params }: { readonly spec: Spec; readonly params: unknown }): Promise<Map<string, Values>> {
+  const state = new Map<string, Values>();
+  for (const [path, leaf] of leavesOf(spec)) {
+    const tensor = path.split('.').reduce((node, key) => (node as Record<string, unknown>)[key], params) as tf.Tensor;
+    const values = (await tensor.data()) as Float32Array;
+    state.set(path, toCheckpoint({ shape: tensor.shape, values }, leaf.layout));
+  }
+  return state;
+}
