@@ -80,3 +80,29 @@ export async function expectNoLeak(work: () => unknown): Promise<void> {
   await work();
   expect(tf.memory().numTensors - before, 'tensors left behind').toBe(0);
 }
+
+/**
+ * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input is the slope that central differences
+ * measure along random directions. float32 bounds what differences can show: about 1e-3 of the slope.
+ *
+ * @example
+ * await expectGradient((x) => tf.square(x), [tf.tensor1d([1, 2])]);
+ */
+export async function expectGradient(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[], step = 1e-2): Promise<void> {
+  const noise = (shape: number[], seed: number) => tf.randomUniform(shape, -1, 1, 'float32', seed);
+  const weights = tf.tidy(() => noise(f(...inputs).shape, 1));
+  const loss = (...moved: tf.Tensor[]): tf.Scalar => tf.sum(tf.mul(f(...moved), weights));
+  const gradients = tf.grads(loss)([...inputs]);
+  for (const [i, input] of inputs.entries()) {
+    for (const seed of [2, 3]) {
+      const [expected, actual, scale] = tf.tidy(() => {
+        const direction = noise(input.shape, seed);
+        const at = (distance: number) => loss(...inputs.map((other, j) => (j === i ? tf.add(other, tf.mul(direction, distance)) : other))).dataSync()[0]!;
+        const slope = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
+        return [(at(step) - at(-step)) / (2 * step), slope, tf.norm(gradients[i]!).dataSync()[0]! * tf.norm(direction).dataSync()[0]!] as const;
+      });
+      expect(Math.abs(actual - expected), `input ${i}: slope ${actual}, differences ${expected}`).toBeLessThanOrEqual(2e-3 * (scale + 1));
+    }
+  }
+  tf.dispose([weights, ...gradients]);
+}

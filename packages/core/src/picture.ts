@@ -5,8 +5,9 @@ export interface Picture {
   readonly data: Uint8Array;
 }
 
-/** Pillow's resampling filters. */
-export type Resampling = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos';
+/** Pillow's resampling filters, each at the number that Pillow and a `preprocessor_config.json` know it by. */
+export const resamplings = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'] as const;
+export type Resampling = (typeof resamplings)[number];
 
 /**
  * How a checkpoint wants its pictures prepared, in the order of the fields: resize, centre crop, rescale, normalise.
