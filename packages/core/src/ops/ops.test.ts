@@ -133,7 +133,7 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
 
     it('keep the expectation and repeat with the seed', async () => {
       const ones = tf.ones([100, 100]);
-      const values = await dropout(ones, 0.25, training(5)).data();
+      const values = (await dropout(ones, 0.25, training(5)).data()) as Float32Array;
       expect(new Set(values.map(Math.fround))).toEqual(new Set([0, Math.fround(1 / 0.75)]));
       await expectClose([values.reduce((a, b) => a + b, 0) / 10_000], [1], 5 * Math.sqrt(0.25 / 0.75 / 10_000));
       await expectClose(dropout(ones, 0.25, training(5)), values, 0);

@@ -7,7 +7,8 @@ import { stateDict } from '../params/materialize.ts';
 import { fromStateDict, randomInit } from '../params/source.ts';
 import { createRandom } from '../random.ts';
 import { cost } from './cost.ts';
-import { createPvt } from './pvt.ts';
+import type { ForwardContext } from '../ops/dropout.ts';
+import { createPvt, type PvtRequest } from './pvt.ts';
 
 const small = { dims: [8, 16, 20, 32], depths: [1, 2, 1, 1], classes: 10 } as const;
 const configs: Record<string, PvtConfig> = {
@@ -56,7 +57,8 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   it('leaves no tensor behind, outputs freed, whatever was asked for', async () => {
     const model = createPvt(config, randomInit(1));
     const input = picture(64, 64);
-    for (const request of [{}, { stages: [1] }, { stages: [3], tokens: true }, { hiddenStates: true, attentions: true }, { training: true, random: createRandom(1) }] as const) {
+    const requests: (PvtRequest & ForwardContext)[] = [{}, { stages: [1] }, { stages: [3], tokens: true }, { hiddenStates: true, attentions: true }, { training: true, random: createRandom(1) }];
+    for (const request of requests) {
       await expectNoLeak(() => release(model.forward(input, request)));
     }
     model.dispose();

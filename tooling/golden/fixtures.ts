@@ -1,0 +1,92 @@
+/**
+ * Makes `fixtures/*.json` from a folder of reference numbers: `pnpm --filter @pvt/golden fixtures FOLDER`.
+ * The folder is only needed to make them anew; the tests read the fixtures.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseSafetensors, toFloat32 } from '@pvt/presets';
+import { toBase64, type Golden, type GoldenTensor } from './golden.ts';
+
+const [folder] = process.argv.slice(2);
+if (folder === undefined) {
+  console.error('fixtures: expected the folder of reference numbers, got no argument; call it as fixtures FOLDER.');
+  process.exit(2);
+}
+const target = join(import.meta.dirname, 'fixtures');
+mkdirSync(target, { recursive: true });
+
+interface Stored {
+  shape: number[];
+  sample_step: number;
+  samples: number[];
+  mean: number;
+  std: number;
+  max_abs: number;
+}
+
+const fromStored = ({ shape, sample_step, samples, mean, std, max_abs }: Stored): GoldenTensor => ({ shape, step: sample_step, samples: toBase64(Float32Array.from(samples)), mean, std, maxAbs: max_abs });
+const all = (outputs: Record<string, Stored>): Record<string, GoldenTensor> => Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, fromStored(tensor)]));
+
+const save = (golden: Golden): void => writeFileSync(join(target, `${golden.name}.json`), `${JSON.stringify(golden)}\n`);
+
+const depths: Record<string, number[]> = { tiny: [2, 2, 2, 2], small: [3, 4, 6, 3], medium: [3, 4, 18, 3], b0: [2, 2, 2, 2], b1: [2, 2, 2, 2], b2: [3, 4, 6, 3], b3: [3, 4, 18, 3] };
+
+function configOf(model: string): Golden['config'] {
+  const [, version, variant, linear] = /^(?:hf_)?pvt_(v2_)?([a-z0-9]+)(_li)?$/.exec(model)!;
+  const dims = variant === 'b0' ? [32, 64, 160, 256] : [64, 128, 320, 512];
+  const shared = { dims, depths: depths[variant!]! };
+  return version === undefined ? { version: 'v1', ...shared } : { version: 'v2', ...shared, linear: linear !== undefined };
+}
+
+for (const [subfolder, naming] of [['official', 'official'], ['timm', 'timm'], ['hf', 'huggingFace']] as const) {
+  for (const file of readdirSync(join(folder, subfolder))) {
+    const stored = JSON.parse(readFileSync(join(folder, subfolder, file), 'utf8'));
+    const eps = naming === 'huggingFace' ? { eps: { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 } } : {};
+    save({
+      name: `${subfolder}_${file.replace('.json', '')}`,
+      implementation: stored.implementation,
+      naming,
+      config: { ...configOf(stored.model), ...eps },
+      seed: stored.seed,
+      input: stored.input.shape,
+      outputs: all(stored.outputs),
+      ...(stored.detection_backbone && { dense: all(stored.detection_backbone.outputs) }),
+    });
+  }
+}
+
+for (const file of readdirSync(join(folder, 'custom'))) {
+  const { tensors, metadata } = parseSafetensors(readFileSync(join(folder, 'custom', file)));
+  const config = JSON.parse(metadata.get('cfg')!);
+  const kept = (prefix: string): Record<string, GoldenTensor> =>
+    Object.fromEntries(
+      [...tensors]
+        .filter(([name]) => name.startsWith(prefix) && !name.startsWith('out/module.'))
+        .map(([name, tensor]) => [name.slice(prefix.length), { shape: tensor.shape, step: 1, samples: toBase64(toFloat32(tensor)) }]),
+    );
+  const dense = kept('det/');
+  const gain = Number(metadata.get('norm_gain'));
+  const version = metadata.get('model') as 'v1' | 'v2';
+  save({
+    name: `custom_${file.replace('.safetensors', '')}`,
+    implementation: 'whai362/PVT@57e2dfa',
+    naming: 'official',
+    config: {
+      version,
+      dims: config.embed_dims,
+      depths: config.depths,
+      heads: config.num_heads,
+      mlpRatios: config.mlp_ratios,
+      reductions: config.sr_ratios,
+      imageSize: [config.img_size, config.img_size],
+      classes: config.num_classes,
+      ...(version === 'v2' && { linear: metadata.get('linear') === 'True' }),
+    },
+    seed: Number(metadata.get('seed')),
+    input: tensors.get('input')!.shape,
+    ...(Number.isFinite(gain) && { normOverride: { gain } }),
+    outputs: kept('out/'),
+    ...(Object.keys(dense).length > 0 && { dense }),
+  });
+}
+console.log(`${readdirSync(target).length} fixtures written`);

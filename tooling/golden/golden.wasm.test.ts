@@ -1,0 +1,3 @@
+import { goldens, goldenSuite } from './suite.ts';
+
+goldenSuite('wasm', goldens());
