@@ -1,0 +1,45 @@
+import { ConfigError, type Picture, type Recipe } from '@pvt/core';
+import { checkPicture } from './picture.ts';
+
+/** What becomes of each 8-bit value in each channel: entry 3 * value + channel. */
+export function levels({ rescale = 1, normalize = { mean: [0, 0, 0], std: [1, 1, 1] } }: Pick<Recipe, 'rescale' | 'normalize'>): Float32Array {
+  const fail = (field: string, expected: string, got: unknown) => {
+    throw new ConfigError('recipe-invalid', `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct the recipe.`);
+  };
+  if (!Number.isFinite(rescale) || rescale <= 0) fail('rescale', 'a positive number, usually 1/255', rescale);
+  const { mean, std } = normalize;
+  if (!Array.isArray(mean) || mean.length !== 3 || !mean.every(Number.isFinite)) fail('mean', 'three numbers', mean);
+  if (!Array.isArray(std) || std.length !== 3 || !std.every((value) => Math.fround(value) > 0 && Number.isFinite(value))) fail('std', 'three positive numbers', std);
+
+  // Each step rounds to float32, as torchvision and Hugging Face's processors do.
+  const table = new Float32Array(256 * 3);
+  for (let i = 0; i < table.length; i++) {
+    const channel = i % 3;
+    const scaled = Math.fround(((i - channel) / 3) * rescale);
+    table[i] = Math.fround(scaled - Math.fround(mean[channel]!)) / Math.fround(std[channel]!);
+  }
+  return table;
+}
+
+export function applyLevels(data: Uint8Array, table: Float32Array, target: Float32Array): void {
+  for (let i = 0; i < data.length; i += 3) {
+    target[i] = table[data[i]! * 3]!;
+    target[i + 1] = table[data[i + 1]! * 3 + 1]!;
+    target[i + 2] = table[data[i + 2]! * 3 + 2]!;
+  }
+}
+
+/**
+ * The last two steps of a recipe, (value * rescale - mean) / std per channel in float32, as [height, width, 3] values.
+ *
+ * @throws ConfigError for a rescale or std that is not positive, or a mean or std without three numbers
+ * @throws ShapeError for a picture whose data does not fit its size
+ * @example
+ * const values = normalize(picture, { rescale: 1 / 255, normalize: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } });
+ */
+export function normalize(picture: Picture, recipe: Pick<Recipe, 'rescale' | 'normalize'>): Float32Array {
+  checkPicture('normalize', picture);
+  const values = new Float32Array(picture.data.length);
+  applyLevels(picture.data, levels(recipe), values);
+  return values;
+}
