@@ -14,7 +14,7 @@ const tile = 2048;
  * @throws PictureError with code `picture-unreadable`, `picture-too-large`, `picture-tainted` or `browser-missing`
  * @throws ConfigError where `maxPixels` is not a positive integer
  * @example
- * const picture = await pictureFrom(document.querySelector('canvas'));
+ * const picture = await pictureFrom(document.querySelector('canvas')!);
  */
 export async function pictureFrom(source: ImageBitmapSource, { maxPixels = defaultMaxPixels }: { readonly maxPixels?: number } = {}): Promise<Picture> {
   checkMaxPixels('pictureFrom', maxPixels);
