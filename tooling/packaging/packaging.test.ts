@@ -1,0 +1,90 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import budgets from './budgets.json' with { type: 'json' };
+import { filesBelow, packages, readManifest, root, type Manifest } from './packages.ts';
+
+/** An empty project of somebody else, far from this workspace. */
+const consumer = mkdtempSync(join(tmpdir(), 'pvt-packaging-'));
+const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { packageManager: string };
+
+/** Runs a command to its end and returns what it printed; where it fails, the error says so. */
+function run(command: string, args: readonly string[], cwd: string): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`);
+  return stdout;
+}
+
+const tool = (name: string) => join(root, 'tooling/packaging/node_modules/.bin', name);
+const tarball = ({ name, version }: Manifest) =>
+  join(consumer, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
+
+beforeAll(() => {
+  const filters = packages.flatMap(({ manifest }) => ['--filter', manifest.name]);
+  run('npx', ['--yes', packageManager, '--recursive', ...filters, 'pack', '--pack-destination', consumer], root);
+  const peers = packages.flatMap(({ manifest }) => Object.entries(manifest.peerDependencies ?? {}));
+  const dependencies = {
+    ...Object.fromEntries(packages.map(({ manifest }) => [manifest.name, `file:${tarball(manifest)}`])),
+    ...Object.fromEntries(peers),
+    '@tensorflow/tfjs-backend-cpu': '^4.22.0',
+    '@tensorflow/tfjs-backend-wasm': '^4.22.0',
+  };
+  writeFileSync(join(consumer, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
+  run('npm', ['install', '--prefix', consumer, '--no-audit', '--no-fund'], consumer);
+});
+
+afterAll(() => rmSync(consumer, { recursive: true, force: true }));
+
+describe.each(packages)('$manifest.name', ({ folder, manifest }) => {
+  const installed = join(consumer, 'node_modules', manifest.name);
+
+  it('follows the rules of the registry (publint)', () => {
+    expect(run(tool('publint'), ['run', tarball(manifest), '--strict'], consumer)).toContain('All good');
+  });
+
+  if (manifest.exports?.['.']) {
+    it('gives types that resolve as its code does (attw)', () => {
+      const verdict = run(tool('attw'), [tarball(manifest), '--profile', 'esm-only'], consumer);
+      expect(verdict).not.toContain('does not contain types');
+    });
+  }
+
+  it('holds what is built, its licence and its readme, and nothing else', () => {
+    const files = filesBelow(installed);
+    expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'package.json']));
+    const others = files.filter((file) => !/^(dist\/.*|LICENSE|README\.md|CHANGELOG\.md|package\.json)$/.test(file));
+    const tests = files.filter((file) => /\.test\.|fixtures\//.test(file));
+    expect([...others, ...tests]).toEqual([]);
+  });
+
+  it('depends on published versions', () => {
+    const { dependencies = {}, peerDependencies = {} } = readManifest(installed);
+    const ranges = [...Object.values(dependencies), ...Object.values(peerDependencies)];
+    expect(ranges.filter((range) => !/^[\^~]?\d/.test(range))).toEqual([]);
+  });
+
+  const entries = Object.keys(manifest.exports ?? {}).filter((entry) => !entry.endsWith('.json'));
+  it.each(entries)('imports %s in Node', (entry) => {
+    const name = manifest.name + entry.slice(1);
+    const script = `console.log(Object.keys(await import('${name}')).length)`;
+    expect(Number(run(process.execPath, ['--input-type=module', '--eval', script], consumer))).toBeGreaterThan(0);
+  });
+
+  it.each(Object.keys(manifest.bin ?? {}))('answers %s --help', (name) => {
+    expect(run(join(consumer, 'node_modules/.bin', name), ['--help'], consumer)).toContain(name);
+  });
+
+  it('stays within its size budget', () => {
+    const budget = (budgets as Record<string, number>)[manifest.name];
+    if (budget === undefined) throw new Error(`${manifest.name} has no size budget: add one to budgets.json.`);
+    const dist = join(folder, 'dist');
+    const sizes = (existsSync(dist) ? filesBelow(dist) : [])
+      .filter((file) => !file.endsWith('.d.ts'))
+      .map((file) => gzipSync(readFileSync(join(dist, file)), { level: 9 }).length);
+    const size = sizes.reduce((sum, bytes) => sum + bytes, 0);
+    expect(size, 'bytes of dist, gzipped').toBeLessThanOrEqual(budget);
+  });
+});

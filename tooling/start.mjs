@@ -1,0 +1,27 @@
+import { mkdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { install, node, paint, requireNode, root, step, turbo } from './steps.mjs';
+
+requireNode();
+const sample = 'apps/cli/sample.png';
+const picture = 'out/pyramid.png';
+
+/** Shows a command as one would type it, and what it answers. */
+function demonstrate(/** @type {string[]} */ ...args) {
+  console.log(`\n${paint('bold', `pvt ${args.join(' ')}`)}`);
+  const { status } = spawnSync(...node('apps/cli/dist/pvt.js', ...args), { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  if (status !== 0) process.exit(1);
+}
+
+const ready = (await step(...install)) && (await step('build', ...turbo('build')));
+if (!ready) process.exit(1);
+mkdirSync(join(root, 'out'), { recursive: true });
+demonstrate('classify', sample);
+demonstrate('features', sample, '--plot', picture);
+console.log(`
+The four levels of the pyramid are drawn in ${paint('bold', join(root, picture))}
+
+Next: node apps/cli/dist/pvt.js --help
+      node apps/cli/dist/pvt.js models
+      npm test`);
