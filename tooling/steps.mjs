@@ -77,7 +77,7 @@ export async function step(title, command, args, { show = false } = {}) {
   if (!show && live) process.stdout.write('\r\x1b[K');
   console.log(`${succeeded ? paint('green', '✓') : paint('red', '✗')} ${title} ${paint('dim', duration(since))}`);
   if (!succeeded && output) console.log(`\n${output.trimEnd()}\n`);
-  if (!succeeded && /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH)\b/.test(output)) {
+  if (!succeeded && /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH)\b|_NETWORK_ERROR|_FETCH_FAIL/.test(output)) {
     console.log('The package registry could not be reached: check the network or proxy settings, then run again.');
   }
   return succeeded;
