@@ -1,0 +1,11 @@
+export type { Dtype } from './formats/dtypes.ts';
+export * from './formats/safetensors.ts';
+export { checkFit, renderFit, type FitReport } from './fit.ts';
+export { inferConfig, nameOf, type InferredConfig } from './infer.ts';
+export * from './huggingFaceConfig.ts';
+export * from './load.ts';
+export * from './models.ts';
+export * from './names/naming.ts';
+export type { NameTable } from './names/rules.ts';
+export type { Recipes } from './recipes.ts';
+export * from './transfer.ts';

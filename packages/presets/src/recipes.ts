@@ -1,0 +1,26 @@
+import type { Recipe } from '@pvt/core';
+
+/** Whose evaluation a recipe reproduces: the same picture reaches the same model differently in each code base. */
+export interface Recipes {
+  /** whai362/PVT: `classification/datasets.py`. */
+  readonly official?: Recipe;
+  /** timm: crop_pct 0.9. */
+  readonly timm?: Recipe;
+  /** Hugging Face transformers: `PvtImageProcessor`. */
+  readonly huggingFace?: Recipe;
+}
+
+export const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+
+const crop224 = { crop: [224, 224], rescale: 1 / 255, normalize: imageNet } as const;
+
+export const official = { resize: { to: { shortSide: 256 }, resampling: 'bicubic' }, ...crop224 } as const satisfies Recipe;
+
+/** 248 is 224 / 0.9, rounded down. */
+export const timm = { resize: { to: { shortSide: 248 }, resampling: 'bicubic' }, ...crop224 } as const satisfies Recipe;
+
+export const huggingFace = {
+  resize: { to: { size: [224, 224] }, resampling: 'bilinear' },
+  rescale: 1 / 255,
+  normalize: imageNet,
+} as const satisfies Recipe;
