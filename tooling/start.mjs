@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { install, node, paint, requireNode, root, step, turbo } from './steps.mjs';
 
 requireNode();
-const sample = 'apps/cli/sample.png';
+const sample = 'apps/cli/assets/sample.png';
 const picture = 'out/pyramid.png';
 
 /** Shows a command as one would type it, and what it answers. */
