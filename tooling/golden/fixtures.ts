@@ -83,7 +83,7 @@ for (const file of readdirSync(join(folder, 'custom'))) {
       ...(version === 'v2' && { linear: metadata.get('linear') === 'True' }),
     },
     seed: Number(metadata.get('seed')),
-    input: tensors.get('input')!.shape,
+    input: tensors.get('input')!.shape as unknown as Golden['input'],
     ...(Number.isFinite(gain) && { normOverride: { gain } }),
     outputs: kept('out/'),
     ...(Object.keys(dense).length > 0 && { dense }),

@@ -1,6 +1,6 @@
-import type { PvtConfigInput } from '@pvt/core';
-import type { Naming } from '@pvt/presets';
-import type { Override } from './generator.ts';
+import { fromStateDict, leavesOf, pvtSpec, type ParamSource, type PvtConfig, type PvtConfigInput, type StateDict } from '@pvt/core';
+import { fromCanonical, toCanonical, type Naming } from '@pvt/presets';
+import { generate, type Override } from './generator.ts';
 
 /** Numbers of a tensor in PyTorch's layout: some of its values, at multiples of `step`, and moments of all of them. */
 export interface GoldenTensor {
@@ -20,7 +20,7 @@ export interface Golden {
   readonly naming: Naming;
   readonly config: PvtConfigInput;
   readonly seed: number;
-  readonly input: readonly number[];
+  readonly input: readonly [batch: number, channels: number, height: number, width: number];
   /** Applies to the weights and biases of all norms. */
   readonly normOverride?: Override;
   readonly outputs: Readonly<Record<string, GoldenTensor>>;
@@ -35,3 +35,24 @@ export const toBase64 = (values: Float32Array): string => {
 };
 
 export const fromBase64 = (text: string): Float32Array => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+
+/** The generated parameters of a model, under the implementation's own names. */
+export function generated({ naming, seed, normOverride }: Pick<Golden, 'naming' | 'seed' | 'normOverride'>, config: PvtConfig): StateDict {
+  const blank = (shape: readonly number[]) => ({ shape, values: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+  const width = config.dims.at(-1)!;
+  const paths = new Map([
+    ...Array.from(leavesOf(pvtSpec(config)), ([path, { shape }]) => [path, blank(shape)] as const),
+    ['head.weight', blank([config.classes, width])],
+    ['head.bias', blank([config.classes])],
+  ]);
+  const shapes = new Map(Array.from(fromCanonical(paths, naming, config), ([name, { shape }]) => [name, shape]));
+  return new Map(
+    Array.from(shapes, ([name, shape]) => {
+      const isNorm = shapes.get(name.replace(/bias$/, 'weight'))?.length === 1;
+      return [name, { shape, values: generate(seed, name, shape, shapes, isNorm ? normOverride : undefined) }];
+    }),
+  );
+}
+
+/** {@link generated} as a source for our models. */
+export const sourceOf = (golden: Pick<Golden, 'naming' | 'seed' | 'normOverride'>, config: PvtConfig): ParamSource => fromStateDict(toCanonical(generated(golden, config), golden.naming).state);

@@ -1,3 +1,0 @@
-import { goldens, goldenSuite } from './suite.ts';
-
-goldenSuite('cpu', goldens());
