@@ -9,3 +9,4 @@ export * from './names/naming.ts';
 export type { NameTable } from './names/rules.ts';
 export type { Recipes } from './recipes.ts';
 export * from './transfer.ts';
+export * from './formats/readableFile.ts';
