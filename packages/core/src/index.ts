@@ -3,6 +3,7 @@ export * from './errors.ts';
 export * from './model.ts';
 export * from './picture.ts';
 export * from './random.ts';
+export * from './layers/batchNorm.ts';
 export * from './layers/convolution.ts';
 export * from './layers/linear.ts';
 export * from './layers/norm.ts';

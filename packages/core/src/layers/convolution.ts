@@ -12,12 +12,12 @@ const initializers = (init: ConvolutionInit, fanIn: number, fanOut: number): { w
     ? { weight: { kind: 'normal', std: Math.sqrt(2 / fanOut) }, bias: { kind: 'constant', value: 0 } }
     : { weight: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) }, bias: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) } };
 
-/** A square convolution with bias: weight (outputs, inputs, kernel, kernel). */
-export function convolutionSpec(inputs: number, outputs: number, kernel: number, init: ConvolutionInit = 'fanOut') {
+/** A square convolution: weight (outputs, inputs, kernel, kernel) and, unless switched off, bias (outputs). */
+export function convolutionSpec(inputs: number, outputs: number, kernel: number, init: ConvolutionInit = 'fanOut', { bias = true } = {}) {
   const start = initializers(init, inputs * kernel * kernel, outputs * kernel * kernel);
   return {
     weight: { shape: [outputs, inputs, kernel, kernel], layout: 'convolution', init: start.weight } as ParamSpec<tf.Tensor4D>,
-    bias: { shape: [outputs], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D>,
+    ...(bias && { bias: { shape: [outputs], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D> }),
   };
 }
 
@@ -42,7 +42,7 @@ export function depthwiseSpec(channels: number, kernel: number, init: Convolutio
  * const y = convolution(map, params.sr, 8);
  */
 export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof convolutionSpec>, stride = 1, padding = 0): tf.Tensor4D {
-  return tf.fused.conv2d({ x, filter: weight, bias, strides: stride, pad: padding });
+  return tf.fused.conv2d({ x, filter: weight, ...(bias && { bias }), strides: stride, pad: padding });
 }
 
 /**

@@ -48,7 +48,7 @@ export function materialize<S extends Spec>(spec: S, source: ParamSource, who: s
     return mapLeaves(spec, (path, leaf) => {
       const { shape, values } = toMemory({ shape: leaf.shape, values: source.values(path, leaf) }, leaf.layout);
       const initial = tf.tensor(values, [...shape], 'float32');
-      const variable = tf.variable(initial);
+      const variable = tf.variable(initial, !leaf.buffer);
       initial.dispose();
       allocated.push(variable);
       return variable;

@@ -19,6 +19,8 @@ export interface ParamSpec<T extends tf.Tensor = tf.Tensor> {
   readonly shape: readonly number[];
   readonly layout: Layout;
   readonly init: Initializer;
+  /** Statistics that a forward keeps, not gradients: stored in checkpoints, never trained, not counted. */
+  readonly buffer?: true;
   /** Only carries the tensor's type; never present at run time. */
   readonly tensor?: T;
 }
@@ -61,6 +63,6 @@ export function* leavesOf(spec: Spec, path = ''): Generator<[path: string, leaf:
 /** Number of trainable values that a spec describes. */
 export function countParams(spec: Spec): number {
   let count = 0;
-  for (const [, leaf] of leavesOf(spec)) count += sizeOf(leaf.shape);
+  for (const [, leaf] of leavesOf(spec)) if (!leaf.buffer) count += sizeOf(leaf.shape);
   return count;
 }
