@@ -6,15 +6,17 @@ export interface FitReport extends Required<CheckpointProblems> {
   readonly loaded: readonly string[];
   /** Made for the occasion: a new classifier, an adapted first convolution. */
   readonly adapted: readonly string[];
+  /** With NaN or infinite values; a model cannot be made of them. */
+  readonly nonFinite: readonly string[];
 }
 
 /**
- * Compares a checkpoint with what a model needs, by names and shapes alone.
+ * Compares a checkpoint with what a model needs, by names and shapes, and names what is not finite.
  *
  * @example
  * console.log(renderFit(checkFit(checkpointSpec(checkpoint.config), checkpoint)));
  */
-export function checkFit(spec: Spec, { source, state, unexpected }: { readonly source: ParamSource; readonly state: StateDict; readonly unexpected: readonly string[] }): FitReport {
+export function checkFit(spec: Spec, { source, state, unexpected, nonFinite = [] }: { readonly source: ParamSource; readonly state: StateDict; readonly unexpected: readonly string[]; readonly nonFinite?: readonly string[] }): FitReport {
   const loaded: string[] = [];
   const adapted: string[] = [];
   const missing: string[] = [];
@@ -27,11 +29,11 @@ export function checkFit(spec: Spec, { source, state, unexpected }: { readonly s
     else if (found.join() !== leaf.shape.join()) mismatched.push({ path, expected: leaf.shape, found });
     else (state.get(path)?.shape.join() === found.join() ? loaded : adapted).push(path);
   }
-  return { loaded, adapted, missing, unexpected: [...unexpected, ...[...state.keys()].filter((path) => !needed.has(path))], mismatched };
+  return { loaded, adapted, missing, unexpected: [...unexpected, ...[...state.keys()].filter((path) => !needed.has(path))], mismatched, nonFinite };
 }
 
 /** A report as a few lines of text. */
-export function renderFit({ loaded, adapted, missing, unexpected, mismatched }: FitReport): string {
+export function renderFit({ loaded, adapted, missing, unexpected, mismatched, nonFinite }: FitReport): string {
   const total = loaded.length + adapted.length + missing.length + mismatched.length;
   const line = (what: string, items: readonly string[]) =>
     items.length === 0 ? [] : [`${what} ${items.length}: ${items.slice(0, 4).join(', ')}${items.length > 4 ? ` and ${items.length - 4} more` : ''}`];
@@ -41,5 +43,6 @@ export function renderFit({ loaded, adapted, missing, unexpected, mismatched }: 
     ...line('missing', missing),
     ...line('unexpected', unexpected),
     ...line('mismatched', mismatched.map(({ path, expected, found }) => `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`)),
+    ...line('not finite', nonFinite),
   ].join('\n');
 }

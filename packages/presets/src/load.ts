@@ -1,5 +1,8 @@
 import { CheckpointError, fromStateDict, linearSpec, pvtConfig, pvtSpec, type ParamSource, type PvtConfig, type PvtConfigInput, type Recipe, type StateDict } from '@pvt/core';
-import { parseSafetensors, toFloat32, type TensorEntry } from './formats/safetensors.ts';
+import { readTensorFile } from './formats/detect.ts';
+import { fromBytes, readAtOnce, type ReadableFile, type Reading, type SynchronousFile } from './formats/readableFile.ts';
+import { toFloat32 } from './formats/safetensors.ts';
+import { entryOf, type Format, type Storage, type StoredTensor, type TensorFile } from './formats/tensorFile.ts';
 import { factsOf, inferConfig, nameOf, type InferredConfig } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
 import { toCanonical, type CanonicalState, type Naming } from './names/naming.ts';
@@ -21,21 +24,30 @@ export interface ReadOptions {
 
 /** Everything a file says, ready for `createPvt(checkpoint.config, checkpoint.source)`. */
 export interface Checkpoint {
-  /** Parameters by canonical path, converted to float32 when asked for. */
+  readonly format: Format;
+  /** Parameters by canonical path, converted to float32 when asked for. @throws CheckpointError for values that are not finite */
   readonly source: ParamSource;
   readonly config: PvtConfig;
   readonly naming: Naming;
   /** The variant, where it is one. */
   readonly model?: ModelName;
-  /** How the variant's pictures are prepared where the checkpoint comes from. */
+  /** How pictures are prepared: as the files beside the weights say, else as the variant's where the checkpoint comes from. */
   readonly recipe?: Recipe;
+  /** Class names by index, where a file beside the weights has them. */
+  readonly labels?: readonly string[];
   /** Fields of the config that neither the file nor the caller told, see `inferConfig`. */
   readonly assumed: readonly string[];
   readonly metadata: ReadonlyMap<string, string>;
   /** The file's parameters by canonical path, before any adaptation. */
   readonly state: StateDict;
+  /** All tensors under the names that the file has for them. */
+  readonly tensors: StateDict;
   /** Names in the file that mean nothing to the backbone or its classifier. */
   readonly unexpected: readonly string[];
+  /** What lies beside the state in the file and was not read: optimizer state, arguments. */
+  readonly skipped: readonly string[];
+  /** Canonical paths of parameters with NaN or infinite values; looked for when first asked. */
+  readonly nonFinite: readonly string[];
 }
 
 /** Every parameter of a backbone and its classifier, as a checkpoint holds them. */
@@ -45,45 +57,115 @@ export const checkpointSpec = (config: PvtConfig) => ({
 });
 
 /**
- * Reads a safetensors checkpoint of the official code, timm or Hugging Face. Float32 values are views of `bytes`.
+ * Reads a checkpoint of the official code, timm, Hugging Face or the mm tools from bytes: safetensors, or what
+ * `torch.save` writes. The content tells, not the file's name. Float32 values are views of `bytes`.
  *
- * @throws CheckpointError where the file is broken, holds another model, or does not tell its config; ConfigError for an impossible config
+ * @throws CheckpointError where the file is broken or no checkpoint, holds another model, or does not tell its config; ConfigError for an impossible config
  * @example
- * const { config, source, recipe } = readCheckpoint(await readFile('pvt_v2_b0.safetensors'));
+ * const { config, source, recipe } = readCheckpoint(await readFile('pvt_v2_b0.pth'));
  * const backbone = createPvt(config, source);
  */
 export function readCheckpoint(bytes: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Checkpoint {
-  const { tensors, metadata } = parseSafetensors(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes);
-  const canonical = toCanonical(new Map(Array.from(tensors, ([name, entry]) => [name, lazily(entry)])), options.naming);
+  const file = fromBytes('readCheckpoint', bytes);
+  return toCheckpoint([readAtOnce(file, readTensors(file))], options);
+}
+
+/** A file that was read, and its tensors by the names that it has for them. */
+export interface TensorsOfFile extends TensorFile {
+  readonly state: StateDict;
+}
+
+/**
+ * Reads a file as far as its values will be needed: of a file that can be read at once, parameters are read when they are
+ * asked for; of another, the bytes are read here and kept.
+ */
+export function* readTensors(file: ReadableFile): Reading<TensorsOfFile> {
+  const found = yield* readTensorFile(file.size);
+  const kept = new Map<Storage, Uint8Array>();
+  const { readNow } = file;
+  const now: SynchronousFile | undefined = readNow === undefined ? undefined : { name: file.name, size: file.size, read: (begin, end) => file.read(begin, end), readNow: (begin, end) => readNow.call(file, begin, end) };
+  for (const { storage } of found.tensors.values()) {
+    if ((now === undefined || storage.dear) && !kept.has(storage)) kept.set(storage, yield* storage.read());
+  }
+  const lazily = (tensor: StoredTensor) => ({
+    shape: tensor.shape,
+    get values() {
+      return toFloat32(entryOf(tensor, kept.get(tensor.storage) ?? readAtOnce(now!, tensor.storage.read())));
+    },
+  });
+  return { ...found, state: new Map(Array.from(found.tensors, ([name, tensor]) => [name, lazily(tensor)])) };
+}
+
+/** What the files beside the weights tell. */
+export interface Companions {
+  readonly config?: PvtConfigInput;
+  readonly recipe?: Recipe;
+  readonly labels?: readonly string[];
+}
+
+/** One checkpoint of what one or more files hold. */
+export function toCheckpoint(files: readonly TensorsOfFile[], options: ReadOptions, companions: Companions = {}): Checkpoint {
+  const tensors = new Map(files.flatMap(({ state }) => [...state]));
+  const canonical = toCanonical(tensors, options.naming);
   const { naming, unexpected } = canonical;
-  const { config: found, model, assumed } = options.config === undefined ? inferConfig(canonical.state, canonical) : completeConfig(canonical, options.config);
+  const given = options.config ?? companions.config;
+  const { config: found, model, assumed } = given === undefined ? inferConfig(canonical.state, canonical) : completeConfig(canonical, given);
   const { classes = found.classes, channels = found.channels, seed = 0 } = options;
 
   const state = classes === 0 ? new Map([...canonical.state].filter(([path]) => !path.startsWith('head.'))) : canonical.state;
-  let source = fromStateDict(state);
+  let source = finiteSource(state);
   if (classes !== found.classes) source = withNewClassifier(source, seed);
   if (channels !== found.channels) source = withInputChannels(source);
   const recipes: Recipes = model === undefined ? {} : getModel(model).recipes;
-  const recipe = recipes[naming === 'canonical' ? 'official' : naming];
+  const recipe = companions.recipe ?? recipes[naming === 'canonical' ? 'official' : naming];
+  const labels = classes === found.classes ? companions.labels : undefined;
+  let nonFinite: readonly string[] | undefined;
   return {
+    format: files[0]!.format,
     source,
     config: pvtConfig<PvtConfigInput>({ ...found, classes, channels }),
     naming,
     ...(model !== undefined && { model }),
     ...(recipe !== undefined && { recipe }),
+    ...(labels !== undefined && { labels }),
     assumed,
-    metadata,
+    metadata: new Map(files.flatMap(({ metadata }) => [...metadata])),
     state,
+    tensors,
     unexpected,
+    skipped: files.flatMap(({ skipped }) => skipped),
+    get nonFinite() {
+      return (nonFinite ??= Array.from(state, ([path, { values }]) => (isFinite(values) ? [] : [path])).flat());
+    },
   };
 }
 
-const lazily = (entry: TensorEntry) => ({
-  shape: entry.shape,
-  get values() {
-    return toFloat32(entry);
-  },
-});
+/** NaN and infinities are what is left over times zero; four sums, as each waits for its last addition. */
+function isFinite(values: Float32Array): boolean {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  let i = 0;
+  for (const end = values.length - 3; i < end; i += 4) {
+    a += values[i]! * 0;
+    b += values[i + 1]! * 0;
+    c += values[i + 2]! * 0;
+    d += values[i + 3]! * 0;
+  }
+  for (; i < values.length; i++) a += values[i]! * 0;
+  return a + b + c + d === 0;
+}
+
+/** A model never starts from NaN, which would spread to everything that it computes. */
+function finiteSource(state: StateDict): ParamSource {
+  const source = fromStateDict(state);
+  return {
+    shape: source.shape,
+    values(path, leaf) {
+      const values = source.values(path, leaf);
+      if (!isFinite(values)) throw new CheckpointError('not-finite', `readCheckpoint: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`);
+      return values;
+    },
+  };
+}
 
 /** The caller's config, with what it leaves open from the checkpoint; a variant's name leaves classes, channels and picture size open. */
 function completeConfig(canonical: CanonicalState, given: ModelName | PvtConfigInput): InferredConfig {

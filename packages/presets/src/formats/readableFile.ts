@@ -1,3 +1,5 @@
+import { CheckpointError } from '@pvt/core';
+
 /** A file of known size that can be read in pieces: bytes in memory, a Blob, a file on disk, ranges of a URL. */
 export interface ReadableFile {
   /** What errors call the file by. */
@@ -6,7 +8,11 @@ export interface ReadableFile {
   readonly size: number;
   /** The bytes from `begin` up to, not including, `end`, both within the file; may be a view, and is only read. */
   read(begin: number, end: number): Promise<Uint8Array>;
+  /** The same at once, where the file can: then parameters are read one by one as they are needed, and never held together. */
+  readNow?(begin: number, end: number): Uint8Array;
 }
+
+export type SynchronousFile = ReadableFile & Required<Pick<ReadableFile, 'readNow'>>;
 
 /**
  * Bytes in memory as a file; its pieces are views, not copies.
@@ -14,7 +20,33 @@ export interface ReadableFile {
  * @example
  * const file = fromBytes('pvt_v2_b0.pth', new Uint8Array(await response.arrayBuffer()));
  */
-export function fromBytes(name: string, content: Uint8Array | ArrayBuffer): ReadableFile {
+export function fromBytes(name: string, content: Uint8Array | ArrayBuffer): SynchronousFile {
   const bytes = content instanceof ArrayBuffer ? new Uint8Array(content) : content;
-  return { name, size: bytes.length, read: async (begin, end) => bytes.subarray(begin, end) };
+  const readNow = (begin: number, end: number) => bytes.subarray(begin, end);
+  return { name, size: bytes.length, readNow, read: async (begin, end) => readNow(begin, end) };
+}
+
+/** A reader that yields the ranges it needs and is given their bytes: one and the same for files read at once and files read in time. */
+export type Reading<T> = Generator<readonly [begin: number, end: number], T, Uint8Array>;
+
+function checked(file: ReadableFile, [begin, end]: readonly [begin: number, end: number], bytes: Uint8Array): Uint8Array {
+  if (bytes.length === end - begin) return bytes;
+  throw new CheckpointError('file-changed', `${file.name}: expected ${end - begin} bytes from byte ${begin} on, got ${bytes.length}; the file changed while it was read, read it again.`);
+}
+
+/** Runs a reader on a file in time. */
+export async function readFrom<T>(file: ReadableFile, reading: Reading<T>, signal?: AbortSignal): Promise<T> {
+  let step = reading.next();
+  while (!step.done) {
+    signal?.throwIfAborted();
+    step = reading.next(checked(file, step.value, await file.read(...step.value)));
+  }
+  return step.value;
+}
+
+/** Runs a reader on a file at once. */
+export function readAtOnce<T>(file: SynchronousFile, reading: Reading<T>): T {
+  let step = reading.next();
+  while (!step.done) step = reading.next(checked(file, step.value, file.readNow(...step.value)));
+  return step.value;
 }
