@@ -1,0 +1,30 @@
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { BackendError } from '@pvt/core';
+import * as tf from '@tensorflow/tfjs-core';
+
+export type Backend = 'wasm' | 'cpu';
+
+const register: Record<Backend, () => Promise<unknown>> = {
+  cpu: () => import('@tensorflow/tfjs-backend-cpu'),
+  async wasm() {
+    const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+    const manifest = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json');
+    setWasmPaths(join(dirname(manifest), 'dist/'));
+  },
+};
+
+/**
+ * Makes a backend the current one.
+ *
+ * @throws BackendError where it does not start
+ */
+export async function startBackend(name: Backend): Promise<void> {
+  // Without it the cpu backend advertises a native one on every start.
+  tf.enableProdMode();
+  // Registering again would throw away a backend that runs.
+  if (!tf.engine().registryFactory[name]) await register[name]();
+  if (!(await tf.setBackend(name))) {
+    throw new BackendError('backend-failed', `--backend: expected ${name} to start on this machine, got a failure; use --backend ${name === 'wasm' ? 'cpu' : 'wasm'}.`);
+  }
+}

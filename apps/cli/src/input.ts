@@ -1,0 +1,40 @@
+import { preprocess } from '@pvt/adapter-image';
+import { readPicture } from '@pvt/adapter-image/node';
+import type { PvtConfig, Recipe } from '@pvt/core';
+import { parseSafetensors, toFloat32 } from '@pvt/presets';
+import * as tf from '@tensorflow/tfjs-core';
+import { WorkError } from './errors.ts';
+import { readBytes } from './files.ts';
+
+export interface Input {
+  /** [N, H, W, channels], the caller's to dispose of. */
+  readonly tensor: tf.Tensor4D;
+  /** Height and width of the picture before preparation; absent for a safetensors file. */
+  readonly picture?: readonly [height: number, width: number];
+}
+
+/**
+ * A picture prepared by the recipe, or the `input` of a safetensors file as it is.
+ *
+ * @throws PictureError, CheckpointError or WorkError where the file cannot be read or is something else
+ */
+export async function readInput(path: string, config: PvtConfig, recipe: Recipe): Promise<Input> {
+  if (path.toLowerCase().endsWith('.safetensors')) return { tensor: await readTensor(path, config.channels) };
+  const picture = await readPicture(path);
+  return { tensor: preprocess(picture, recipe), picture: [picture.height, picture.width] };
+}
+
+async function readTensor(path: string, channels: number): Promise<tf.Tensor4D> {
+  const { tensors } = parseSafetensors(await readBytes(path, 'an input'));
+  const entry = tensors.get('input');
+  const expected = `a tensor called input, F32 (N, ${channels}, H, W), already normalised`;
+  const fail = (got: string): never => {
+    throw new WorkError(`${path}: expected ${expected}, got ${got}; write the file anew.`);
+  };
+  if (entry === undefined) return fail(tensors.size === 0 ? 'no tensors' : `${[...tensors.keys()].slice(0, 3).join(', ')}${tensors.size > 3 ? ' and others' : ''}`);
+  const { dtype, shape } = entry;
+  if (dtype !== 'F32' || shape.length !== 4 || shape[1] !== channels || shape.includes(0)) return fail(`${dtype} (${shape.join(', ')})`);
+  const values = toFloat32(entry);
+  if (!values.every(Number.isFinite)) return fail('values that are not finite');
+  return tf.tidy(() => tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]));
+}

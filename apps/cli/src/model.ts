@@ -1,0 +1,134 @@
+import { fileURLToPath } from 'node:url';
+import { checkpoints } from '@pvt/checkpoints';
+import { createPvt, pvtConfig, randomInit, scoped, type ParamSource, type Pvt, type PvtConfig, type PvtConfigInput, type Recipe } from '@pvt/core';
+import { createClassificationHead, type ClassificationHead } from '@pvt/heads';
+import { fromHuggingFaceConfig, getModel, labelsOf, nameOf, readCheckpoint, type ModelName } from '@pvt/presets';
+import { sentence, UsageError, WorkError } from './errors.ts';
+import { readBytes, readJson } from './files.ts';
+import { note, type Io } from './io.ts';
+
+const embedded = checkpoints['pvt_v2_nano.cifar10'];
+
+/** The embedded checkpoint's variant. */
+export const embeddedModel = embedded.model;
+
+/** How the arguments name a model. */
+export interface ModelOptions {
+  readonly model?: string;
+  readonly weights?: string;
+  readonly init?: number;
+  readonly config?: string;
+}
+
+export interface LoadedModel {
+  /** For people: the variant and where its parameters are from. */
+  readonly title: string;
+  /** The variant, where it is one. */
+  readonly name?: string;
+  readonly config: PvtConfig;
+  readonly recipe: Recipe;
+  readonly labels?: readonly string[];
+  readonly backbone: Pvt;
+  readonly head?: ClassificationHead;
+  dispose(): void;
+}
+
+/** A variant by name. @throws UsageError for a name that does not exist */
+export function presetOf(name: string) {
+  try {
+    return getModel(name);
+  } catch (error) {
+    throw new UsageError(sentence(error), { cause: error });
+  }
+}
+
+/** Where parameters come from, told by the arguments alone. */
+type Origin = 'embedded' | 'weights' | 'init';
+
+/** @throws UsageError where the arguments name no model, or a published variant without weights */
+export function originOf({ model, weights, init, config }: ModelOptions): Origin {
+  if (model !== undefined) presetOf(model);
+  if (weights !== undefined) return 'weights';
+  if (model === undefined && config === undefined) {
+    throw new UsageError(`expected a model, got none; name a variant with --model (${embeddedModel} is embedded) or a checkpoint with --weights FILE.`);
+  }
+  if (init !== undefined) return 'init';
+  if (model !== embeddedModel) {
+    throw new UsageError(`${model ?? 'a model of one\'s own'} has no embedded weights; give a checkpoint with --weights FILE, or random numbers with features --init SEED, or use ${embeddedModel}, which is embedded.`);
+  }
+  return 'embedded';
+}
+
+/** An architecture out of `--config`, in our JSON or Hugging Face's; ours may leave to the variant what does not differ. */
+async function readConfig(path: string, model: string | undefined): Promise<{ readonly config: PvtConfigInput; readonly labels?: readonly string[] }> {
+  const json = await readJson(path, 'a config');
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new WorkError(`--config: expected an object in ${path}, got ${JSON.stringify(json).slice(0, 40)}; write the fields of a PvtConfig or take a Hugging Face config.json.`);
+  }
+  if (!('model_type' in json)) return { config: { ...(model && presetOf(model).config), ...json } as PvtConfigInput };
+  const labels = labelsOf(json);
+  // Without names transformers numbers the classes, which says nothing.
+  return { config: fromHuggingFaceConfig(json), ...(labels?.some((label) => !/^LABEL_\d+$/.test(label)) && { labels }) };
+}
+
+/** ImageNet's usual evaluation at a config's own size, for an architecture that nobody has published a recipe for. */
+function usualRecipe({ imageSize: [height, width] }: PvtConfig): Recipe {
+  const { resize, ...rest } = getModel('pvt_v2_b0').recipes.official;
+  return { ...rest, resize: { ...resize, to: { shortSide: Math.round(Math.max(height, width) / 0.875) } }, crop: [height, width] };
+}
+
+interface Parameters {
+  readonly title: string;
+  readonly config: PvtConfig;
+  readonly source: ParamSource;
+  readonly name?: string;
+  readonly recipe?: Recipe;
+  readonly labels?: readonly string[];
+}
+
+async function readParameters(options: ModelOptions, io: Io): Promise<Parameters> {
+  const { model, weights, init } = options;
+  const origin = originOf(options);
+  const given = options.config === undefined ? undefined : await readConfig(options.config, model);
+  const labels = given?.labels && { labels: given.labels };
+
+  if (origin === 'init') {
+    const config = pvtConfig<PvtConfigInput>(given?.config ?? presetOf(model!).config);
+    const name = model ?? nameOf(config);
+    return { title: `${name ?? `PVT ${config.version}`}, random numbers from seed ${init}`, config, source: randomInit(init!), ...(name && { name }), ...labels };
+  }
+
+  const path = weights ?? fileURLToPath(embedded.url);
+  const config = given?.config ?? (model as ModelName | undefined);
+  const checkpoint = readCheckpoint(await readBytes(path, 'weights'), config === undefined ? {} : { config });
+  const name = model ?? checkpoint.model;
+  if (checkpoint.unexpected.length > 0) note(io, `${path} also holds ${checkpoint.unexpected.length} tensors that are no part of the model, such as ${checkpoint.unexpected[0]}.`);
+  if (checkpoint.assumed.length > 0) note(io, `${path} does not tell its ${checkpoint.assumed.join(' and ')}; the usual ones are taken, --config can say others.`);
+  const own = origin === 'embedded' ? { recipe: embedded.recipe, labels: embedded.labels } : checkpoint.recipe && { recipe: checkpoint.recipe };
+  const from = origin === 'embedded' ? 'the embedded checkpoint: ten classes of CIFAR-10, a demonstration' : `${path} (${checkpoint.naming} names)`;
+  return { title: `${name ?? `PVT ${checkpoint.config.version}`} from ${from}`, config: checkpoint.config, source: checkpoint.source, ...(name && { name }), ...own, ...labels };
+}
+
+/**
+ * The model that the arguments name, its parameters on the current backend.
+ *
+ * @throws UsageError, WorkError, ConfigError or CheckpointError where the arguments or their files describe no model
+ */
+export async function loadModel(options: ModelOptions, io: Io): Promise<LoadedModel> {
+  const { source, recipe, ...rest } = await readParameters(options, io);
+  const { config, name } = rest;
+  const published: Recipe | undefined = name === undefined ? undefined : presetOf(name).recipes.official;
+  if (!recipe && !published) note(io, `nobody has said how this model's pictures are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.`);
+  const backbone = createPvt(config, source);
+  const head = config.classes > 0 ? createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head')) : undefined;
+  return {
+    ...rest,
+    recipe: recipe ?? published ?? usualRecipe(config),
+    backbone,
+    ...(head && { head }),
+    dispose() {
+      backbone.dispose();
+      head?.dispose();
+    },
+  };
+}

@@ -1,0 +1,43 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+
+/** Options that every command has. */
+export interface CommonOptions {
+  readonly backend: 'wasm' | 'cpu';
+  readonly json?: true;
+}
+
+/** Adds the common options. A command that computes nothing takes `--backend` too, without showing it. */
+export function common(command: Command, { computes }: { readonly computes: boolean }): Command {
+  const backend = new Option('--backend <name>', 'what computes').choices(['wasm', 'cpu']).default('wasm');
+  return command
+    .addOption(computes ? backend : backend.hideHelp())
+    .option('--json', 'answer as JSON on stdout; notes and progress stay on stderr')
+    .helpOption('-h, --help', 'explain this command');
+}
+
+const integer = (text: string, least: number, most: number, example: string): number => {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most)) throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}, such as ${example}.`);
+  return value;
+};
+
+export const count = (text: string): number => integer(text, 1, 100_000, '5');
+export const seed = (text: string): number => integer(text, 0, 4_294_967_295, '42');
+
+/** Pixels that a side of an input may have: beyond it, sizes are typing errors. */
+const longestSide = 16_384;
+
+export function size(text: string): readonly [height: number, width: number] {
+  const [, height, width] = /^(\d{1,5})[x×](\d{1,5})$/i.exec(text) ?? [];
+  const sides = [Number(height), Number(width)] as const;
+  if (!sides.every((side) => side >= 1 && side <= longestSide)) {
+    throw new InvalidArgumentError(`Expected HEIGHTxWIDTH in pixels, each from 1 to ${longestSide}, such as 480x640.`);
+  }
+  return sides;
+}
+
+/** A path that ends as what will be written there. */
+export const pathOf = (extension: string) => (text: string): string => {
+  if (!text.toLowerCase().endsWith(extension)) throw new InvalidArgumentError(`Expected a file name that ends in ${extension}.`);
+  return text;
+};

@@ -1,0 +1,62 @@
+import { Command } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
+import { classify } from './commands/classify.ts';
+import { features } from './commands/features.ts';
+import { models } from './commands/models.ts';
+import { summary } from './commands/summary.ts';
+import { exitCode, report, UsageError } from './errors.ts';
+import type { Io } from './io.ts';
+
+/** A command puts its arguments, help and action under the program. Heavy modules are imported by actions alone, so that help is instant. */
+const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify];
+
+const help = `
+Examples:
+  pvt models 'pvt_v2*'                     the variants of PVT v2
+  pvt summary pvt_v2_b0 --size 512x512     what each layer makes and costs
+  pvt classify photo.jpg                   ten classes, with the embedded checkpoint
+  pvt classify *.jpg --weights pvt_v2_b2.safetensors --labels imagenet.tsv
+  pvt features photo.jpg --model pvt_v2_nano --plot pyramid.png
+
+Exit code: 0 done, 1 the work failed, 2 the arguments are wrong.
+Every command explains itself: pvt features --help`;
+
+/**
+ * Runs one command line.
+ *
+ * @returns the exit code: 0 done, 1 the work failed, 2 the arguments are wrong
+ * @example
+ * process.exitCode = await run(['models', 'pvt_v2*'], process);
+ */
+export async function run(argv: readonly string[], io: Io): Promise<number> {
+  const program = new Command('pvt')
+    .description('Pyramid Vision Transformer: classify pictures, extract feature pyramids, look into the models.')
+    .version(manifest.version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'explain a command')
+    .helpCommand('help [command]', 'explain a command')
+    .addHelpText('after', help)
+    .showHelpAfterError(false)
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: false })
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: (text) => report(new UsageError(complaint(text)), io),
+      getOutHelpWidth: () => io.stdout.columns ?? 100,
+      getErrHelpWidth: () => io.stderr.columns ?? 100,
+    });
+  for (const add of commands) add(program, io);
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return 0;
+  } catch (error) {
+    return exitCode(error, io);
+  }
+}
+
+/** Commander's complaint as one sentence in our style. */
+function complaint(text: string): string {
+  const [what, guess] = text.replace(/^error: /, '').trim().split(/\n\(Did you mean |\?\)$/);
+  const joined = what!.replace(/\.$/, '').replace(/\. ([A-Z])/g, (_, letter: string) => `: ${letter.toLowerCase()}`);
+  return guess === undefined ? `${joined}; --help shows what is possible.` : `${joined}; did you mean ${guess}?`;
+}

@@ -1,0 +1,34 @@
+const units = ['', ' k', ' M', ' G', ' T'];
+
+/** A count with three digits and a unit: 3666760 is "3.67 M". */
+export function compact(value: number): string {
+  let unit = 0;
+  let scaled = value;
+  while (Math.abs(scaled) >= 999.5 && unit < units.length - 1) {
+    scaled /= 1000;
+    unit++;
+  }
+  const digits = unit === 0 ? 0 : scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0;
+  return `${scaled.toFixed(digits)}${units[unit]}`;
+}
+
+/** Every digit of a count, in groups of three. */
+export const exact = (value: number): string => value.toLocaleString('en-US');
+
+/** Bytes in decimal units. */
+export const bytes = (value: number): string => `${compact(value)}${value < 999.5 ? ' ' : ''}B`;
+
+export const milliseconds = (value: number): string => (value < 1000 ? `${value.toFixed(value < 10 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`);
+
+export const by = (sides: readonly number[]): string => sides.join('x');
+
+/** Cells in aligned columns, two blanks apart; columns are left-aligned up to `left`, the rest right-aligned. */
+export function table(rows: readonly (readonly string[])[], left = 1): string[] {
+  const widths = rows.reduce<number[]>((all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)), []);
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
