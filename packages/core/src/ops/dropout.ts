@@ -26,6 +26,16 @@ function masked<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext
 export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T => masked(x, rate, context, x.shape);
 
 /**
+ * Dropout of whole channels of maps, as PyTorch's `Dropout2d` (Tompson et al., arXiv:1411.4280). Returns `x` itself outside training.
+ *
+ * @param x [B, H, W, C]
+ * @param rate share of each sample's channels set to zero, in [0, 1)
+ * @example
+ * const y = dropChannels(map, 0.1, { training: true, random: createRandom(1) });
+ */
+export const dropChannels = (x: tf.Tensor4D, rate: number, context: ForwardContext): tf.Tensor4D => masked(x, rate, context, [x.shape[0], 1, 1, x.shape[3]]);
+
+/**
  * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch and scales
  * the others up. Returns `x` itself outside training.
  *
