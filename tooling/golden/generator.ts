@@ -26,9 +26,12 @@ function finalize(x: number): number {
 function formOf(name: string, shape: readonly number[], siblingRank: number | undefined): (v: number) => number {
   const last = name.slice(name.lastIndexOf('.') + 1);
   if (/^(pos_embed\d*|position_embeddings|cls_token)$/.test(last)) return (v) => v * 0.02;
-  if (last === 'input') return (v) => v;
+  if (/^(input|feat\d)$/.test(last)) return (v) => v;
+  if (last === 'running_mean') return (v) => 0.1 * v;
+  if (last === 'running_var') return (v) => 1 + 0.1 * v;
+  if (last === 'num_batches_tracked') return () => 0;
   if (last === 'bias') return siblingRank === 1 ? (v) => 0.1 * v : (v) => v * 0.02;
-  if (last !== 'weight') throw new Error(`generator: expected a weight, bias or embedding, got ${name}`);
+  if (last !== 'weight') throw new Error(`generator: expected a weight, bias, embedding or running statistic, got ${name}`);
   if (shape.length === 1) return (v) => 1 + 0.1 * v;
   const scale = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
   return (v) => v * scale;

@@ -1,4 +1,3 @@
-import { goldens, goldenSuite } from './suite.ts';
+import { cpuSuite } from './cpu.ts';
 
-// In two files, for two workers: tfjs's plain JavaScript backend needs minutes for these.
-goldenSuite('cpu', goldens().filter(({ config }) => config.version === 'v2'));
+cpuSuite('v2');

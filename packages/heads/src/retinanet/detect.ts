@@ -1,0 +1,106 @@
+import { ConfigError, PvtError, ShapeError } from '@pvt/core';
+import { anchorsOf, type Box } from './anchors.ts';
+import { clipBox, decodeBox, type Deltas } from './boxes.ts';
+import type { RetinaNetLevel } from './retinanet.ts';
+import { mmdetRules, type RetinaNetRules } from './rules.ts';
+import { largest, suppress, type Detection } from './suppress.ts';
+
+type Size = readonly [height: number, width: number];
+
+/** How a picture lies in the model's input. */
+export interface PicturePlacement {
+  /** What the picture covers of the input, from its upper left corner; the rest is padding. */
+  readonly inside: Size;
+  /** The picture's own size, which boxes are given in. */
+  readonly original: Size;
+}
+
+export interface DetectOptions {
+  /** {@link mmdetRules} where absent; spread them to change a threshold. */
+  readonly rules?: RetinaNetRules;
+  /** Size of the model's input, padding included. */
+  readonly input: Size;
+  /** One per picture of the batch; where absent, each fills the input and boxes are in the input's pixels. */
+  readonly pictures?: readonly PicturePlacement[];
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** Millions of logits come by here, so this is a plain loop. */
+function hasNaN(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (values[i] !== values[i]) return true;
+  return false;
+}
+
+/** A level's numbers of one picture. */
+interface LevelValues {
+  readonly logits: Float32Array;
+  readonly deltas: Float32Array;
+  readonly classes: number;
+  readonly anchor: (index: number) => Box;
+}
+
+/** Places of (anchor, class) pairs above the score, as the rules let them compete. */
+function candidates({ logits, classes }: LevelValues, { candidates, perLevel, score }: RetinaNetRules): number[] {
+  // Logits order as scores do and cost no exponential; what a rounded threshold lets in is compared again below.
+  const threshold = Math.log(score / (1 - score)) - 1e-3;
+  if (candidates === 'pairs') return largest(logits, perLevel, threshold);
+  const best = new Float32Array(logits.length / classes).fill(-Infinity);
+  for (let i = 0, anchor = 0; anchor < best.length; anchor++) {
+    for (let end = i + classes; i < end; i++) if (logits[i]! > best[anchor]!) best[anchor] = logits[i]!;
+  }
+  return largest(best, perLevel, threshold).flatMap((anchor) => Array.from({ length: classes }, (_, label) => anchor * classes + label).filter((i) => logits[i]! > threshold));
+}
+
+function detectOne(levels: readonly LevelValues[], rules: RetinaNetRules, { inside, original }: PicturePlacement): Detection[] {
+  const [scaleY, scaleX] = [original[0] / inside[0], original[1] / inside[1]];
+  const toPicture = (detection: Detection): Detection => {
+    const [left, top, right, bottom] = detection.box;
+    return { ...detection, box: [left * scaleX, top * scaleY, right * scaleX, bottom * scaleY] };
+  };
+  const found: Detection[] = [];
+  for (const level of levels) {
+    const { logits, deltas, classes, anchor } = level;
+    for (const place of candidates(level, rules)) {
+      const score = sigmoid(logits[place]!);
+      if (!(score > rules.score)) continue;
+      const index = Math.floor(place / classes);
+      const moved = decodeBox(anchor(index), deltas.subarray(index * 4, index * 4 + 4) as unknown as Deltas, rules.limitShrinking);
+      found.push({ box: clipBox(moved, inside), score, label: place % classes });
+    }
+  }
+  return rules.suppressIn === 'picture'
+    ? suppress(found.map(toPicture), rules.overlap, rules.keep)
+    : suppress(found, rules.overlap, rules.keep).map(toPicture);
+}
+
+/**
+ * From a RetinaNet's answer to the objects of each picture, best first: candidates per level, boxes decoded and clipped,
+ * non-maximum suppression per class, boxes in the picture's own pixels. The levels are borrowed. Pictures without objects
+ * give empty lists.
+ *
+ * @throws ConfigError for thresholds outside of [0, 1], ShapeError where pictures and batch differ in number, PvtError `scores-nan` for an answer that is no number
+ * @example
+ * const [objects] = await detect(head.forward(fpn.forward(pyramid)), { input: [640, 640], pictures: [{ inside: [480, 640], original: [960, 1280] }] });
+ */
+export async function detect(levels: readonly RetinaNetLevel[], { rules = mmdetRules, input, pictures }: DetectOptions): Promise<Detection[][]> {
+  for (const field of ['score', 'overlap'] as const) {
+    if (!(rules[field] >= 0 && rules[field] <= 1)) throw new ConfigError('threshold-invalid', `detect: expected ${field} between 0 and 1, got ${rules[field]}; correct the rules.`);
+  }
+  const batch = levels[0]?.logits.shape[0] ?? 0;
+  const placements = pictures ?? Array.from({ length: batch }, () => ({ inside: input, original: input }));
+  if (placements.length !== batch) throw new ShapeError('pictures-misfit', `detect: expected ${batch} placements, one per picture of the batch, got ${placements.length}; pass as many.`);
+  const read = await Promise.all(
+    levels.map(async ({ logits, deltas, stride, grid }) => {
+      const [logitValues, deltaValues] = (await Promise.all([logits.data(), deltas.data()])) as [Float32Array, Float32Array];
+      if (hasNaN(logitValues) || hasNaN(deltaValues)) {
+        throw new PvtError('scores-nan', `detect: expected scores and boxes that are numbers, got NaN at stride ${stride}; look for NaN in the input or the checkpoint.`);
+      }
+      return { logits: logitValues, deltas: deltaValues, classes: logits.shape[2], anchor: anchorsOf(rules.anchors, { stride, grid }, input) };
+    }),
+  );
+  return placements.map((placement, i) => {
+    const part = (values: Float32Array) => values.subarray((i * values.length) / batch, ((i + 1) * values.length) / batch);
+    return detectOne(read.map((level) => ({ ...level, logits: part(level.logits), deltas: part(level.deltas) })), rules, placement);
+  });
+}

@@ -1,0 +1,56 @@
+import type { AnchorRules } from './anchors.ts';
+
+/** Everything beyond the parameters in which two RetinaNets differ. */
+export interface RetinaNetRules {
+  readonly anchors: AnchorRules;
+  /** What competes for a level's places: (anchor, class) pairs by their score, or anchors by the score of their best class. */
+  readonly candidates: 'pairs' | 'anchors';
+  /** Places per level. */
+  readonly perLevel: number;
+  /** Scores have to be above. */
+  readonly score: number;
+  /** Of two detections of a class that overlap by more, intersection over union, the better one stays. */
+  readonly overlap: number;
+  /** Detections per picture, at most. */
+  readonly keep: number;
+  /** Whether deltas that shrink an anchor are limited as those that grow it are. */
+  readonly limitShrinking: boolean;
+  /** Whether suppression sees boxes in the pixels of the `input` or of the `picture`. */
+  readonly suppressIn: 'input' | 'picture';
+  /** An anchor that is some object's best: matched to that object (`claimed`), or to the one that it overlaps most. */
+  readonly bestMatch: 'claimed' | 'own';
+  /** Losses are divided by the matched anchors of each `picture`, then averaged, or by those of the whole `batch`. */
+  readonly normalizer: 'picture' | 'batch';
+}
+
+/** Three sizes an octave from 4 strides on. */
+const octave = (stride: number): number[] => [0, 1, 2].map((third) => 4 * stride * 2 ** (third / 3));
+const ratios = [0.5, 1, 2];
+
+/** mmdetection 2: `retinanet_r50_fpn.py`, which the official PVT detection configs extend. */
+export const mmdetRules: RetinaNetRules = {
+  anchors: { sizes: octave, ratios, rounded: false, step: 'stride' },
+  candidates: 'anchors',
+  perLevel: 1000,
+  score: 0.05,
+  overlap: 0.5,
+  keep: 100,
+  limitShrinking: true,
+  suppressIn: 'picture',
+  bestMatch: 'claimed',
+  normalizer: 'batch',
+};
+
+/** torchvision: `models/detection/retinanet.py`. */
+export const torchvisionRules: RetinaNetRules = {
+  anchors: { sizes: (stride) => octave(stride).map(Math.trunc), ratios, rounded: true, step: 'measured' },
+  candidates: 'pairs',
+  perLevel: 1000,
+  score: 0.05,
+  overlap: 0.5,
+  keep: 300,
+  limitShrinking: false,
+  suppressIn: 'input',
+  bestMatch: 'own',
+  normalizer: 'picture',
+};
