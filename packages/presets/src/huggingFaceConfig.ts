@@ -157,10 +157,17 @@ export function toHuggingFaceConfig(config: PvtConfig, { labels, layerNormEps }:
 const resamplings: readonly Resampling[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
 
 /** Processors with the steps and the meaning of `PvtImageProcessor`; the second is what the first uploads of v2 called it. */
-const processors = ['PvtImageProcessor', 'PvtV2ImageProcessor', 'PvtImageProcessorFast', 'PvtFeatureExtractor'];
+const stretching = ['PvtImageProcessor', 'PvtV2ImageProcessor', 'PvtImageProcessorFast', 'PvtFeatureExtractor'];
+
+/** Processors that resize the short side and crop the centre before they rescale and normalise. */
+const cropping = ['BitImageProcessor', 'BitImageProcessorFast'];
+
+/** What `BitImageProcessor` normalises by where its file does not say (`OPENAI_CLIP_MEAN` and `OPENAI_CLIP_STD`). */
+const clip = { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] } as const;
 
 /**
- * A transformers `preprocessor_config.json` of `PvtImageProcessor` as a recipe; what it leaves out has that class's default.
+ * A transformers `preprocessor_config.json` of `PvtImageProcessor` or `BitImageProcessor` as a recipe; what it leaves out
+ * has that class's default.
  *
  * @throws ConfigError naming the field, what was expected, what came, and the remedy
  * @example
@@ -169,18 +176,26 @@ const processors = ['PvtImageProcessor', 'PvtV2ImageProcessor', 'PvtImageProcess
 export function fromPreprocessorConfig(json: unknown): Recipe {
   const file = 'preprocessor_config.json';
   if (!isObject(json)) return fail(file, 'its content', 'an object', json, 'give the parsed file');
-  const type = json['image_processor_type'] ?? json['feature_extractor_type'] ?? processors[0];
-  if (!processors.includes(type as string)) fail(file, 'image_processor_type', processors.join(', '), type, 'write the recipe by hand');
+  const type = json['image_processor_type'] ?? json['feature_extractor_type'] ?? stretching[0];
+  const crops = cropping.includes(type as string);
+  if (!crops && !stretching.includes(type as string)) fail(file, 'image_processor_type', [...stretching, ...cropping].join(', '), type, 'write the recipe by hand');
+  const normal = crops ? clip : imageNet;
   const flag = (field: string): boolean => {
     const value = json[field] ?? true;
     return typeof value === 'boolean' ? value : fail(file, field, 'true or false', value, 'correct the file');
   };
   const isSide = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
-  const sizeOf = (): { shortSide: number } | { size: readonly [number, number] } => {
-    const size = json['size'] ?? 224;
-    if (isSide(size)) return { size: [size, size] };
-    if (isObject(size) && isSide(size['height']) && isSide(size['width'])) return { size: [size['height'], size['width']] };
-    return fail(file, 'size', 'a number of pixels, or height and width', size, 'correct the file');
+  const sizeOf = (field: string): readonly [height: number, width: number] => {
+    const size = json[field] ?? 224;
+    if (isSide(size)) return [size, size];
+    if (isObject(size) && isSide(size['height']) && isSide(size['width'])) return [size['height'], size['width']];
+    return fail(file, field, 'a number of pixels, or height and width', size, 'correct the file');
+  };
+  const targetOf = (): { shortSide: number } | { size: readonly [height: number, width: number] } => {
+    if (!crops) return { size: sizeOf('size') };
+    const size = json['size'] ?? { shortest_edge: 224 };
+    if (isSide(size)) return { shortSide: size };
+    return isObject(size) && isSide(size['shortest_edge']) ? { shortSide: size['shortest_edge'] } : { size: sizeOf('size') };
   };
   const threeOf = (field: string, fallback: readonly number[], positive: boolean): readonly number[] => {
     const value = json[field] ?? fallback;
@@ -190,11 +205,34 @@ export function fromPreprocessorConfig(json: unknown): Recipe {
   };
   const rescale = json['rescale_factor'] ?? 1 / 255;
   if (typeof rescale !== 'number' || !Number.isFinite(rescale)) fail(file, 'rescale_factor', 'a number', rescale, 'the usual one is 1/255');
-  const resample = json['resample'] ?? 2;
+  const resample = json['resample'] ?? (crops ? 3 : 2);
   const resampling = resamplings.find((_, number) => number === resample) ?? fail(file, 'resample', `one of Pillow's numbers 0 to ${resamplings.length - 1}`, resample, 'bilinear is 2');
   return {
-    ...(flag('do_resize') && { resize: { to: sizeOf(), resampling } }),
+    ...(flag('do_resize') && { resize: { to: targetOf(), resampling } }),
+    ...(crops && flag('do_center_crop') && { crop: sizeOf('crop_size') }),
     ...(flag('do_rescale') && { rescale }),
-    ...(flag('do_normalize') && { normalize: { mean: threeOf('image_mean', imageNet.mean, false), std: threeOf('image_std', imageNet.std, true) } }),
+    ...(flag('do_normalize') && { normalize: { mean: threeOf('image_mean', normal.mean, false), std: threeOf('image_std', normal.std, true) } }),
+  };
+}
+
+/**
+ * The inverse of {@link fromPreprocessorConfig}: a recipe that crops becomes a `BitImageProcessor`, any other a `PvtImageProcessor`.
+ *
+ * @throws ConfigError for a recipe that resizes the short side and does not crop, which would leave pictures of any size
+ * @example
+ * const json = JSON.stringify(toPreprocessorConfig(checkpoint.recipe), null, 2);
+ */
+export function toPreprocessorConfig({ resize, crop, rescale, normalize }: Recipe): Record<string, unknown> {
+  if (resize !== undefined && 'shortSide' in resize.to && crop === undefined) fail('preprocessor_config.json', 'crop', 'a centre crop after a resize of the short side', crop, 'give a recipe with one');
+  const sides = ([height, width]: readonly [height: number, width: number]) => ({ height, width });
+  return {
+    image_processor_type: crop === undefined ? stretching[0] : cropping[0],
+    do_resize: resize !== undefined,
+    ...(resize !== undefined && { size: 'shortSide' in resize.to ? { shortest_edge: resize.to.shortSide } : sides(resize.to.size), resample: resamplings.indexOf(resize.resampling) }),
+    ...(crop !== undefined && { do_center_crop: true, crop_size: sides(crop) }),
+    do_rescale: rescale !== undefined,
+    ...(rescale !== undefined && { rescale_factor: rescale }),
+    do_normalize: normalize !== undefined,
+    ...(normalize !== undefined && { image_mean: normalize.mean, image_std: normalize.std }),
   };
 }

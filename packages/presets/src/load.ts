@@ -67,7 +67,7 @@ export const checkpointSpec = (config: PvtConfig) => ({
  */
 export function readCheckpoint(bytes: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Checkpoint {
   const file = fromBytes('readCheckpoint', bytes);
-  return toCheckpoint([readAtOnce(file, readTensors(file))], options);
+  return checkpointOf([readAtOnce(file, readTensors(file))], options);
 }
 
 /** A file that was read, and its tensors by the names that it has for them. */
@@ -104,7 +104,7 @@ export interface Companions {
 }
 
 /** One checkpoint of what one or more files hold. */
-export function toCheckpoint(files: readonly TensorsOfFile[], options: ReadOptions, companions: Companions = {}): Checkpoint {
+export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptions, companions: Companions = {}): Checkpoint {
   const tensors = new Map(files.flatMap(({ state }) => [...state]));
   const canonical = toCanonical(tensors, options.naming);
   const { naming, unexpected } = canonical;

@@ -1,6 +1,6 @@
 import { CheckpointError } from '@pvt/core';
 import { parseSafetensorsHeader, safetensorsHeaderEnd } from './safetensors.ts';
-import type { Reading } from './readableFile.ts';
+import { readRange, type Reading } from './readableFile.ts';
 import type { TensorFile } from './tensorFile.ts';
 import { readTorchLegacy, readTorchZip } from './torch/torch.ts';
 
@@ -40,10 +40,7 @@ function* readSafetensors(fileSize: number): Reading<TensorFile> {
   const start = yield [0, Math.min(fileSize, 65_536)];
   const end = safetensorsHeaderEnd(start, fileSize);
   const { tensors, metadata } = parseSafetensorsHeader(end <= start.length ? start : yield [0, end], fileSize);
-  function* read(range: readonly [begin: number, end: number]): Reading<Uint8Array> {
-    return yield range;
-  }
-  const stored = Array.from(tensors, ([name, { dtype, shape, range }]) => [name, { dtype, shape, offset: 0, storage: { dear: false, read: () => read(range) } }] as const);
+  const stored = Array.from(tensors, ([name, { dtype, shape, range }]) => [name, { dtype, shape, offset: 0, storage: { dear: false, read: () => readRange(...range) } }] as const);
   return { format: 'safetensors', tensors: new Map(stored), metadata, skipped: [] };
 }
 

@@ -29,6 +29,11 @@ export function fromBytes(name: string, content: Uint8Array | ArrayBuffer): Sync
 /** A reader that yields the ranges it needs and is given their bytes: one and the same for files read at once and files read in time. */
 export type Reading<T> = Generator<readonly [begin: number, end: number], T, Uint8Array>;
 
+/** The simplest of readers: the bytes from `begin` up to `end`. */
+export function* readRange(begin: number, end: number): Reading<Uint8Array> {
+  return yield [begin, end];
+}
+
 function checked(file: ReadableFile, [begin, end]: readonly [begin: number, end: number], bytes: Uint8Array): Uint8Array {
   if (bytes.length === end - begin) return bytes;
   throw new CheckpointError('file-changed', `${file.name}: expected ${end - begin} bytes from byte ${begin} on, got ${bytes.length}; the file changed while it was read, read it again.`);

@@ -1,5 +1,5 @@
 import { CheckpointError } from '@pvt/core';
-import type { Reading } from '../readableFile.ts';
+import { readRange, type Reading } from '../readableFile.ts';
 import type { TensorFile } from '../tensorFile.ts';
 import { isCut, unpickle, type PickleWorld } from './pickle.ts';
 import { findState, storedTensors, torchWorld, type StorageClaim } from './tensors.ts';
@@ -99,9 +99,5 @@ export function* readTorchLegacy(fileSize: number): Reading<TensorFile> {
     at += 8 + claim.bytes;
   }
   const placeOf = (claim: StorageClaim): number => places.get(claim.key) ?? fail('storage-missing', `the storage ${JSON.stringify(claim.key.slice(0, 40))}`, 'none');
-  function* read(claim: StorageClaim): Reading<Uint8Array> {
-    const begin = placeOf(claim);
-    return yield [begin, begin + claim.bytes];
-  }
-  return { format: 'torch-legacy', tensors: storedTensors(tensors, (claim) => ({ dear: false, read: () => read(claim) }), fileSize), metadata: new Map(), skipped: checkAll(tensors.values(), placeOf, skipped) };
+  return { format: 'torch-legacy', tensors: storedTensors(tensors, (claim) => ({ dear: false, read: () => readRange(placeOf(claim), placeOf(claim) + claim.bytes) }), fileSize), metadata: new Map(), skipped: checkAll(tensors.values(), placeOf, skipped) };
 }
