@@ -13,13 +13,15 @@ export interface Input {
   readonly picture?: readonly [height: number, width: number];
 }
 
+export const isTensorFile = (path: string): boolean => path.toLowerCase().endsWith('.safetensors');
+
 /**
  * A picture prepared by the recipe, or the `input` of a safetensors file as it is.
  *
  * @throws PictureError, CheckpointError or WorkError where the file cannot be read or is something else
  */
 export async function readInput(path: string, config: PvtConfig, recipe: Recipe): Promise<Input> {
-  if (path.toLowerCase().endsWith('.safetensors')) return { tensor: await readTensor(path, config.channels) };
+  if (isTensorFile(path)) return { tensor: await readTensor(path, config.channels) };
   const picture = await readPicture(path);
   return { tensor: preprocess(picture, recipe), picture: [picture.height, picture.width] };
 }

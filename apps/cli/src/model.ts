@@ -27,6 +27,8 @@ export interface LoadedModel {
   readonly name?: string;
   readonly config: PvtConfig;
   readonly recipe: Recipe;
+  /** What pictures need to be told where the recipe is a guess. */
+  readonly guess?: string;
   readonly labels?: readonly string[];
   readonly backbone: Pvt;
   readonly head?: ClassificationHead;
@@ -118,12 +120,12 @@ export async function loadModel(options: ModelOptions, io: Io): Promise<LoadedMo
   const { source, recipe, ...rest } = await readParameters(options, io);
   const { config, name } = rest;
   const published: Recipe | undefined = name === undefined ? undefined : presetOf(name).recipes.official;
-  if (!recipe && !published) note(io, `nobody has said how this model's pictures are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.`);
   const backbone = createPvt(config, source);
   const head = config.classes > 0 ? createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head')) : undefined;
   return {
     ...rest,
     recipe: recipe ?? published ?? usualRecipe(config),
+    ...(!recipe && !published && { guess: `nobody has said how this model's pictures are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.` }),
     backbone,
     ...(head && { head }),
     dispose() {

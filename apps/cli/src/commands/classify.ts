@@ -30,7 +30,7 @@ export function classify(program: Command, io: Io): void {
     .description('Says what is in pictures. Without --model and --weights the embedded checkpoint answers: pvt_v2_nano, ten classes of CIFAR-10, a demonstration.')
     .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
     .option('--model <name>', 'a variant, see pvt models (default: as the weights say, else the embedded pvt_v2_nano)')
-    .option('--weights <file>', 'a safetensors checkpoint with the names of the official code, timm or Hugging Face')
+    .option('--weights <file>', 'a checkpoint (safetensors, or what torch.save writes) of the official code, timm or Hugging Face')
     .option('--config <file>', 'the architecture as JSON, ours or a Hugging Face config.json (its class names are used)')
     .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
     .option('--top <n>', 'how many guesses to show', count, 5)
@@ -45,7 +45,7 @@ export function classify(program: Command, io: Io): void {
     const wanted = embedded ? { ...options, model: embeddedModel } : options;
     originOf(wanted);
     const { startBackend } = await import('../backend.ts');
-    const { readInput } = await import('../input.ts');
+    const { isTensorFile, readInput } = await import('../input.ts');
     const { readLabels } = await import('../labels.ts');
     const tf = await import('@tensorflow/tfjs-core');
 
@@ -55,12 +55,13 @@ export function classify(program: Command, io: Io): void {
       return loadModel(wanted, io);
     });
     try {
-      const { backbone, head, config, recipe } = model;
+      const { backbone, head, config, recipe, guess } = model;
       if (!head) throw new WorkError(`classify: expected a model with a classifier, got ${model.title}, which has none; use pvt features, or other weights.`);
       const labels = given ?? model.labels;
       if (labels && labels.length !== config.classes) {
         throw new WorkError(`--labels: expected ${config.classes} names, as many as the model has classes, got ${labels.length}; give the labels that the model was trained with.`);
       }
+      if (guess && !inputs.every(isTensorFile)) note(io, guess);
       if (!labels) note(io, 'the classes have no names here; --labels FILE gives them.');
       const paint = paintFor(io.stdout);
       if (!options.json) print(io, paint.dim(`${model.title}; ${options.backend}`));

@@ -28,7 +28,7 @@ export function features(program: Command, io: Io): void {
     .description('Computes the feature pyramid of a picture: a map for each stage, each coarser and deeper than the one before.')
     .argument('<input>', 'a picture, or .safetensors holding input: float32 (N,3,H,W), already normalised, any size')
     .option('--model <name>', 'a variant, see pvt models; pvt_v2_nano has its weights embedded')
-    .option('--weights <file>', 'a safetensors checkpoint with the names of the official code, timm or Hugging Face; tells the variant by itself')
+    .option('--weights <file>', 'a checkpoint (safetensors, or what torch.save writes) of the official code, timm or Hugging Face; tells the variant by itself')
     .addOption(new Option('--init <seed>', 'random numbers for weights, the same ones for the same seed').argParser(seed).conflicts('weights'))
     .option('--config <file>', 'the architecture as JSON, ours or a Hugging Face config.json')
     .option('--out <file>', 'write the results as .safetensors, see below', pathOf('.safetensors'))
@@ -55,7 +55,7 @@ Examples:
     const { checkOutputs, writeWhole } = await import('../files.ts');
     await checkOutputs([options.out, options.plot], [path, options.weights, options.config].filter((file) => file !== undefined));
     const { startBackend } = await import('../backend.ts');
-    const { readInput } = await import('../input.ts');
+    const { isTensorFile, readInput } = await import('../input.ts');
 
     const model = await progress(io, 'loading the model', async () => {
       await startBackend(options.backend);
@@ -63,7 +63,8 @@ Examples:
     });
     const owned: { dispose(): void }[] = [model];
     try {
-      const { backbone, head, config, recipe } = model;
+      const { backbone, head, config, recipe, guess } = model;
+      if (guess && !isTensorFile(path)) note(io, guess);
       const { tensor, picture } = await progress(io, `reading ${path}`, () => readInput(path, config, recipe));
       owned.push(tensor);
       const [batch, height, width] = tensor.shape;
@@ -129,7 +130,8 @@ Examples:
       for (const line of lines) print(io, line);
       if (options.attentions) print(io, `\n${maps.length} attention maps, ${by(maps[0]!.shape)} to ${by(maps.at(-1)!.shape)}`);
       if (options.attentions && options.out === undefined && options.plot === undefined) note(io, '--out FILE.safetensors keeps the attention maps, --plot FILE.png draws them.');
-      for (const file of [options.out, options.plot]) if (file !== undefined) print(io, `\nwritten: ${file}`);
+      const files = [options.out, options.plot].filter((file) => file !== undefined);
+      if (files.length > 0) print(io, `\nwritten: ${files.join(', ')}`);
     } finally {
       for (const resource of owned) resource.dispose();
     }

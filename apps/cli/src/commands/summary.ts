@@ -93,7 +93,8 @@ function mermaid(model: string, config: PvtConfig, costs: Cost): string {
       by([...stage.grid, config.dims[index]!]),
       `${one(config.depths[index]!, 'block')}, ${one(config.heads[index]!, 'head')}`,
       attention(stage),
-      `${compact(stage.params)} params, ${compact(stage.macs)} MACs`,
+      `${compact(stage.params)} params`,
+      `${compact(stage.macs)} MACs`,
     ];
     return { name, node: `  ${name}["${lines.join('<br/>')}"]` };
   });
