@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, fromStateDict, leavesOf, pvtConfig, pvtSpec, resample, type FeatureMap, type ParamSource, type PvtConfig, type Spec } from '@pvt/core';
-import { anchorsOf, createFpn, createRetinaNet, createSemanticFpn, decodeBox, detect, fpnSpec, labelMaps, mmdetRules, namesOf, retinaNetSpec, semanticFpnSpec, torchvisionFpnNames, torchvisionRetinaNetNames, torchvisionRules, type Deltas, type Detection, type ExtraLevels, type FpnConfig, type LabelMap } from '@pvt/heads';
+import { anchorsOf, createFpn, createRetinaNet, createSegFormer, createSemanticFpn, createUnet, createUperNet, decodeBox, detect, fpnSpec, labelMaps, mmdetRules, namesOf, retinaNetSpec, segFormerSpec, semanticFpnSpec, torchvisionFpnNames, torchvisionRetinaNetNames, torchvisionRules, unetSpec, uperNetSpec, type Detection, type ExtraLevels, type FpnConfig, type LabelMap } from '@pvt/heads';
 import { fromCanonical } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';
 import type { GoldenTensor } from './golden.ts';
@@ -45,7 +45,7 @@ const backboneOf = (golden: HeadGolden, config: PvtConfig, prefix: string) =>
 
 const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);
 const generated = ({ seed, overrides }: HeadGolden, name: string, shape: readonly number[]) =>
-  tf.tidy(() => tf.transpose(tf.tensor(generate(seed, name, shape, new Map(), overrides?.[name]), [...shape]), [0, 2, 3, 1])) as tf.Tensor4D;
+  tf.tidy(() => tf.transpose(tf.tensor4d(generate(seed, name, shape, new Map(), overrides?.[name]), shape as [number, number, number, number]), [0, 2, 3, 1]));
 
 /** The maps `feat0`, … with the strides of a backbone. */
 const pyramidOf = (golden: HeadGolden): FeatureMap[] =>
@@ -126,7 +126,7 @@ async function retinaNet(golden: HeadGolden): Promise<HeadOutputs> {
   const rules = torchvision ? torchvisionRules : mmdetRules;
   const body = bodyOf(golden);
   const [width, classes] = body === b0 ? [256, 91] : [32, 5];
-  const picture = generated(golden, 'input', golden.inputs['input']!.length === 3 ? [1, ...golden.inputs['input']!] : golden.inputs['input']!);
+  const picture = generated(golden, 'input', [1, ...golden.inputs['input']!].slice(-4));
   const prepared = golden.name.includes('pipeline') ? transformed(picture, 128, 180) : undefined;
   const input = prepared?.input ?? picture;
   const backbone = backboneOf(golden, body, torchvision ? 'backbone.body.' : 'backbone.');
@@ -148,16 +148,32 @@ async function retinaNet(golden: HeadGolden): Promise<HeadOutputs> {
     tensors.set('cls_logits', tf.concat(levels.map(({ logits }) => logits), 1));
     tensors.set('bbox_regression', deltas);
     tensors.set('anchors', tf.tensor2d(anchors.flat() as unknown as number[][]));
-    tensors.set('decoded_boxes_unclipped', tf.tensor2d(anchors.flat().map((anchor, i) => [...decodeBox(anchor, values.subarray(4 * i, 4 * i + 4) as unknown as Deltas, rules.limitShrinking)])));
+    tensors.set('decoded_boxes_unclipped', tf.tensor2d(anchors.flat().map((anchor, i) => [...decodeBox(anchor, [values[4 * i]!, values[4 * i + 1]!, values[4 * i + 2]!, values[4 * i + 3]!], rules.limitShrinking)])));
     if (prepared) tensors.set('transformed', nchw(input));
   } else {
     for (const [i, { grid, logits, deltas }] of levels.entries()) {
-      const map = (rows: tf.Tensor3D) => nchw(tf.reshape(rows, [1, ...grid, rows.size / grid[0] / grid[1]]));
+      const map = (rows: tf.Tensor3D) => nchw(tf.reshape(rows, [1, grid[0], grid[1], rows.size / grid[0] / grid[1]]));
       tensors.set(`cls${i}`, map(logits)).set(`reg${i}`, map(deltas)).set(`anchors${i}`, tf.tensor2d(anchors[i] as unknown as number[][]));
     }
   }
   return { tensors, detections: detections! };
 }
 
+/** The heads whose references `torch_heads.py` makes. */
+function segmentation(golden: HeadGolden): HeadOutputs {
+  const pyramid = pyramidOf(golden);
+  const widths = { features: pyramid, classes: 7, channels: 24 };
+  const from = (spec: Spec) => parameters(golden, spec, (path) => `decode_head.${path}`);
+  const unet = { features: pyramid, classes: 7 };
+  const head = golden.name.startsWith('upernet')
+    ? createUperNet(widths, from(uperNetSpec(widths)))
+    : golden.name.startsWith('segformer')
+      ? createSegFormer(widths, from(segFormerSpec(widths)))
+      : createUnet(unet, from(unetSpec(unet)));
+  const logits = head.forward(pyramid);
+  head.dispose();
+  return { tensors: new Map([['seg_logits', nchw(logits)]]) };
+}
+
 /** Runs our necks and heads on a golden's weights and inputs. */
-export const headOutputs = async (golden: HeadGolden): Promise<HeadOutputs> => (golden.name.startsWith('fpn') ? fpns(golden) : golden.name.startsWith('semfpn') ? semanticFpn(golden) : retinaNet(golden));
+export const headOutputs = async (golden: HeadGolden): Promise<HeadOutputs> => (golden.name.startsWith('fpn') ? fpns(golden) : golden.name.startsWith('semfpn') ? semanticFpn(golden) : golden.name.startsWith('retinanet') ? retinaNet(golden) : segmentation(golden));

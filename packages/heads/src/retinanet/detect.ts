@@ -1,6 +1,6 @@
 import { ConfigError, PvtError, ShapeError } from '@pvt/core';
 import { anchorsOf, type Box } from './anchors.ts';
-import { clipBox, decodeBox, type Deltas } from './boxes.ts';
+import { clipBox, decodeBox } from './boxes.ts';
 import type { RetinaNetLevel } from './retinanet.ts';
 import { mmdetRules, type RetinaNetRules } from './rules.ts';
 import { largest, suppress, type Detection } from './suppress.ts';
@@ -65,7 +65,8 @@ function detectOne(levels: readonly LevelValues[], rules: RetinaNetRules, { insi
       const score = sigmoid(logits[place]!);
       if (!(score > rules.score)) continue;
       const index = Math.floor(place / classes);
-      const moved = decodeBox(anchor(index), deltas.subarray(index * 4, index * 4 + 4) as unknown as Deltas, rules.limitShrinking);
+      const at = 4 * index;
+      const moved = decodeBox(anchor(index), [deltas[at]!, deltas[at + 1]!, deltas[at + 2]!, deltas[at + 3]!], rules.limitShrinking);
       found.push({ box: clipBox(moved, inside), score, label: place % classes });
     }
   }
