@@ -45,6 +45,8 @@ const inert = [
   'argparse.Namespace',
   'torch.Size',
   'torch.device',
+  '__builtin__.set',
+  'builtins.set',
   '_codecs.encode',
   'numpy.dtype',
   'numpy.ndarray',

@@ -142,8 +142,10 @@ function zip64(extra: Uint8Array, fields: number): number[] {
 
 function* readRecord({ name, nameLength, method, crc, packed, size, begin }: Entry, limit: number, expected = size): Reading<Uint8Array> {
   if (size !== expected) fail('record-size', `${expected} bytes in the record ${shown(name)}`, `${size}`);
-  const header = viewOf(yield [begin, begin + 30]);
-  if (header.getUint32(0, true) !== 0x04034b50 || header.getUint16(26, true) !== nameLength || header.getUint16(8, true) !== method) {
+  const start = yield [begin, begin + 30 + nameLength];
+  const header = viewOf(start);
+  const here = new TextDecoder().decode(start.subarray(30));
+  if (header.getUint32(0, true) !== 0x04034b50 || header.getUint16(26, true) !== nameLength || here !== name || header.getUint16(8, true) !== method) {
     fail('header', `the record ${shown(name)} at byte ${begin}`, 'something else');
   }
   const dataBegin = begin + 30 + nameLength + header.getUint16(28, true);
