@@ -15,3 +15,11 @@ export { openCheckpoint, parseShardIndex, weightFiles, type OpenOptions } from '
 export * from './inspect.ts';
 export * from './save.ts';
 export * from './timmConfig.ts';
+export type { CacheEntry, Draft, FileCache, StoredFile } from './sources/cache.ts';
+export { browserCache } from './sources/browserCache.ts';
+export * from './sources/browser.ts';
+export * from './sources/catalogue.ts';
+export * from './sources/errors.ts';
+export type { CheckpointFiles, CheckpointReference, FetchOptions, LoadOptions } from './sources/load.ts';
+export type { LoadProgress } from './sources/progress.ts';
+export type { Retries } from './sources/request.ts';

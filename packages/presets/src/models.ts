@@ -1,5 +1,6 @@
 import { ConfigError, type PvtConfigInput } from '@pvt/core';
 import type { Recipes } from './recipes.ts';
+import { matches, nearest } from './text.ts';
 import { v1 } from './v1.ts';
 import { v2 } from './v2.ts';
 
@@ -33,28 +34,6 @@ export function listModels(pattern = '*'): ModelName[] {
   return names.filter((name) => matches(name, pattern));
 }
 
-/** Shell-style match without a regular expression, so that no pattern can be slow: a star only ever backtracks to itself. */
-function matches(name: string, pattern: string): boolean {
-  let at = 0;
-  let p = 0;
-  let star = -1;
-  let resume = 0;
-  while (at < name.length) {
-    if (pattern[p] === '*') {
-      star = p++;
-      resume = at;
-    } else if (pattern[p] === '?' || pattern[p] === name[at]) {
-      p++;
-      at++;
-    } else if (star >= 0) {
-      p = star + 1;
-      at = ++resume;
-    } else return false;
-  }
-  while (pattern[p] === '*') p++;
-  return p === pattern.length;
-}
-
 /**
  * One variant: config, preprocessing recipes, parameters, accuracy.
  *
@@ -65,25 +44,7 @@ function matches(name: string, pattern: string): boolean {
  */
 export function getModel<N extends string>(name: N): NamedPreset<N> {
   if (!Object.hasOwn(models, name)) {
-    const nearest = listModels()
-      .map((known) => ({ known, distance: editDistance(name.toLowerCase(), known) }))
-      .sort((a, b) => a.distance - b.distance)
-      .slice(0, 3)
-      .map(({ known }) => known);
-    throw new ConfigError('model-unknown', `getModel: expected the name of a variant, got ${JSON.stringify(name.slice(0, 64))}; did you mean ${nearest.join(', ')}?`);
+    throw new ConfigError('model-unknown', `getModel: expected the name of a variant, got ${JSON.stringify(name.slice(0, 64))}; did you mean ${nearest(name, listModels()).join(', ')}?`);
   }
   return { name, ...models[name as ModelName] } as unknown as NamedPreset<N>;
-}
-
-/** Levenshtein's: insertions, deletions and substitutions between two short texts. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= Math.min(a.length, 64); i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

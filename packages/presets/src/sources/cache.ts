@@ -1,0 +1,211 @@
+import type { ReadableFile } from '../formats/readableFile.ts';
+import type { SourceWarning, Warn } from './errors.ts';
+
+/** A file in the cache, whole or in part. */
+export interface CacheEntry {
+  /** Where it was fetched from. */
+  readonly url: string;
+  /** Bytes. */
+  readonly size: number;
+  /** False for the beginning of a download that was broken off, which no reader sees and the next download goes on with. */
+  readonly complete: boolean;
+  readonly modified: Date;
+}
+
+/** A whole file in the cache; `file.size` is what is there, `size` what was stored. */
+export interface StoredFile {
+  readonly file: ReadableFile;
+  readonly size: number;
+  readonly sha256: string;
+  /** What tells one version of the file from another, see {@link Draft}. */
+  readonly validator: string | undefined;
+}
+
+/**
+ * A file on its way into the cache. Nobody else sees it before `commit`, and one of the last three ends it.
+ */
+export interface Draft extends ReadableFile {
+  /** The version that the bytes are of: the digest that the hub states, a strong ETag, or the date of the last change. */
+  readonly validator: string | undefined;
+  append(bytes: Uint8Array): Promise<void>;
+  /** Throws the bytes away and begins another version. */
+  restart(validator: string | undefined): Promise<void>;
+  /** Shows the file to everybody. Storages want its digest; where there is none there is no cache either. */
+  commit(sha256: string | undefined): Promise<ReadableFile>;
+  /** Keeps the bytes for a later draft of the same URL. */
+  suspend(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** A cache of files by URL. Any of its functions may fail: loading then goes on without it, and warns. */
+export interface FileCache {
+  /** The place, as a person would call it. */
+  readonly name: string;
+  find(url: string): Promise<StoredFile | undefined>;
+  /** Goes on with a suspended draft of the URL where there is one. */
+  draft(url: string, name: string): Promise<Draft>;
+  list(): Promise<CacheEntry[]>;
+  /** Removes what there is of a URL, drafts too. */
+  remove(url: string): Promise<void>;
+}
+
+/** A Blob as a file. */
+export const fromBlob = (name: string, blob: Blob): ReadableFile => ({
+  name,
+  size: blob.size,
+  read: async (begin, end) => new Uint8Array(await blob.slice(begin, end).arrayBuffer()),
+});
+
+/** A draft in memory, which is all there is of it unless somebody stores its `blob`. */
+export class MemoryDraft implements Draft {
+  readonly name: string;
+  validator: string | undefined;
+  #parts: BlobPart[] = [];
+  #size = 0;
+
+  constructor(name: string, validator?: string, start?: Blob) {
+    this.name = name;
+    this.validator = validator;
+    if (start !== undefined) {
+      this.#parts.push(start);
+      this.#size = start.size;
+    }
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Everything so far. A Blob of many parts is made into one of one part, so that reading it again stays cheap. */
+  get blob(): Blob {
+    const blob = this.#parts.length === 1 && this.#parts[0] instanceof Blob ? this.#parts[0] : new Blob(this.#parts);
+    this.#parts = [blob];
+    return blob;
+  }
+
+  async read(begin: number, end: number): Promise<Uint8Array> {
+    return fromBlob(this.name, this.blob).read(begin, end);
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    this.#parts.push(bytes as Uint8Array<ArrayBuffer>);
+    this.#size += bytes.length;
+  }
+
+  async restart(validator: string | undefined): Promise<void> {
+    this.#parts = [];
+    this.#size = 0;
+    this.validator = validator;
+  }
+
+  async commit(_sha256: string | undefined): Promise<ReadableFile> {
+    return fromBlob(this.name, this.blob);
+  }
+
+  async suspend(): Promise<void> {}
+
+  async discard(): Promise<void> {
+    await this.restart(undefined);
+  }
+}
+
+/** Where nothing is kept. */
+export const noCache: FileCache = {
+  name: 'nowhere',
+  find: async () => undefined,
+  draft: async (_url, name) => new MemoryDraft(name),
+  list: async () => [],
+  remove: async () => {},
+};
+
+const reasons: Readonly<Record<string, SourceWarning['code']>> = {
+  QuotaExceededError: 'cache-full',
+  ENOSPC: 'cache-full',
+  EDQUOT: 'cache-full',
+  EACCES: 'cache-readonly',
+  EPERM: 'cache-readonly',
+  EROFS: 'cache-readonly',
+};
+
+/** A cache whose failures cost the cache and not the load; each is told once. */
+export function forgiving(cache: FileCache, warn: Warn): FileCache {
+  const told = new Set<string>();
+  const tell = (cause: unknown): void => {
+    const { code = '', name = '', message } = cause as Error & { readonly code?: string };
+    const reason = reasons[code] ?? reasons[name] ?? 'cache-failed';
+    if (told.has(reason)) return;
+    told.add(reason);
+    warn({ code: reason, message: `loadCheckpoint: expected to use the cache in ${cache.name}, got ${message}; going on without it.`, cause });
+  };
+  const attempt = async <T, U>(action: () => Promise<T>, otherwise: (cause: unknown) => Promise<U>): Promise<T | U> => {
+    try {
+      return await action();
+    } catch (cause) {
+      tell(cause);
+      return otherwise(cause);
+    }
+  };
+  return {
+    name: cache.name,
+    find: (url) => attempt(() => cache.find(url), async () => undefined),
+    draft: async (url, name) => new ForgivingDraft(await attempt(() => cache.draft(url, name), async () => new MemoryDraft(name)), attempt),
+    list: () => cache.list(),
+    remove: (url) => attempt(() => cache.remove(url), async () => {}),
+  };
+}
+
+type Attempt = <T, U>(action: () => Promise<T>, otherwise: (cause: unknown) => Promise<U>) => Promise<T | U>;
+
+/** Moves to memory, with all it has, where the cache can take no more. */
+class ForgivingDraft implements Draft {
+  #inner: Draft;
+  readonly #attempt: Attempt;
+
+  constructor(inner: Draft, attempt: Attempt) {
+    this.#inner = inner;
+    this.#attempt = attempt;
+  }
+
+  get name(): string {
+    return this.#inner.name;
+  }
+  get size(): number {
+    return this.#inner.size;
+  }
+  get validator(): string | undefined {
+    return this.#inner.validator;
+  }
+  read(begin: number, end: number): Promise<Uint8Array> {
+    return this.#inner.read(begin, end);
+  }
+
+  append(bytes: Uint8Array): Promise<void> {
+    return this.#attempt(() => this.#inner.append(bytes), async () => (await this.#toMemory()).append(bytes));
+  }
+  restart(validator: string | undefined): Promise<void> {
+    return this.#attempt(
+      () => this.#inner.restart(validator),
+      async () => {
+        this.#inner = new MemoryDraft(this.name, validator);
+      },
+    );
+  }
+  commit(sha256: string | undefined): Promise<ReadableFile> {
+    return this.#attempt(() => this.#inner.commit(sha256), async () => (await this.#toMemory()).commit(sha256));
+  }
+  suspend(): Promise<void> {
+    return this.#attempt(() => this.#inner.suspend(), async () => {});
+  }
+  discard(): Promise<void> {
+    return this.#attempt(() => this.#inner.discard(), async () => {});
+  }
+
+  async #toMemory(): Promise<MemoryDraft> {
+    const stored = this.#inner;
+    const blob = stored instanceof MemoryDraft ? stored.blob : new Blob([(await stored.read(0, stored.size)) as Uint8Array<ArrayBuffer>]);
+    const memory = new MemoryDraft(stored.name, stored.validator, blob);
+    this.#inner = memory;
+    await this.#attempt(() => stored.discard(), async () => {});
+    return memory;
+  }
+}
