@@ -141,7 +141,14 @@ export function toTimmConfig(config: PvtConfig, recipe: Recipe, labels?: readonl
   const variant = nameOf(config);
   const published = variant !== undefined && variant !== 'pvt_v2_nano';
   const architecture: ModelName = published ? variant : 'pvt_v2_b0';
-  const model = { ...(!published && argumentsOf(config, ['embed_dims', 'depths', 'num_heads', 'mlp_ratios', 'sr_ratios', 'linear'])), ...(!config.qkvBias && { qkv_bias: false }), ...(config.channels !== 3 && { in_chans: config.channels }) };
+  const usual: PvtConfig = pvtConfig<PvtConfigInput>({ ...getModel(architecture).config, classes: config.classes });
+  const shaping = ['embed_dims', 'depths', 'num_heads', 'mlp_ratios', 'sr_ratios', 'linear'];
+  // A variant is its name and what differs from it; `_li` ignores its sr_ratios.
+  const model = Object.fromEntries(
+    Object.entries(modelArguments)
+      .filter(([name, field]) => (shaping.includes(name) ? !published : JSON.stringify(config[field]) !== JSON.stringify(usual[field as keyof PvtConfig])))
+      .map(([name, field]) => [name, config[field]]),
+  );
   return {
     architecture,
     num_classes: config.classes,
@@ -160,8 +167,6 @@ export function toTimmConfig(config: PvtConfig, recipe: Recipe, labels?: readonl
     },
   };
 }
-
-const argumentsOf = (config: PvtV2Config, names: readonly (keyof typeof modelArguments)[]): Record<string, unknown> => Object.fromEntries(names.map((name) => [name, config[modelArguments[name]]]));
 
 function inputOf({ resize, crop, rescale, normalize }: Recipe, channels: number): Record<string, unknown> {
   const steps = 'resize, crop, rescale by 1/255 and normalize';

@@ -120,6 +120,7 @@ export function decode(bytes: Uint8Array, dtype: Dtype): Float32Array {
  */
 export function encode(values: ArrayLike<number>, dtype: Dtype): Uint8Array {
   const { size, write, range }: Codec = dtypes[dtype];
+  if (dtype === 'F32') return new Uint8Array(new Float32Array(values).buffer);
   const bytes = new Uint8Array(values.length * size);
   const view = viewOf(bytes);
   for (let i = 0; i < values.length; i++) {
