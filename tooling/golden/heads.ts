@@ -34,17 +34,17 @@ export interface HeadOutputs {
 }
 
 /** Generated parameters under our paths, each drawn by the implementation's name. */
-function parameters({ seed, overrides }: HeadGolden, spec: Spec, nameOf: (path: string) => string): ParamSource {
+function parameters({ seed, overrides }: Pick<HeadGolden, 'seed' | 'overrides'>, spec: Spec, nameOf: (path: string) => string): ParamSource {
   const leaves = Array.from(leavesOf(spec), ([path, { shape }]) => ({ path, name: nameOf(path), shape }));
   const shapes = new Map(leaves.map(({ name, shape }) => [name, shape]));
   return fromStateDict(new Map(leaves.map(({ path, name, shape }) => [path, { shape, values: generate(seed, name, shape, shapes, overrides?.[name]) }])));
 }
 
-const backboneOf = (golden: HeadGolden, config: PvtConfig, prefix: string) =>
+const backboneOf = (golden: Pick<HeadGolden, 'seed' | 'overrides'>, config: PvtConfig, prefix: string) =>
   createPvt(config, parameters(golden, pvtSpec(config), (path) => `${prefix}${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`));
 
 const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);
-const generated = ({ seed, overrides }: HeadGolden, name: string, shape: readonly number[]) =>
+export const generated = ({ seed, overrides }: Pick<HeadGolden, 'seed' | 'overrides'>, name: string, shape: readonly number[]) =>
   tf.tidy(() => tf.transpose(tf.tensor4d(generate(seed, name, shape, new Map(), overrides?.[name]), shape as [number, number, number, number]), [0, 2, 3, 1]));
 
 /** The maps `feat0`, … with the strides of a backbone. */
@@ -121,19 +121,24 @@ function transformed(image: tf.Tensor4D, shortSide: number, longSide: number) {
   return { input: tf.pad(resample(normal, inside, 'bilinear'), [[0, 0], pad(inside[0]), pad(inside[1]), [0, 0]]), placement: { inside, original: [height, width] as const } };
 }
 
-async function retinaNet(golden: HeadGolden): Promise<HeadOutputs> {
-  const torchvision = golden.name.includes('torchvision');
+/** The three parts of a RetinaNet on generated weights, named as torchvision or mmdetection names them. */
+export function retinaNetParts(golden: Pick<HeadGolden, 'seed' | 'overrides'>, torchvision: boolean, body: PvtConfig = small) {
   const rules = torchvision ? torchvisionRules : mmdetRules;
-  const body = bodyOf(golden);
   const [width, classes] = body === b0 ? [256, 91] : [32, 5];
-  const picture = generated(golden, 'input', [1, ...golden.inputs['input']!].slice(-4));
-  const prepared = golden.name.includes('pipeline') ? transformed(picture, 128, 180) : undefined;
-  const input = prepared?.input ?? picture;
   const backbone = backboneOf(golden, body, torchvision ? 'backbone.body.' : 'backbone.');
   const fpnConfig = { features: backbone.features, channels: width, startLevel: 1, outputs: 5, ...(torchvision ? { extra: 'output', reluBeforeExtra: true } as const : { extra: 'input' } as const) };
   const fpn = createFpn(fpnConfig, parameters(golden, fpnSpec(fpnConfig), (path) => (torchvision ? `backbone.fpn.${namesOf(path, torchvisionFpnNames(3))[0]}` : `neck.${path}`)));
   const headConfig = { features: fpn.features, classes, rules };
   const head = createRetinaNet(headConfig, parameters(golden, retinaNetSpec(headConfig), (path) => (torchvision ? `head.${namesOf(path, torchvisionRetinaNetNames())[0]}` : `bbox_head.${path}`)));
+  return { backbone, fpn, head, rules };
+}
+
+async function retinaNet(golden: HeadGolden): Promise<HeadOutputs> {
+  const torchvision = golden.name.includes('torchvision');
+  const picture = generated(golden, 'input', [1, ...golden.inputs['input']!].slice(-4));
+  const prepared = golden.name.includes('pipeline') ? transformed(picture, 128, 180) : undefined;
+  const input = prepared?.input ?? picture;
+  const { backbone, fpn, head, rules } = retinaNetParts(golden, torchvision, bodyOf(golden));
   const pyramid = fpn.forward(backbone.forward(input).pyramid);
   const levels = head.forward(pyramid);
   const size = [input.shape[1], input.shape[2]] as const;

@@ -40,7 +40,9 @@ export function smoothL1<T extends tf.Tensor>(differences: T, beta: number): T {
   return tf.tidy(() => {
     const distance = absolute(differences);
     if (beta === 0) return distance;
-    return tf.where(tf.less(distance, beta), tf.mul(tf.square(differences), 0.5 / beta), tf.sub(distance, beta / 2)) as T;
+    // What lies below beta counts quadratically, what is beyond it as it is.
+    const near = tf.minimum(distance, beta);
+    return tf.add(tf.mul(tf.square(near), 0.5 / beta), tf.sub(distance, near)) as T;
   });
 }
 
