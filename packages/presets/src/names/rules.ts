@@ -54,7 +54,16 @@ export interface NameRules {
 /** Wrappers that training code puts around a model, and the names of the models inside Hugging Face's classifiers. */
 const wrappers = /^(?:(?:module|model|backbone|body|pvt|pvt_v2)\.)+/;
 
+const compiled = /* @__PURE__ */ new WeakMap<NameTable, NameRules>();
+
+/** A table's rules, made at its first use. */
 export function nameRules(table: NameTable): NameRules {
+  const rules = compiled.get(table) ?? compile(table);
+  compiled.set(table, rules);
+  return rules;
+}
+
+function compile(table: NameTable): NameRules {
   const rows = Object.entries(table).map(([canonical, named]) => {
     const names = typeof named === 'string' ? [named] : named;
     return { canonical: template(canonical), names: names.map(template), bare: names.map((name) => template(name.replace(wrappers, ''))) };
