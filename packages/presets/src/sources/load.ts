@@ -66,7 +66,7 @@ export async function fetchFiles(reference: CheckpointReference, options: FetchO
   if (local !== undefined) return local;
   const found = reference instanceof URL ? parseUrl(reference, endpoint) : parseReference(reference, endpoint);
 
-  const { signal, onProgress, onWarning: warn = ({ message }) => console.warn(message), fetch = globalThis.fetch } = options;
+  const { signal, onProgress, onWarning: warn = toConsole, fetch = globalThis.fetch } = options;
   const network: Network = { fetch, signal, endpoint, token, retries: { ...defaultRetries, ...options.retries } };
   const cache = forgiving(pickCache(options.cache, platform, warn), warn);
   const downloader = { network, cache, hash: platform.hash, offline, warn };
@@ -90,6 +90,10 @@ export async function fetchFiles(reference: CheckpointReference, options: FetchO
     return files;
   }
 }
+
+// A warning that nobody asked for must still be seen.
+// oxlint-disable-next-line no-console
+const toConsole: Warn = ({ message }) => console.warn(message);
 
 function pickCache(given: FileCache | false | undefined, platform: Platform, warn: Warn): FileCache {
   if (given === false) return noCache;
