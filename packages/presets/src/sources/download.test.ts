@@ -182,12 +182,16 @@ describe('what is stated about a file', () => {
     expect((await failure(get(`${server.url}/model.safetensors`))).code).toBe('source-network');
   });
 
-  it('is not the length of a packed body', async () => {
-    const text = new TextEncoder().encode(JSON.stringify({ padding: 'x'.repeat(10_000) }));
-    const server = await start((_request, response) => void response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(text)));
+  it.each([
+    ['longer', noise(10_000)],
+    ['shorter', new Uint8Array(10_000)],
+  ])('is not the length of a packed body, which may be %s', async (_what, body) => {
+    const packed = gzipSync(body);
+    const server = await start((_request, response) => void response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': String(packed.length) }).end(packed));
     const totals: (number | undefined)[] = [];
-    expect(same(await get(`${server.url}/config.json`, { onProgress: ({ total }) => totals.push(total) }), text)).toBe(true);
-    expect(totals.at(-1)).toBe(text.length);
+    expect(same(await get(`${server.url}/config.json`, { onProgress: ({ total }) => totals.push(total) }), body)).toBe(true);
+    expect(totals.every((total) => total === undefined || total === body.length)).toBe(true);
+    expect(totals.at(-1)).toBe(body.length);
     expect(server.requests[0]!.headers['accept-encoding']).toBe('identity');
   });
 });
@@ -225,6 +229,27 @@ describe('resuming', () => {
     await abortAfter(url, half);
     expect(same(await get(url), changed)).toBe(true);
     expect(ranges(server)).toEqual([undefined, `bytes=${half}-`, undefined]);
+  });
+
+  it('begins anew where a server gives another range than the one asked for', async () => {
+    const server = await start((request, response, count) => {
+      if (count === 1) response.writeHead(206, { etag: '"a"', 'content-range': `bytes 0-299999/300000` }).end(content);
+      else slow(request, response, count);
+    });
+    const url = `${server.url}/model.safetensors`;
+    await abortAfter(url, half);
+    expect(same(await get(url), content)).toBe(true);
+    expect(ranges(server)).toEqual([undefined, `bytes=${half}-`, undefined]);
+  });
+
+  it('begins anew where another digest is stated than that of the beginning', async () => {
+    const changed = noise(300_000, 7);
+    const server = await start((request, response, count) => sendFile(request, response, count === 0 ? content : changed, count === 0 ? { hang: half } : {}));
+    const url = `${server.url}/model.safetensors`;
+    await abortAfter(url, half, { sha256: sha256(content) });
+    expect(await inCache()).toEqual([{ size: half, complete: false }]);
+    expect(same(await get(url, { sha256: sha256(changed) }), changed)).toBe(true);
+    expect(ranges(server)).toEqual([undefined, undefined]);
   });
 
   it('begins anew where a server has no ranges', async () => {
