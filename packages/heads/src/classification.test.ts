@@ -69,7 +69,7 @@ describe('createPvtClassifier', () => {
 describe('topGuesses', () => {
   it('names the best classes with their probabilities', async () => {
     const guesses = await topGuesses(tf.tensor2d([[0, Math.log(2), Math.log(5)], [1, 1, 1]]), 2, ['cat', 'dog']);
-    expect(guesses.map((some) => some.map(({ index, label }) => [index, label]))).toEqual([[[2, '2'], [1, 'dog']], [[0, 'cat'], [1, 'dog']]]);
+    expect(guesses.map((some) => some.map(({ label, name }) => [label, name]))).toEqual([[[2, '2'], [1, 'dog']], [[0, 'cat'], [1, 'dog']]]);
     await expectClose(guesses.flat().map(({ probability }) => probability), [5 / 8, 2 / 8, 1 / 3, 1 / 3], 1e-6);
   });
 

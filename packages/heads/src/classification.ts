@@ -109,9 +109,9 @@ export function classificationLoss(logits: tf.Tensor2D, labels: readonly number[
 /** One of the best guesses about a picture. */
 export interface Guess {
   /** Index of the class. */
-  readonly index: number;
+  readonly label: number;
   /** The class's name, or its index as text where names are not known. */
-  readonly label: string;
+  readonly name: string;
   /** Softmax over all classes, between 0 and 1. */
   readonly probability: number;
 }
@@ -122,9 +122,9 @@ export interface Guess {
  * @param logits [B, classes]
  * @throws PvtError `scores-nan` where a logit is no number
  * @example
- * const [[best]] = await topGuesses(head.forward(embedding), 5, labels);
+ * const [[best]] = await topGuesses(head.forward(embedding), 5, names);
  */
-export async function topGuesses(logits: tf.Tensor2D, count: number, labels: readonly string[] = []): Promise<Guess[][]> {
+export async function topGuesses(logits: tf.Tensor2D, count: number, names: readonly string[] = []): Promise<Guess[][]> {
   const [batch, classes] = logits.shape;
   const values = (await logits.data()) as Float32Array;
   return Array.from({ length: batch }, (_, i) => {
@@ -132,6 +132,6 @@ export async function topGuesses(logits: tf.Tensor2D, count: number, labels: rea
     if (row.some((value) => Number.isNaN(value))) throw new PvtError('scores-nan', `topGuesses: expected logits that are numbers, got NaN for picture ${i}; look for NaN in the input or the checkpoint.`);
     const best = largest(row, count);
     const sum = row.reduce((total, value) => total + Math.exp(value - row[best[0]!]!), 0);
-    return best.map((index) => ({ index, label: labels[index] ?? `${index}`, probability: Math.exp(row[index]! - row[best[0]!]!) / sum }));
+    return best.map((label) => ({ label, name: names[label] ?? `${label}`, probability: Math.exp(row[label]! - row[best[0]!]!) / sum }));
   });
 }

@@ -1,0 +1,210 @@
+import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture } from '@pvt/core';
+import {
+  createFpn,
+  createRetinaNet,
+  detect,
+  fpnSpec,
+  mmdetRules,
+  retinaNetSpec,
+  torchvisionFpnNames,
+  torchvisionRetinaNetNames,
+  torchvisionRules,
+  type Detection,
+  type Fpn,
+  type FpnConfig,
+  type RetinaNet,
+  type RetinaNetLevel,
+  type RetinaNetRules,
+} from '@pvt/heads';
+import type { Checkpoint, FitReport } from '@pvt/presets';
+import * as tf from '@tensorflow/tfjs-core';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf } from './checkpoint.ts';
+import { cocoNames, torchvisionCocoNames } from './names.ts';
+import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
+import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+
+/** What a detector may be told at each call. */
+export interface DetectorThresholds {
+  /** Least score of an object. */
+  readonly score?: number;
+  /** Of two objects of a class that overlap by more, intersection over union, the better stays. */
+  readonly overlap?: number;
+  /** Objects per picture, at most. */
+  readonly keep?: number;
+}
+
+export interface DetectorOptions extends TaskOptions, DetectorThresholds {
+  /** Sides of the model's input in pixels; 800 and 1333 in multiples of 32 where absent, as published detectors. */
+  readonly size?: Partial<InputSize>;
+  /** ImageNet's where absent. */
+  readonly normalize?: Normalization;
+}
+
+/** Anything that turns an input into a pyramid. */
+export interface Backbone {
+  readonly features: readonly Feature[];
+  forward(input: tf.Tensor4D): { readonly pyramid: readonly FeatureMap[]; readonly embedding?: tf.Tensor };
+  dispose(): void;
+}
+
+/** A detector's parts, of one's own or anybody's. The task disposes of them. */
+export interface DetectorParts {
+  readonly backbone: Backbone;
+  readonly neck: Fpn;
+  readonly head: RetinaNet;
+}
+
+/** An object with its class's name, or the class's index as text where names are not known. */
+export interface NamedDetection extends Detection {
+  readonly name: string;
+}
+
+export interface Detector<S> extends Task {
+  readonly parts: DetectorParts;
+  /** The objects in one picture, or in each of several, best first, boxes in the picture's own pixels. */
+  detect(picture: S | Picture, options?: RunOptions & DetectorThresholds): Promise<NamedDetection[]>;
+  detect(pictures: readonly (S | Picture)[], options?: RunOptions & DetectorThresholds): Promise<NamedDetection[][]>;
+  /** One picture's head outputs, level by level, and how it lies in the model's input; the tensors are the caller's. */
+  forward(picture: S | Picture): Promise<{ readonly levels: RetinaNetLevel[]; readonly prepared: Prepared }>;
+}
+
+/** Neck, head and report of a checkpoint with mmdetection's or torchvision's names; configs are read off the shapes. */
+export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly report: FitReport } {
+  const { tensors } = checkpoint;
+  const mmdet = prefixOf(tensors, 'bbox_head.retina_cls.weight');
+  const torchvision = prefixOf(tensors, 'head.classification_head.cls_logits.weight');
+  if (mmdet === undefined && torchvision === undefined) {
+    throw new CheckpointError('head-missing', `createDetector: expected a checkpoint with bbox_head.retina_cls (mmdetection) or head.classification_head (torchvision), got ${checkpoint.model ?? 'a backbone'} without; give a detector's checkpoint, or parts.`);
+  }
+  const config = denseConfig(checkpoint);
+  const widths = config.dims;
+  const features: Feature[] = widths.map((channels, i) => ({ name: `stage${i + 1}`, stride: config.strides.slice(0, i + 1).reduce((a, b) => a * b, 1), channels }));
+  const layout = mmdet !== undefined ? mmdetLayout(tensors, mmdet) : torchvisionLayout(tensors, torchvision!);
+  const startLevel = widths.length - layout.levels;
+  const [, firstExtra] = layout.extra === undefined ? [] : shapeOf(tensors, layout.extra);
+  // Where C5 is as wide as the pyramid, shapes do not tell: the official configs take C5, torchvision P5.
+  const fromInput = mmdet !== undefined ? firstExtra === widths.at(-1) : firstExtra === widths.at(-1) && firstExtra !== layout.channels;
+  const neckConfig: FpnConfig = {
+    features,
+    channels: layout.channels,
+    startLevel,
+    outputs: layout.outputs,
+    ...(layout.extra !== undefined && { extra: fromInput ? 'input' : 'output' }),
+    reluBeforeExtra: mmdet === undefined,
+  };
+  const rules = mmdet !== undefined ? mmdetRules : torchvisionRules;
+  const levels: Feature[] = Array.from({ length: layout.outputs }, (_, i) => ({ name: '', stride: features[startLevel]!.stride * 2 ** i, channels: layout.channels }));
+  const headConfig = { features: levels, classes: layout.classes, depth: layout.depth, rules };
+  const { sourceOf, report } = partsOf(checkpoint, config, {
+    neck: { spec: fpnSpec(neckConfig), ...layout.neck },
+    bbox_head: { spec: retinaNetSpec(headConfig), ...layout.head },
+  });
+  return {
+    ...buildAll((keep) => {
+      const backbone = keep(createPvt(config, sourceOf('backbone')));
+      const neck = keep(createFpn({ ...neckConfig, features: backbone.features }, sourceOf('neck')));
+      return { backbone, neck, head: keep(createRetinaNet({ ...headConfig, features: neck.features }, sourceOf('bbox_head'))) };
+    }),
+    report,
+  };
+}
+
+type Tensors = Checkpoint['tensors'];
+
+/** Anchors per cell of every published RetinaNet. */
+const anchors = 9;
+
+function mmdetLayout(tensors: Tensors, prefix: string) {
+  const neck = (rest: string) => `${prefix}neck.${rest}`;
+  const head = (rest: string) => `${prefix}bbox_head.${rest}`;
+  const levels = countOf(tensors, (i) => neck(`lateral_convs.${i}.conv.weight`));
+  const convolutions = countOf(tensors, (i) => neck(`fpn_convs.${i}.conv.weight`));
+  return {
+    levels,
+    channels: shapeOf(tensors, neck('lateral_convs.0.conv.weight'))[0]!,
+    // Five levels whatever makes them: without convolutions of their own they are pooled.
+    outputs: Math.max(5, convolutions),
+    extra: convolutions > levels ? neck(`fpn_convs.${levels}.conv.weight`) : undefined,
+    classes: shapeOf(tensors, head('retina_cls.weight'))[0]! / anchors,
+    depth: countOf(tensors, (i) => head(`cls_convs.${i}.conv.weight`)),
+    neck: { prefix: neck('') },
+    head: { prefix: head('') },
+  };
+}
+
+function torchvisionLayout(tensors: Tensors, prefix: string) {
+  const neck = (rest: string) => `${prefix}backbone.fpn.${rest}`;
+  const head = (rest: string) => `${prefix}head.${rest}`;
+  const either = (name: string, older: string) => (tensors.has(name) ? name : older);
+  const levels = Math.max(countOf(tensors, (i) => neck(`inner_blocks.${i}.0.weight`)), countOf(tensors, (i) => neck(`inner_blocks.${i}.weight`)));
+  const extra = neck('extra_blocks.p6.weight');
+  const depth = countOf(tensors, (i) => either(head(`classification_head.conv.${i}.0.weight`), head(`classification_head.conv.${2 * i}.weight`)));
+  return {
+    levels,
+    channels: shapeOf(tensors, either(neck('inner_blocks.0.0.weight'), neck('inner_blocks.0.weight')))[0]!,
+    outputs: levels + (tensors.has(extra) ? 2 : 1),
+    extra: tensors.has(extra) ? extra : undefined,
+    classes: shapeOf(tensors, head('classification_head.cls_logits.weight'))[0]! / anchors,
+    depth,
+    neck: { prefix: neck(''), names: torchvisionFpnNames(levels) },
+    head: { prefix: head(''), names: torchvisionRetinaNetNames(depth) },
+  };
+}
+
+export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike | DetectorParts, options: DetectorOptions = {}): Promise<Detector<S>> {
+  const { warmUp = true, batch = 1, normalize = imageNet } = options;
+  const size = checkSize('createDetector', { shortSide: 800, longSide: 1333, multiple: 32, ...options.size });
+  let parts: DetectorParts;
+  let report: FitReport | undefined;
+  if (typeof from === 'object' && 'head' in from) parts = from as DetectorParts;
+  else {
+    const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, DetectorParts | Checkpoint>, { ...options, classes: 0 });
+    ({ report, ...parts } = detectorOf(checkpoint));
+  }
+  const { backbone, neck, head } = parts;
+  const { classes, rules } = head.config;
+  const names = options.names ?? (classes === cocoNames.length ? cocoNames : classes === torchvisionCocoNames.length ? torchvisionCocoNames : []);
+  const torchvision = rules.suppressIn === 'input';
+
+  const forward = (inputs: readonly Prepared[]): RetinaNetLevel[] =>
+    tf.tidy(() => {
+      const [height, width] = inputs[0]!.size;
+      const values = new Float32Array(inputs.length * height * width * 3);
+      inputs.forEach((input, i) => values.set(input.values, i * input.values.length));
+      return head.forward(neck.forward(backbone.forward(tf.tensor4d(values, [inputs.length, height, width, 3])).pyramid)) as unknown as tf.TensorContainer;
+    }) as unknown as RetinaNetLevel[];
+  const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
+    const picture = await platform.openPicture(source as S, signal);
+    const original = [picture.height, picture.width] as const;
+    const inside = boundedSize(original, size, torchvision ? 'cut' : 'round');
+    const values = resizeBilinear(picture, inside);
+    return place(torchvision ? values : Float32Array.from(rounded(values, inside).data), inside, upTo(inside, size.multiple), original, normalize);
+  };
+  const run = async (inputs: readonly Prepared[], thresholds: RetinaNetRules): Promise<NamedDetection[][]> => {
+    const levels = forward(inputs);
+    try {
+      const found = await detect(levels, { rules: thresholds, input: inputs[0]!.size, pictures: inputs.map(({ placement }) => placement) });
+      return found.map((objects) => objects.map((object) => ({ ...object, name: names[object.label] || `${object.label}` })));
+    } finally {
+      tf.dispose(levels as unknown as tf.TensorContainer);
+    }
+  };
+  const detectAll = (sources: readonly (S | Picture)[], { signal, ...call }: RunOptions & DetectorThresholds = {}) => {
+    const { score = options.score ?? rules.score, overlap = options.overlap ?? rules.overlap, keep = options.keep ?? rules.keep } = call;
+    return inBatches(sources, { batch, signal }, (source) => prepare(source, signal), (input) => input.size.join(), (inputs) => run(inputs, { ...rules, score, overlap, keep }));
+  };
+  const firstRun = () => run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], rules);
+  const task: Detector<S> = {
+    parts,
+    names,
+    ...(report && { report }),
+    detect: (async (sources: S | Picture | readonly (S | Picture)[], options?: RunOptions & DetectorThresholds) =>
+      Array.isArray(sources) ? detectAll(sources, options) : (await detectAll([sources as S], options))[0]!) as Detector<S>['detect'],
+    async forward(source) {
+      const prepared = await prepare(source);
+      return { levels: forward([prepared]), prepared };
+    },
+    dispose: () => disposeAll([backbone, neck, head]),
+  };
+  return warmed(task, warmUp ? firstRun : undefined);
+}

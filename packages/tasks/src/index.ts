@@ -1,0 +1,49 @@
+import { pictureFrom } from '@pvt/adapter-image';
+import { loadCheckpoint } from '@pvt/presets';
+import { isPicture } from './task.ts';
+import { createTasks } from './tasks.ts';
+
+export * from './types.ts';
+export { cocoNames, torchvisionCocoNames } from './names.ts';
+export { createTasks };
+
+const tasks = createTasks<ImageBitmapSource>({
+  loadCheckpoint,
+  openPicture: async (source) => (isPicture(source) ? source : pictureFrom(source)),
+});
+
+/**
+ * What is in a picture: class names with probabilities, best first. The checkpoint may be a name, a hub repository, a URL, a File,
+ * bytes, or one that is loaded already; or give the model and its recipe yourself.
+ *
+ * @throws ConfigError where the checkpoint does not say how its pictures are prepared, and all that `loadCheckpoint` and `pictureFrom` throw; the signal's reason after an abort
+ * @example
+ * const classifier = await createClassifier('pvt_v2_b2.in1k');
+ * const [best] = await classifier.classify(image);
+ * classifier.dispose();
+ */
+export const createClassifier = tasks.createClassifier;
+
+/**
+ * The class of every pixel of a picture, from a checkpoint with mmsegmentation's semantic FPN or UPerNet, or with SegFormer's, a U-Net's or
+ * a linear head, or from parts of your own.
+ *
+ * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `pictureFrom` throw; the signal's reason after an abort
+ * @example
+ * const segmenter = await createSegmenter(file);
+ * const { width, height, labels } = await segmenter.segment(image);
+ * segmenter.dispose();
+ */
+export const createSegmenter = tasks.createSegmenter;
+
+/**
+ * The objects in a picture, with boxes in its own pixels, from a RetinaNet's checkpoint of mmdetection (the official PVT detectors) or
+ * torchvision, or from parts of your own.
+ *
+ * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `pictureFrom` throw; the signal's reason after an abort
+ * @example
+ * const detector = await createDetector(file);
+ * const objects = await detector.detect(image, { score: 0.3 });
+ * detector.dispose();
+ */
+export const createDetector = tasks.createDetector;

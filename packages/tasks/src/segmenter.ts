@@ -1,0 +1,172 @@
+import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture } from '@pvt/core';
+import {
+  createFpn,
+  createLinearSegmentation,
+  createSegFormer,
+  createSemanticFpn,
+  createUnet,
+  createUperNet,
+  fpnSpec,
+  labelMaps,
+  linearSegmentationSpec,
+  segFormerSpec,
+  semanticFpnSpec,
+  unetSpec,
+  uperNetSpec,
+  type Fpn,
+  type LabelMap,
+  type SegmentationConfig,
+  type SegmentationHead,
+} from '@pvt/heads';
+import type { Checkpoint, FitReport } from '@pvt/presets';
+import * as tf from '@tensorflow/tfjs-core';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf } from './checkpoint.ts';
+import type { Backbone } from './detector.ts';
+import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
+import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+
+export interface SegmenterOptions extends TaskOptions {
+  /** Sides of the model's input in pixels; 512 and 2048, stretched to multiples of 32, where absent, as the official code. */
+  readonly size?: Partial<InputSize>;
+  /** ImageNet's where absent. */
+  readonly normalize?: Normalization;
+}
+
+/** A segmenter's parts, of one's own or anybody's. The task disposes of them. */
+export interface SegmenterParts {
+  readonly backbone: Backbone;
+  /** Between backbone and head, where the head wants one. */
+  readonly neck?: Fpn;
+  readonly head: SegmentationHead;
+}
+
+export interface SegmentOptions extends RunOptions {
+  /** Whether each pixel's probability is wanted too. */
+  readonly scores?: boolean;
+}
+
+export interface Segmenter<S> extends Task {
+  readonly parts: SegmenterParts;
+  /** The class of every pixel of one picture, or of each of several, at the picture's own size. */
+  segment(picture: S | Picture, options?: SegmentOptions): Promise<LabelMap>;
+  segment(pictures: readonly (S | Picture)[], options?: SegmentOptions): Promise<LabelMap[]>;
+  /** One picture's logits [1, h, w, classes], the caller's, and how it lies in the model's input. */
+  forward(picture: S | Picture): Promise<{ readonly logits: tf.Tensor4D; readonly prepared: Prepared }>;
+}
+
+type Tensors = Checkpoint['tensors'];
+
+/** Each head by a parameter that only it has, with the classifier's and the width's places. */
+const heads = [
+  { mark: 'scale_heads.0.0.conv.weight', classifier: 'conv_seg', width: 'scale_heads.0.0.conv.weight', spec: semanticFpnSpec, create: createSemanticFpn, onNeck: true },
+  { mark: 'psp_modules.0.1.conv.weight', classifier: 'conv_seg', width: 'bottleneck.conv.weight', spec: uperNetSpec, create: createUperNet, onNeck: false },
+  { mark: 'linear_c.0.proj.weight', classifier: 'classifier', width: 'linear_fuse.weight', spec: segFormerSpec, create: createSegFormer, onNeck: false },
+  { mark: 'blocks.0.conv1.conv.weight', classifier: 'conv_seg', width: undefined, spec: unetSpec, create: createUnet, onNeck: false },
+  { mark: 'conv_seg.weight', classifier: 'conv_seg', width: undefined, spec: linearSegmentationSpec, create: createLinearSegmentation, onNeck: false },
+] as const;
+
+/** Neck, head and report of a checkpoint with mmsegmentation's or transformers' names; configs are read off the shapes. */
+export function segmenterOf(checkpoint: Checkpoint): SegmenterParts & { readonly report: FitReport } {
+  const { tensors } = checkpoint;
+  const kind = heads.find(({ mark }) => prefixOf(tensors, `decode_head.${mark}`) !== undefined);
+  if (kind === undefined) {
+    throw new CheckpointError('head-missing', `createSegmenter: expected a checkpoint with a decode_head, got ${checkpoint.model ?? 'a backbone'} without; give a segmenter's checkpoint, or parts.`);
+  }
+  const prefix = prefixOf(tensors, `decode_head.${kind.mark}`)!;
+  const head = (rest: string) => `${prefix}decode_head.${rest}`;
+  const config = denseConfig(checkpoint);
+  const features: Feature[] = config.dims.map((channels, i) => ({ name: `stage${i + 1}`, stride: config.strides.slice(0, i + 1).reduce((a, b) => a * b, 1), channels }));
+  const neck = kind.onNeck ? neckOf(tensors, `${prefix}neck.`, features) : undefined;
+  const levels: readonly Feature[] = neck === undefined ? features : features.slice(neck.config.startLevel).map((feature) => ({ ...feature, channels: neck.config.channels }));
+  const headConfig: SegmentationConfig = {
+    features: levels,
+    classes: shapeOf(tensors, head(`${kind.classifier}.weight`))[0]!,
+    ...(kind.width !== undefined && { channels: shapeOf(tensors, head(kind.width))[0]! }),
+  };
+  const { sourceOf, report } = partsOf(checkpoint, config, {
+    ...(neck && { neck: { spec: fpnSpec(neck.config), prefix: neck.prefix } }),
+    decode_head: { spec: kind.spec(headConfig), prefix: head('') },
+  });
+  return {
+    ...buildAll((keep) => {
+      const backbone = keep(createPvt(config, sourceOf('backbone')));
+      const between = neck && keep(createFpn({ ...neck.config, features: backbone.features }, sourceOf('neck')));
+      const last = keep(kind.create({ ...headConfig, features: between === undefined ? backbone.features : between.features }, sourceOf('decode_head')) as SegmentationHead);
+      return { backbone, ...(between && { neck: between }), head: last };
+    }),
+    report,
+  };
+}
+
+function neckOf(tensors: Tensors, prefix: string, features: readonly Feature[]) {
+  const levels = countOf(tensors, (i) => `${prefix}lateral_convs.${i}.conv.weight`);
+  const [channels] = shapeOf(tensors, `${prefix}lateral_convs.0.conv.weight`) as [number];
+  return { prefix, config: { features, channels, startLevel: features.length - levels } };
+}
+
+export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike | SegmenterParts, options: SegmenterOptions = {}): Promise<Segmenter<S>> {
+  const { warmUp = true, batch = 1, normalize = imageNet } = options;
+  const size = checkSize('createSegmenter', { shortSide: 512, longSide: 2048, multiple: 32, ...options.size });
+  let parts: SegmenterParts;
+  let report: FitReport | undefined;
+  let names: readonly string[] = options.names ?? [];
+  if (typeof from === 'object' && 'head' in from) parts = from as SegmenterParts;
+  else {
+    const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, SegmenterParts | Checkpoint>, { ...options, classes: 0 });
+    names = options.names ?? checkpoint.labels ?? [];
+    ({ report, ...parts } = segmenterOf(checkpoint));
+  }
+  const { backbone, neck, head } = parts;
+
+  const forward = (inputs: readonly Prepared[]): tf.Tensor4D =>
+    tf.tidy(() => {
+      const [height, width] = inputs[0]!.size;
+      const values = new Float32Array(inputs.length * height * width * 3);
+      inputs.forEach((input, i) => values.set(input.values, i * input.values.length));
+      const { pyramid } = backbone.forward(tf.tensor4d(values, [inputs.length, height, width, 3]));
+      const levels: readonly FeatureMap[] = neck === undefined ? pyramid : neck.forward(pyramid);
+      return head.forward(levels);
+    });
+  // Two resizes with 8 bits between them, as the official code's AlignResize does.
+  const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
+    const picture = await platform.openPicture(source as S, signal);
+    const original = [picture.height, picture.width] as const;
+    const bounded = boundedSize(original, size, 'round');
+    const aligned = upTo(bounded, size.multiple);
+    const once = rounded(resizeBilinear(picture, bounded), bounded);
+    const twice = rounded(resizeBilinear(once, aligned), aligned);
+    return place(Float32Array.from(twice.data), aligned, aligned, original, normalize);
+  };
+  const run = async (inputs: readonly Prepared[], scores: boolean): Promise<LabelMap[]> => {
+    const logits = forward(inputs);
+    try {
+      const alike = inputs.every(({ placement }) => placement.original.join() === inputs[0]!.placement.original.join());
+      if (alike) return await labelMaps(logits, [inputs[0]!.size, inputs[0]!.placement.original], { scores });
+      const results: LabelMap[] = [];
+      for (const [i, { size, placement }] of inputs.entries()) {
+        const one = tf.slice(logits, [i, 0, 0, 0], [1, -1, -1, -1]);
+        results.push(...(await labelMaps(one, [size, placement.original], { scores })));
+        one.dispose();
+      }
+      return results;
+    } finally {
+      logits.dispose();
+    }
+  };
+  const segmentAll = (sources: readonly (S | Picture)[], { signal, scores = false }: SegmentOptions = {}) =>
+    inBatches(sources, { batch, signal }, (source) => prepare(source, signal), (input) => input.size.join(), (inputs) => run(inputs, scores));
+  const firstRun = () => run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], false);
+  const task: Segmenter<S> = {
+    parts,
+    names,
+    ...(report && { report }),
+    segment: (async (sources: S | Picture | readonly (S | Picture)[], options?: SegmentOptions) =>
+      Array.isArray(sources) ? segmentAll(sources, options) : (await segmentAll([sources as S], options))[0]!) as Segmenter<S>['segment'],
+    async forward(source) {
+      const prepared = await prepare(source);
+      return { logits: forward([prepared]), prepared };
+    },
+    dispose: () => disposeAll([backbone, ...(neck ? [neck] : []), head]),
+  };
+  return warmed(task, warmUp ? firstRun : undefined);
+}

@@ -1,0 +1,108 @@
+import type { Model, Picture } from '@pvt/core';
+import type { Checkpoint, CheckpointReference, FitReport, LoadOptions } from '@pvt/presets';
+
+/** What differs between the browser and Node. */
+export interface Platform<S> {
+  readonly loadCheckpoint: (reference: CheckpointReference, options: LoadOptions) => Promise<Checkpoint>;
+  readonly openPicture: (source: S, signal: AbortSignal | undefined) => Promise<Picture>;
+}
+
+/** What every task takes besides its own options. The options of `loadCheckpoint` are taken too. */
+export interface TaskOptions extends LoadOptions {
+  /** Names of the classes by index; those of the checkpoint where absent. */
+  readonly names?: readonly string[];
+  /** Pictures that go through the model together where their inputs are of one size. */
+  readonly batch?: number;
+  /** Whether to run the model once before the first picture, which prepares the backend; true where absent. */
+  readonly warmUp?: boolean;
+}
+
+export interface RunOptions {
+  /** Stops between two batches and rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** What every task has in common. */
+export interface Task {
+  /** Names of the classes by index; empty where nobody told them. */
+  readonly names: readonly string[];
+  /** What of the checkpoint was taken, and what was not. Absent for parts. */
+  readonly report?: FitReport;
+  /** Frees the model. Calling it again does nothing. */
+  dispose(): void;
+}
+
+/** A checkpoint that is loaded already, or where to load it from. */
+export type CheckpointLike = Checkpoint | CheckpointReference;
+
+export const isCheckpoint = (value: unknown): value is Checkpoint => typeof value === 'object' && value !== null && 'source' in value && 'tensors' in value;
+
+export const isPicture = (source: unknown): source is Picture =>
+  typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array && 'width' in source && 'height' in source;
+
+type Disposable = Pick<Model, 'dispose'>;
+export const disposeAll = (models: readonly Disposable[]): void => models.forEach((model) => model.dispose());
+
+/** Builds models one after the other; where one fails, those before it are freed. */
+export function buildAll<T extends Record<string, Disposable>>(steps: (keep: <M extends Disposable>(model: M) => M) => T): T {
+  const built: Disposable[] = [];
+  try {
+    return steps((model) => {
+      built.push(model);
+      return model;
+    });
+  } catch (error) {
+    disposeAll(built);
+    throw error;
+  }
+}
+
+/** Hands a task over after its first run; where that fails, its model is freed. */
+export async function warmed<T extends Task>(task: T, firstRun: (() => Promise<unknown>) | undefined): Promise<T> {
+  try {
+    await firstRun?.();
+    return task;
+  } catch (error) {
+    task.dispose();
+    throw error;
+  }
+}
+
+/** Runs of at most `limit` neighbours with equal keys. */
+function* runsOf<T>(items: readonly T[], limit: number, keyOf: (item: T) => string): Generator<T[]> {
+  let run: T[] = [];
+  for (const item of items) {
+    if (run.length > 0 && (run.length >= limit || keyOf(run[0]!) !== keyOf(item))) {
+      yield run;
+      run = [];
+    }
+    run.push(item);
+  }
+  if (run.length > 0) yield run;
+}
+
+/**
+ * Opens and prepares pictures `batch` at a time and hands neighbours of one size to the model together, giving the page a
+ * turn in between.
+ */
+export async function inBatches<S, P, R>(
+  sources: readonly S[],
+  { batch = 1, signal }: { readonly batch?: number; readonly signal?: AbortSignal | undefined },
+  prepare: (source: S) => Promise<P>,
+  keyOf: (prepared: P) => string,
+  run: (prepared: readonly P[]) => Promise<R[]>,
+): Promise<R[]> {
+  const results: R[] = [];
+  for (let start = 0; start < sources.length; start += batch) {
+    signal?.throwIfAborted();
+    const prepared = await Promise.all(sources.slice(start, start + batch).map(prepare));
+    for (const some of runsOf(prepared, batch, keyOf)) {
+      signal?.throwIfAborted();
+      results.push(...(await run(some)));
+      // A timer, because animation frames stop in hidden pages.
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  }
+  signal?.throwIfAborted();
+  return results;
+}
