@@ -70,6 +70,13 @@ export function readCheckpoint(bytes: Uint8Array | ArrayBuffer, options: ReadOpt
   return checkpointOf([readAtOnce(file, readTensors(file))], options);
 }
 
+/** A tensor that is read when it is asked for, into the caller's room where it has to be copied. */
+interface LazyTensor {
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+  valuesIn(room?: Float32Array): Float32Array;
+}
+
 /** A file that was read, and its tensors by the names that it has for them. */
 export interface TensorsOfFile extends TensorFile {
   readonly state: StateDict;
@@ -83,16 +90,20 @@ export function* readTensors(file: ReadableFile): Reading<TensorsOfFile> {
   const found = yield* readTensorFile(file.size);
   const kept = new Map<Storage, Uint8Array>();
   const { readNow } = file;
-  const now: SynchronousFile | undefined = readNow === undefined ? undefined : { name: file.name, size: file.size, read: (begin, end) => file.read(begin, end), readNow: (begin, end) => readNow.call(file, begin, end) };
+  const now: SynchronousFile | undefined = readNow === undefined ? undefined : { name: file.name, size: file.size, read: (begin, end) => file.read(begin, end), readNow: (...range) => readNow.call(file, ...range) };
   for (const { storage } of found.tensors.values()) {
     if ((now === undefined || storage.dear) && !kept.has(storage)) kept.set(storage, yield* storage.read());
   }
-  const lazily = (tensor: StoredTensor) => ({
-    shape: tensor.shape,
-    get values() {
-      return toFloat32(entryOf(tensor, kept.get(tensor.storage) ?? readAtOnce(now!, tensor.storage.read())));
-    },
-  });
+  const lazily = (tensor: StoredTensor): LazyTensor => {
+    const valuesIn = (room?: Float32Array) => toFloat32(entryOf(tensor, kept.get(tensor.storage) ?? readAtOnce(now!, tensor.storage.read(), room && new Uint8Array(room.buffer, room.byteOffset, room.byteLength))));
+    return {
+      shape: tensor.shape,
+      valuesIn,
+      get values() {
+        return valuesIn();
+      },
+    };
+  };
   return { ...found, state: new Map(Array.from(found.tensors, ([name, tensor]) => [name, lazily(tensor)])) };
 }
 
@@ -140,18 +151,20 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
   };
 }
 
-/** NaN and infinities are what is left over times zero; four sums, as each waits for its last addition. */
+/** NaN and infinities have an exponent of all ones: one more carries into the sign bit. Four at a time, as this is over every weight. */
 function isFinite(values: Float32Array): boolean {
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+  const carry = (i: number): number => (bits[i]! & 0x7f800000) + 0x00800000;
   let [a, b, c, d] = [0, 0, 0, 0];
   let i = 0;
-  for (const end = values.length - 3; i < end; i += 4) {
-    a += values[i]! * 0;
-    b += values[i + 1]! * 0;
-    c += values[i + 2]! * 0;
-    d += values[i + 3]! * 0;
+  for (const end = bits.length - 3; i < end; i += 4) {
+    a |= carry(i);
+    b |= carry(i + 1);
+    c |= carry(i + 2);
+    d |= carry(i + 3);
   }
-  for (; i < values.length; i++) a += values[i]! * 0;
-  return a + b + c + d === 0;
+  for (; i < bits.length; i++) a |= carry(i);
+  return (a | b | c | d) >= 0;
 }
 
 /** A model never starts from NaN, which would spread to everything that it computes. */
@@ -159,8 +172,9 @@ function finiteSource(state: StateDict): ParamSource {
   const source = fromStateDict(state);
   return {
     shape: source.shape,
-    values(path, leaf) {
-      const values = source.values(path, leaf);
+    values(path, leaf, room) {
+      const tensor = state.get(path);
+      const values = tensor !== undefined && 'valuesIn' in tensor ? (tensor as LazyTensor).valuesIn(room) : source.values(path, leaf);
       if (!isFinite(values)) throw new CheckpointError('not-finite', `readCheckpoint: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`);
       return values;
     },

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { CheckpointError, type ShapeMismatch } from '../errors.ts';
 import { toCheckpoint, toMemory, type Values } from './layout.ts';
 import type { ParamSource } from './source.ts';
-import { isParamSpec, leavesOf, type ParamSpec, type ParamsOf, type Spec } from './spec.ts';
+import { isParamSpec, leavesOf, sizeOf, type ParamSpec, type ParamsOf, type Spec } from './spec.ts';
 
 const some = (items: readonly string[]): string =>
   items.slice(0, 3).join(', ') + (items.length > 3 ? ` and ${items.length - 3} more` : '');
@@ -13,6 +13,25 @@ function mapLeaves(spec: Spec, leaf: (path: string, spec: ParamSpec) => tf.Tenso
   if (Array.isArray(spec)) return (spec as readonly Spec[]).map((node, index) => child(index, node));
   const entries = Object.entries(spec as Record<string, Spec | undefined>);
   return Object.fromEntries(entries.flatMap(([key, node]) => (node === undefined ? [] : [[key, child(key, node)]])));
+}
+
+/**
+ * Whether the backend copies the array that a tensor is made of, as wasm does. Then one array serves parameter after
+ * parameter, and a model's values are never in memory twice.
+ */
+function copiesArrays(): boolean {
+  const array = Float32Array.of(0);
+  const tensor = tf.tensor1d(array);
+  array[0] = 1;
+  const [value] = tensor.dataSync();
+  tensor.dispose();
+  return value === 0;
+}
+
+/** Room for the largest parameter as a source gives it, and as it lies in the tensor. */
+function roomFor(spec: Spec): { readonly read: Float32Array; readonly moved: Float32Array } {
+  const most = Math.max(0, ...Array.from(leavesOf(spec), ([, { shape }]) => sizeOf(shape)));
+  return { read: new Float32Array(most), moved: new Float32Array(most) };
 }
 
 /**
@@ -44,9 +63,11 @@ export function materialize<S extends Spec>(spec: S, source: ParamSource, who: s
   }
 
   const allocated: tf.Variable[] = [];
+  const room = copiesArrays() ? roomFor(spec) : undefined;
   try {
     return mapLeaves(spec, (path, leaf) => {
-      const { shape, values } = toMemory({ shape: leaf.shape, values: source.values(path, leaf) }, leaf.layout);
+      const given = source.values(path, leaf, room?.read.subarray(0, sizeOf(leaf.shape)));
+      const { shape, values } = toMemory({ shape: leaf.shape, values: given }, leaf.layout, room?.moved);
       const initial = tf.tensor(values, [...shape], 'float32');
       const variable = tf.variable(initial, !leaf.buffer);
       initial.dispose();

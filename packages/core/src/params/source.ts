@@ -8,8 +8,11 @@ import { createRandom } from '../random.ts';
 export interface ParamSource {
   /** The parameter's shape in the source, or undefined where the source does not have it. */
   shape(path: string, leaf: ParamSpec): readonly number[] | undefined;
-  /** The parameter's values, row-major. Only called for paths that `shape` knows. The array is borrowed, never written to. */
-  values(path: string, leaf: ParamSpec): Float32Array;
+  /**
+   * The parameter's values, row-major. Only called for paths that `shape` knows. The array is borrowed, never written to;
+   * a source that has none to lend may write into `room`, which the caller will use again.
+   */
+  values(path: string, leaf: ParamSpec, room?: Float32Array): Float32Array;
 }
 
 /** Parameters held in memory by canonical path, in checkpoint layout. */
@@ -65,6 +68,6 @@ export function randomInit(seed: number): ParamSource {
 export function scoped(source: ParamSource, prefix: string): ParamSource {
   return {
     shape: (path, leaf) => source.shape(`${prefix}.${path}`, leaf),
-    values: (path, leaf) => source.values(`${prefix}.${path}`, leaf),
+    values: (path, leaf, room) => source.values(`${prefix}.${path}`, leaf, room),
   };
 }

@@ -8,8 +8,11 @@ export interface ReadableFile {
   readonly size: number;
   /** The bytes from `begin` up to, not including, `end`, both within the file; may be a view, and is only read. */
   read(begin: number, end: number): Promise<Uint8Array>;
-  /** The same at once, where the file can: then parameters are read one by one as they are needed, and never held together. */
-  readNow?(begin: number, end: number): Uint8Array;
+  /**
+   * The same at once, where the file can: then parameters are read one by one as they are needed, and never held together.
+   * Bytes that have to be copied anyway may be put into `room`, which is as long as what is asked for and will be used again.
+   */
+  readNow?(begin: number, end: number, room?: Uint8Array): Uint8Array;
 }
 
 export type SynchronousFile = ReadableFile & Required<Pick<ReadableFile, 'readNow'>>;
@@ -49,9 +52,12 @@ export async function readFrom<T>(file: ReadableFile, reading: Reading<T>, signa
   return step.value;
 }
 
-/** Runs a reader on a file at once. */
-export function readAtOnce<T>(file: SynchronousFile, reading: Reading<T>): T {
+/** Runs a reader on a file at once; a range as long as `room` may be read into it. */
+export function readAtOnce<T>(file: SynchronousFile, reading: Reading<T>, room?: Uint8Array): T {
   let step = reading.next();
-  while (!step.done) step = reading.next(checked(file, step.value, file.readNow(...step.value)));
+  while (!step.done) {
+    const [begin, end] = step.value;
+    step = reading.next(checked(file, step.value, file.readNow(begin, end, room?.length === end - begin ? room : undefined)));
+  }
   return step.value;
 }

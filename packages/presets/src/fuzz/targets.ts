@@ -24,7 +24,7 @@ type Mutation = readonly [kind: number, place: number, value: number];
 const mutations = fc.array(fc.tuple(fc.nat(5), fc.nat(0xffff_ffff), fc.nat(255)), { minLength: 0, maxLength: 6 });
 
 function mutate(bytes: Uint8Array, changes: readonly Mutation[]): Uint8Array {
-  let result = bytes.slice();
+  let result: Uint8Array = bytes.slice();
   for (const [kind, place, value] of changes) {
     if (result.length === 0) break;
     const at = place % result.length;

@@ -14,6 +14,7 @@ interface Fields {
 }
 
 interface Template {
+  readonly text: string;
   read(name: string): Fields | undefined;
   write(fields: Fields): string;
 }
@@ -25,6 +26,7 @@ function template(text: string): Template {
   const literals = text.split(/\{[^}]*\}|\*/).map((part) => part.replaceAll('.', '\\.'));
   const pattern = new RegExp(`^${literals.reduce((left, right, i) => `${left}${holes[i - 1]!.field === 'leaf' ? '(weight|bias)' : '(0|[1-9]\\d{0,3})'}${right}`)}$`);
   return {
+    text,
     read(name) {
       const found = pattern.exec(name);
       if (found === null) return undefined;
@@ -63,20 +65,28 @@ export function nameRules(table: NameTable): NameRules {
   return rules;
 }
 
+/** A name without its numbers, by which the few rows are found that may have it. */
+const outline = (name: string): string => name.replace(/\d+/g, '#').replace(/\.(?:weight|bias)$/, '.*');
+
 function compile(table: NameTable): NameRules {
   const rows = Object.entries(table).map(([canonical, named]) => {
     const names = typeof named === 'string' ? [named] : named;
     return { canonical: template(canonical), names: names.map(template), bare: names.map((name) => template(name.replace(wrappers, ''))) };
   });
+  const byOutline = new Map<string, { canonical: Template; candidate: Template; part: number; parts: number }[]>();
+  for (const { canonical, bare } of rows) {
+    for (const [part, candidate] of bare.entries()) {
+      const key = outline(candidate.text.replace(/\{[^}]*\}/g, '0'));
+      const found = byOutline.get(key) ?? byOutline.set(key, []).get(key)!;
+      found.push({ canonical, candidate, part, parts: bare.length });
+    }
+  }
   return {
     read(name) {
       const bareName = name.replace(wrappers, '');
-      for (const { canonical, bare } of rows) {
-        for (const [part, candidate] of bare.entries()) {
-          const fields = candidate.read(bareName);
-          if (fields === undefined) continue;
-          return { stage: fields.stage ?? fields.last, part, parts: bare.length, path: (stages) => canonical.write({ last: stages - 1, ...fields }) };
-        }
+      for (const { canonical, candidate, part, parts } of byOutline.get(outline(bareName)) ?? []) {
+        const fields = candidate.read(bareName);
+        if (fields !== undefined) return { stage: fields.stage ?? fields.last, part, parts, path: (stages) => canonical.write({ last: stages - 1, ...fields }) };
       }
       return undefined;
     },
