@@ -1,7 +1,7 @@
 import { CheckpointError, type PvtConfig, type StateDict } from '@pvt/core';
 import { huggingFaceV1, huggingFaceV2 } from './huggingFace.ts';
 import { officialV1, officialV2 } from './official.ts';
-import { nameRules, type CanonicalName, type NameRules, type NameTable } from './rules.ts';
+import { nameRules, outlineOf, type CanonicalName, type NameRules, type NameTable } from './rules.ts';
 import { timmV2 } from './timm.ts';
 
 /** Whose names a checkpoint's parameters have; `canonical` are the keys of our own parameter tree. */
@@ -34,18 +34,18 @@ const some = (names: readonly string[]): string => (names.length === 0 ? 'none' 
  * detectNaming(['patch_embed1.proj.weight', 'norm1.weight']); // { naming: 'official', version: 'v2' }
  */
 export function detectNaming(names: Iterable<string>, among: readonly Naming[] = Object.keys(nameTables) as Naming[]): DetectedNaming {
-  const all = [...names];
+  const all = Array.from(names, (name) => ({ name, outline: outlineOf(name) }));
   let best: DetectedNaming | undefined;
   let most = 0;
   for (const naming of among) {
     for (const [version, table] of Object.entries(nameTables[naming]) as [Version, NameTable][]) {
       const { read } = nameRules(table);
-      const known = all.filter((name) => read(name) !== undefined).length;
+      const known = all.filter(({ name, outline }) => read(name, outline) !== undefined).length;
       if (known > most) [best, most] = [{ naming, version }, known];
     }
   }
   if (best === undefined) {
-    throw new CheckpointError('naming-unknown', `detectNaming: expected parameter names of a PVT (${among.join(', ')}), got ${some(all)}; is this another model's checkpoint?`);
+    throw new CheckpointError('naming-unknown', `detectNaming: expected parameter names of a PVT (${among.join(', ')}), got ${some(all.map(({ name }) => name))}; is this another model's checkpoint?`);
   }
   return best;
 }

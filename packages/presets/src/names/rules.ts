@@ -48,7 +48,7 @@ export interface CanonicalName {
 /** Both directions of a table. */
 export interface NameRules {
   /** What a name means, or undefined where the table does not have it. */
-  read(name: string): CanonicalName | undefined;
+  read(name: string, outline?: string): CanonicalName | undefined;
   /** The names of a canonical path, or undefined where the table does not have it. */
   write(path: string, stages: number): readonly string[] | undefined;
 }
@@ -65,8 +65,8 @@ export function nameRules(table: NameTable): NameRules {
   return rules;
 }
 
-/** A name without its numbers, by which the few rows are found that may have it. */
-const outline = (name: string): string => name.replace(/\d+/g, '#').replace(/\.(?:weight|bias)$/, '.*');
+/** A name without wrappers and numbers, by which the few rows of any table are found that may have it. */
+export const outlineOf = (name: string): string => name.replace(wrappers, '').replace(/\d+/g, '#').replace(/\.(?:weight|bias)$/, '.*');
 
 function compile(table: NameTable): NameRules {
   const rows = Object.entries(table).map(([canonical, named]) => {
@@ -76,16 +76,15 @@ function compile(table: NameTable): NameRules {
   const byOutline = new Map<string, { canonical: Template; candidate: Template; part: number; parts: number }[]>();
   for (const { canonical, bare } of rows) {
     for (const [part, candidate] of bare.entries()) {
-      const key = outline(candidate.text.replace(/\{[^}]*\}/g, '0'));
+      const key = outlineOf(candidate.text.replace(/\{[^}]*\}/g, '0'));
       const found = byOutline.get(key) ?? byOutline.set(key, []).get(key)!;
       found.push({ canonical, candidate, part, parts: bare.length });
     }
   }
   return {
-    read(name) {
-      const bareName = name.replace(wrappers, '');
-      for (const { canonical, candidate, part, parts } of byOutline.get(outline(bareName)) ?? []) {
-        const fields = candidate.read(bareName);
+    read(name, outline = outlineOf(name)) {
+      for (const { canonical, candidate, part, parts } of byOutline.get(outline) ?? []) {
+        const fields = candidate.read(name.replace(wrappers, ''));
         if (fields !== undefined) return { stage: fields.stage ?? fields.last, part, parts, path: (stages) => canonical.write({ last: stages - 1, ...fields }) };
       }
       return undefined;
