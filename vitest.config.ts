@@ -12,6 +12,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const alias = {
   '@pvt/adapter-image/node': source('packages/adapters/image/src/node.ts'),
   '@pvt/adapter-image': source('packages/adapters/image/src/index.ts'),
+  '@pvt/presets/node': source('packages/presets/src/node.ts'),
   '@pvt/testing': source('tooling/testing/index.ts'),
   ...Object.fromEntries(
     readdirSync(source('packages'))

@@ -18,7 +18,7 @@ const ready = (await step(...install)) && (await step('build', ...turbo('build')
 if (!ready) process.exit(1);
 mkdirSync(join(root, 'out'), { recursive: true });
 demonstrate('classify', sample);
-demonstrate('features', sample, '--plot', picture);
+demonstrate('features', sample, '--model', 'pvt_v2_nano', '--plot', picture);
 console.log(`
 The four levels of the pyramid are drawn in ${paint('bold', join(root, picture))}
 
