@@ -188,6 +188,6 @@ describe('regions', () => {
 it('gives a hundred classes colours that differ', () => {
   const colors = Array.from({ length: 100 }, (_, i) => classColor(i));
   for (const [i, a] of colors.entries()) {
-    for (const b of colors.slice(i + 1)) expect(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])).toBeGreaterThan(5);
+    for (const b of colors.slice(i + 1)) expect(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])).toBeGreaterThan(15);
   }
 });
