@@ -4,7 +4,7 @@ import { ConfigError, ShapeError } from './errors.ts';
 export const activations = ['gelu', 'gelu_tanh', 'relu', 'silu'] as const;
 export type Activation = (typeof activations)[number];
 
-/** LayerNorm's epsilon at each of its sites: implementations of the same model differ here (see docs/decisions). */
+/** LayerNorm's epsilon at each of its sites: implementations of the same model differ here (docs/decisions/numerics.md). */
 export interface NormEpsilon {
   /** Norms inside a block, and the norm after a stage. */
   readonly block: number;
