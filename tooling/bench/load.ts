@@ -5,7 +5,7 @@
  * reading and loading in turns. Both are of a process that has loaded a smaller model before.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, fstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -15,7 +15,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { createPvt, pvtConfig, randomInit, scoped } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
-import { convertCheckpoint, getModel, openCheckpoint, type ReadableFile } from '@pvt/presets';
+import { convertCheckpoint, getModel } from '@pvt/presets';
+import { loadCheckpoint } from '@pvt/presets/node';
 
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '20' }, json: { type: 'string' }, once: { type: 'string' } } });
 
@@ -26,26 +27,8 @@ function sourceFile(config: ReturnType<typeof pvtConfig>): Uint8Array {
   return convertCheckpoint({ config, source: randomInit(1) }, { to: 'timm' });
 }
 
-/** A file on the disk that is read piece by piece. */
-function onDisk(path: string): ReadableFile {
-  const readNow = (begin: number, end: number, room = new Uint8Array(end - begin)): Uint8Array => {
-    const bytes = room;
-    const descriptor = openSync(path, 'r');
-    try {
-      readSync(descriptor, bytes, 0, bytes.length, begin);
-    } finally {
-      closeSync(descriptor);
-    }
-    return bytes;
-  };
-  const descriptor = openSync(path, 'r');
-  const { size } = fstatSync(descriptor);
-  closeSync(descriptor);
-  return { name: path, size, readNow, read: async (begin, end) => readNow(begin, end) };
-}
-
 async function load(path: string) {
-  const { config, source } = await openCheckpoint(onDisk(path));
+  const { config, source } = await loadCheckpoint(path);
   return [createPvt(config, source), createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'))];
 }
 
@@ -72,7 +55,7 @@ async function measure(path: string, rounds: number): Promise<Once> {
     for (const model of await models) model.dispose();
   };
   // A sixteenth of the model goes first, until its code is compiled: what V8 needs for that, about 6 MB, does not grow with the file.
-  for (let i = 0; i < 12; i++) await unload(load(`${path}.small`));
+  for (let i = 0; i < 12; i++) await unload(load(`${path}.small.safetensors`));
   writeFileSync('/proc/self/clear_refs', '5');
   const before = resident('VmRSS');
   let models = load(path);
@@ -102,7 +85,7 @@ try {
   const config = pvtConfig(getModel('pvt_v2_b0').config);
   const bytes = sourceFile(config);
   writeFileSync(path, bytes);
-  writeFileSync(`${path}.small`, sourceFile(pvtConfig({ ...config, dims: config.dims.map((width) => width / 4), heads: [1, 2, 5, 8], classes: 100 })));
+  writeFileSync(`${path}.small.safetensors`, sourceFile(pvtConfig({ ...config, dims: config.dims.map((width) => width / 4), heads: [1, 2, 5, 8], classes: 100 })));
   const processes = Array.from({ length: 5 }, () => {
     const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), '--once', path, '--rounds', options.rounds], { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);

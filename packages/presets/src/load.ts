@@ -154,16 +154,16 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
 /** NaN and infinities have an exponent of all ones: one more carries into the sign bit. Four at a time, as this is over every weight. */
 function isFinite(values: Float32Array): boolean {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
-  const carry = (i: number): number => (bits[i]! & 0x7f800000) + 0x00800000;
+  const [exponent, one] = [0x7f800000, 0x00800000];
   let [a, b, c, d] = [0, 0, 0, 0];
   let i = 0;
   for (const end = bits.length - 3; i < end; i += 4) {
-    a |= carry(i);
-    b |= carry(i + 1);
-    c |= carry(i + 2);
-    d |= carry(i + 3);
+    a |= (bits[i]! & exponent) + one;
+    b |= (bits[i + 1]! & exponent) + one;
+    c |= (bits[i + 2]! & exponent) + one;
+    d |= (bits[i + 3]! & exponent) + one;
   }
-  for (; i < bits.length; i++) a |= carry(i);
+  for (; i < bits.length; i++) a |= (bits[i]! & exponent) + one;
   return (a | b | c | d) >= 0;
 }
 

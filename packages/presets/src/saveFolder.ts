@@ -7,7 +7,7 @@ import { ConfigError } from '@pvt/core';
  * Writes files into a folder, which is made where it does not exist. Each file appears whole or not at all, and none before
  * all of them are on the disk; what had its name is replaced, other files stay.
  *
- * @throws ConfigError for names that are paths; what the file system throws, with nothing left behind
+ * @throws ConfigError for names that are paths; what the file system throws, with no draft left behind
  * @example
  * await saveFolder('my-pvt', savePretrained(checkpoint, { layout: 'huggingFace', epsilon: 'layout' }));
  */

@@ -18,57 +18,53 @@ export interface Values {
 }
 
 /**
- * Moves axes: written along the last one, four runs at a time, whose values lie side by side on the reading side. That is
- * three times as fast as one by one. No permutation here leaves the last axis where it is.
+ * In a checkpoint, a weight is a matrix with a row for each output; in memory, one with a column for each. This is where each
+ * column of the one begins as a row of the other.
  */
-function permute({ shape, values }: Values, axes: readonly number[], room?: Float32Array): Values {
-  const permuted = axes.map((axis) => shape[axis]!);
-  const result = room?.subarray(0, values.length) ?? new Float32Array(values.length);
-  if (result.length === 0) return { shape: permuted, values: result };
-  const strides = axes.map((axis) => sizeOf(shape.slice(axis + 1)));
-  const steps = permuted.map((_, axis) => sizeOf(permuted.slice(axis + 1)));
-  const last = axes.length - 1;
-  const dense = axes.indexOf(last);
-  const [inner, stride] = [permuted[last]!, strides[last]!];
-  const [length, step] = [permuted[dense]!, steps[dense]!];
-  const others = axes.map((_, axis) => axis).filter((axis) => axis !== last && axis !== dense);
-  const index = others.map(() => 0);
-  for (let from = 0, to = 0, axis = 0; axis >= 0; ) {
-    let run = 0;
-    for (; run + 4 <= length; run += 4) {
-      let first = to + run * step;
-      let [second, third, fourth] = [first + step, first + 2 * step, first + 3 * step];
-      for (let i = 0, at = from + run; i < inner; i++, at += stride) {
-        result[first++] = values[at]!;
-        result[second++] = values[at + 1]!;
-        result[third++] = values[at + 2]!;
-        result[fourth++] = values[at + 3]!;
-      }
-    }
-    for (; run < length; run++) {
-      for (let i = 0, at = from + run, out = to + run * step; i < inner; i++, at += stride) result[out + i] = values[at]!;
-    }
-    for (axis = others.length - 1; axis >= 0; axis--) {
-      const other = others[axis]!;
-      from += strides[other]!;
-      to += steps[other]!;
-      if (++index[axis]! < permuted[other]!) break;
-      from -= strides[other]! * permuted[other]!;
-      to -= steps[other]! * permuted[other]!;
-      index[axis] = 0;
-    }
+function placesOf([outputs = 1, inputs = 1, ...kernel]: readonly number[]): Int32Array {
+  const area = sizeOf(kernel);
+  const places = new Int32Array(inputs * area);
+  for (let input = 0, column = 0; input < inputs; input++) {
+    for (let pixel = 0; pixel < area; pixel++) places[column++] = (pixel * inputs + input) * outputs;
   }
-  return { shape: permuted, values: result };
+  return places;
 }
 
 /** From a checkpoint's layout to the tensor's, into `room` where it is given. Borrows the values where nothing moves. */
 export function toMemory(entry: Values, layout: Layout, room?: Float32Array): Values {
   const axes = permutations[layout];
-  return axes === undefined ? entry : permute(entry, axes, room);
+  if (axes === undefined) return entry;
+  const { shape, values } = entry;
+  const result = room?.subarray(0, values.length) ?? new Float32Array(values.length);
+  const places = placesOf(shape);
+  const [rows, columns] = [shape[0]!, places.length];
+  let column = 0;
+  // Four at a time, so that what one read brings into the cache is used while it is there.
+  for (; column + 4 <= columns; column += 4) {
+    let [first, second, third, fourth] = [places[column]!, places[column + 1]!, places[column + 2]!, places[column + 3]!];
+    for (let row = 0, at = column; row < rows; row++, at += columns) {
+      result[first++] = values[at]!;
+      result[second++] = values[at + 1]!;
+      result[third++] = values[at + 2]!;
+      result[fourth++] = values[at + 3]!;
+    }
+  }
+  for (; column < columns; column++) {
+    for (let row = 0; row < rows; row++) result[places[column]! + row] = values[row * columns + column]!;
+  }
+  return { shape: axes.map((axis) => shape[axis]!), values: result };
 }
 
 /** From the tensor's layout to a checkpoint's: the inverse of {@link toMemory}. */
 export function toCheckpoint(entry: Values, layout: Layout): Values {
   const axes = permutations[layout];
-  return axes === undefined ? entry : permute(entry, axes.map((_, axis) => axes.indexOf(axis)));
+  if (axes === undefined) return entry;
+  const shape = axes.map((_, axis) => entry.shape[axes.indexOf(axis)]!);
+  const result = new Float32Array(entry.values.length);
+  const places = placesOf(shape);
+  const columns = places.length;
+  for (let row = 0, at = 0; row < shape[0]!; row++) {
+    for (let column = 0; column < columns; column++) result[at++] = entry.values[places[column]! + row]!;
+  }
+  return { shape, values: result };
 }

@@ -88,8 +88,7 @@ export function folderCache(folder: string): FileCache {
  * @param unchanged what the file must still be when it is read; without it, its length alone
  */
 export function fileAt(path: string, name: string, size: number, unchanged?: Pick<Stats, 'ino' | 'mtimeMs'>): SynchronousFile {
-  const readNow = (begin: number, end: number): Uint8Array => {
-    const bytes = new Uint8Array(end - begin);
+  const readNow = (begin: number, end: number, bytes = new Uint8Array(end - begin)): Uint8Array => {
     let file: number | undefined;
     try {
       file = openSync(path, 'r');
