@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { CheckpointError, ConfigError, fromStateDict, leavesOf, pvtConfig, PvtError, sizeOf, type PvtConfig, type PvtConfigInput, type Recipe, type StateDict } from '@pvt/core';
+import { CheckpointError, ConfigError, fromStateDict, leavesOf, pvtConfig, sizeOf, type PvtConfig, type PvtConfigInput, type PvtError, type Recipe, type StateDict } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
 import { tensor, storage, torchLegacy, torchZip, type Value } from './formats/torch/fixtures/writer.ts';
 import {
@@ -217,9 +217,9 @@ describe('a checkpoint in several files', () => {
 });
 
 /** A state in the formats of torch, in official names. */
-const official_ = fromCanonical(stateOf(v2), 'official', v2);
-const torchState = new Map(Array.from(official_, ([name, { shape, values }]) => [name, tensor(storage(name, values.length), shape)]));
-const torchStorages = Object.fromEntries(Array.from(official_, ([name, { values }]) => [name, Array.from(values)]));
+const officialState = fromCanonical(stateOf(v2), 'official', v2);
+const torchState = new Map(Array.from(officialState, ([name, { shape, values }]) => [name, tensor(storage(name, values.length), shape)]));
+const torchStorages = Object.fromEntries(Array.from(officialState, ([name, { values }]) => [name, Array.from(values)]));
 
 describe('a folder', () => {
   it('of torch weights and a config of timm', async () => {
@@ -309,7 +309,7 @@ describe('inspect', () => {
     const training = new Map<string, Value>([['model', torchState], ['optimizer', new Map()], ['epoch', 3]]);
     const found = await inspect(fromBytes('checkpoint.pth', torchZip(training, torchStorages)));
     expect(found).toMatchObject({ format: 'torch-zip', naming: 'official', version: 'v2', skipped: ['optimizer', 'epoch'], findings: [] });
-    expect(found.tensors).toHaveLength(official_.size);
+    expect(found.tensors).toHaveLength(officialState.size);
     expect(found.tensors[0]).toEqual({ name: 'patch_embed1.proj.weight', dtype: 'F32', shape: [16, 3, 7, 7] });
     expect(renderInspection(found)).toContain('names     official, PVT v2\nmodel     no published variant: widths 16, 32, 40, 64; depths 1, 2, 1, 1; 3 classes\nassumed   heads, strides\n');
     expect(renderInspection(found, { tensors: true })).toContain('patch_embed1.proj.weight F32 [16, 3, 7, 7]');

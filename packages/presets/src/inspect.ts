@@ -1,11 +1,12 @@
-import { CheckpointError, PvtError, sizeOf, type PvtConfig } from '@pvt/core';
+import { CheckpointError, ConfigError, PvtError, sizeOf, type PvtConfig } from '@pvt/core';
 import { checkFit } from './fit.ts';
+import { readParts } from './folder.ts';
 import { dtypes, type Dtype } from './formats/dtypes.ts';
-import { readFrom, type ReadableFile } from './formats/readableFile.ts';
+import type { ReadableFile } from './formats/readableFile.ts';
 import type { Format } from './formats/tensorFile.ts';
 import type { ModelName } from './models.ts';
 import { detectNaming, type Naming, type Version } from './names/naming.ts';
-import { checkpointSpec, readTensors, checkpointOf, type Checkpoint, type TensorsOfFile } from './load.ts';
+import { checkpointSpec, checkpointOf, type Checkpoint } from './load.ts';
 
 /** Something that is wrong with a file, or worth knowing of it. */
 export interface Finding {
@@ -14,17 +15,18 @@ export interface Finding {
   readonly message: string;
 }
 
-/** What a file holds, as far as it could be told. */
+/** What a checkpoint holds, as far as it could be told. */
 export interface Inspection {
+  /** The file's, or those of all files. */
   readonly name: string;
-  /** Bytes. */
+  /** Bytes of all files. */
   readonly size: number;
   readonly format?: Format;
   readonly naming?: Naming;
   readonly version?: Version;
   readonly model?: ModelName;
   readonly config?: PvtConfig;
-  /** Fields of the config that leave no trace in a file. */
+  /** Fields of the config that nothing tells. */
   readonly assumed: readonly string[];
   readonly tensors: readonly { readonly name: string; readonly dtype: Dtype; readonly shape: readonly number[] }[];
   readonly metadata: ReadonlyMap<string, string>;
@@ -34,12 +36,13 @@ export interface Inspection {
 }
 
 /**
- * Looks into a file and tells what it is, instead of throwing where it is broken.
+ * Looks into a checkpoint, one file or the files of a folder by name, and tells what it is instead of throwing where it is broken.
  *
+ * @throws SourceError where a file cannot be read
  * @example
  * console.log(renderInspection(await inspect(fromBytes('pvt_v2_b0.pth', bytes))));
  */
-export async function inspect(file: ReadableFile, signal?: AbortSignal): Promise<Inspection> {
+export async function inspect(files: ReadonlyMap<string, ReadableFile> | ReadableFile, signal?: AbortSignal): Promise<Inspection> {
   const findings: Finding[] = [];
   /** Runs one step; an error of ours becomes a finding. */
   const attempt = <T>(step: () => T): T | undefined => {
@@ -51,17 +54,22 @@ export async function inspect(file: ReadableFile, signal?: AbortSignal): Promise
       return undefined;
     }
   };
-  const blank = { name: file.name, size: file.size, assumed: [], tensors: [], metadata: new Map<string, string>(), skipped: [], findings };
-  const outcome = await readFrom(file, readTensors(file), signal).catch((error: unknown) => error);
-  if (outcome instanceof CheckpointError) return { ...blank, findings: [{ code: outcome.code, message: outcome.message }] };
-  if (outcome instanceof Error) throw outcome;
-  const found = outcome as TensorsOfFile;
-  const tensors = Array.from(found.tensors, ([name, { dtype, shape }]) => ({ name, dtype, shape }));
-  const known = attempt(() => detectNaming(found.tensors.keys()));
-  const checkpoint = known && attempt(() => checkpointOf([found], {}));
+  const all = 'read' in files ? [files] : [...files.values()];
+  const blank = { name: all.map(({ name }) => name).join(', '), size: all.reduce((sum, { size }) => sum + size, 0), assumed: [], tensors: [], metadata: new Map<string, string>(), skipped: [], findings };
+  let read: Awaited<ReturnType<typeof readParts>>;
+  try {
+    read = await readParts(files, signal);
+  } catch (error) {
+    if (!(error instanceof CheckpointError || error instanceof ConfigError)) throw error;
+    return { ...blank, findings: [{ code: error.code, message: error.message }] };
+  }
+  const { parts, companions } = read;
+  const tensors = parts.flatMap((part) => Array.from(part.tensors, ([name, { dtype, shape }]) => ({ name, dtype, shape })));
+  const known = attempt(() => detectNaming(tensors.map(({ name }) => name)));
+  const checkpoint = known && attempt(() => checkpointOf(parts, {}, companions));
   if (checkpoint !== undefined) attempt(() => findings.push(...misfits(checkpoint)));
   const { config, model, assumed = [] } = checkpoint ?? {};
-  return { ...blank, format: found.format, ...known, ...(model !== undefined && { model }), ...(config !== undefined && { config }), assumed, tensors, metadata: found.metadata, skipped: found.skipped };
+  return { ...blank, format: parts[0]!.format, ...known, ...(model !== undefined && { model }), ...(config !== undefined && { config }), assumed, tensors, metadata: new Map(parts.flatMap(({ metadata }) => [...metadata])), skipped: parts.flatMap(({ skipped }) => skipped) };
 }
 
 function misfits(checkpoint: Checkpoint): Finding[] {
@@ -100,5 +108,5 @@ export function renderInspection({ name, size, format, naming, version, model, c
     ...(options.tensors === true ? tensors.map((tensor): [string, string] => ['', `${tensor.name} ${tensor.dtype} [${tensor.shape.join(', ')}]`]) : []),
   ];
   // What a file says may hold anything; control characters would reach the terminal.
-  return rows.flatMap(([what, text]) => (text === undefined ? [] : [`${what.padEnd(10)}${text.replace(/[\x00-\x1f\x7f-\x9f]/g, '\ufffd')}`])).join('\n');
+  return rows.flatMap(([what, text]) => (text === undefined ? [] : [`${what.padEnd(10)}${text.replace(/\p{Cc}/gu, '\ufffd')}`])).join('\n');
 }

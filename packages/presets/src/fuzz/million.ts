@@ -2,7 +2,7 @@
  * Feeds broken inputs to every reader until it crashes, hangs or throws what is not ours; after a build of `@pvt/core`:
  * `pnpm --filter @pvt/presets fuzz [INPUTS] [SEED] [TARGET]`, a million of each by default.
  */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { targets, tryOne } from './targets.ts';
 
 const [inputs = '1000000', seed = String(Date.now() % 2 ** 31), only] = process.argv.slice(2);
@@ -20,5 +20,5 @@ for (const target of targets.filter(({ name }) => only === undefined || name ===
     }),
     { numRuns: count, seed: Number(seed) },
   );
-  console.log(`${target.name}: ${tried} inputs, seed ${seed}, ${((performance.now() - start) / 1000).toFixed(0)} s, slowest ${slowest.toFixed(0)} ms, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most`);
+  process.stdout.write(`${target.name}: ${tried} inputs, seed ${seed}, ${((performance.now() - start) / 1000).toFixed(0)} s, slowest ${slowest.toFixed(0)} ms, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most\n`);
 }
