@@ -315,6 +315,14 @@ describe('inspect', () => {
     expect(renderInspection(found, { tensors: true })).toContain('patch_embed1.proj.weight F32 [16, 3, 7, 7]');
   });
 
+  it('takes what the files beside the weights tell', async () => {
+    const files = savePretrained(savable(v2), { layout: 'huggingFace', epsilon: 'layout' });
+    const found = await inspect(distant(files));
+    expect(found).toMatchObject({ name: 'config.json, preprocessor_config.json, model.safetensors', naming: 'huggingFace', assumed: [], findings: [] });
+    expect(found.size).toBe([...files.values()].reduce((sum, { length }) => sum + length, 0));
+    expect((await inspect(distant(new Map([...files, ['config.json', json({ model_type: 'vit' })]])))).findings.map(({ message }) => message)).toEqual([expect.stringContaining('model_type')]);
+  });
+
   it('tells what is wrong with it', async () => {
     const codes = async (bytes: Uint8Array) => (await inspect(fromBytes('it', bytes))).findings.map(({ code }) => code);
     expect(await codes(new Uint8Array(0))).toEqual(['file-empty']);

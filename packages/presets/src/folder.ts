@@ -24,11 +24,17 @@ const maxJson = 16_777_216;
  * const { config, source, recipe, labels } = await openCheckpoint(new Map([['config.json', configFile], ['model.safetensors', weightsFile]]));
  */
 export async function openCheckpoint(files: ReadonlyMap<string, ReadableFile> | ReadableFile, options: OpenOptions = {}): Promise<Checkpoint> {
+  const { parts, companions } = await readParts(files, options.signal);
+  return checkpointOf(parts, options, companions);
+}
+
+/** The files of weights, all of them, and what the files beside them tell. */
+export async function readParts(files: ReadonlyMap<string, ReadableFile> | ReadableFile, signal?: AbortSignal): Promise<{ readonly parts: TensorsOfFile[]; readonly companions: Companions }> {
   const byName = 'read' in files ? new Map([[files.name, files]]) : files;
   const name = weightsIn([...byName.keys()]);
-  const companions = await readCompanions(byName, options.signal);
-  const parts = name.endsWith('.index.json') ? await readShards(byName, name, options.signal) : [await within(name, () => readTensorsOf(byName.get(name)!, options.signal))];
-  return checkpointOf(parts, options, companions);
+  const companions = await readCompanions(byName, signal);
+  const parts = name.endsWith('.index.json') ? await readShards(byName, name, signal) : [await within(name, () => readTensorsOf(byName.get(name)!, signal))];
+  return { parts, companions };
 }
 
 function weightsIn(names: readonly string[]): string {
