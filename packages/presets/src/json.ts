@@ -11,7 +11,7 @@ export class JsonError extends Error {
   }
 }
 
-const blank = /[ \t\n\r]*/y;
+const blanks = ' \t\n\r';
 const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const literals = { true: true, false: false, null: null } as const;
 
@@ -33,12 +33,15 @@ export function parseJson(text: string, maxMembers: number): Json {
     at += found.length;
     return found;
   };
+  const skipBlanks = (): void => {
+    while (at < text.length && blanks.includes(text[at]!)) at++;
+  };
   /** Steps over a punctuation mark and the blanks around it, if it is next. */
   const next = (mark: string): boolean => {
-    match(blank);
+    skipBlanks();
     if (text[at] !== mark) return false;
     at++;
-    match(blank);
+    skipBlanks();
     return true;
   };
   const list = (close: string, member: () => void): void => {
@@ -85,15 +88,15 @@ export function parseJson(text: string, maxMembers: number): Json {
       return array;
     }
     if (text[at] === '"') return string();
-    for (const [word, meaning] of Object.entries(literals)) {
+    for (const word of ['true', 'false', 'null'] as const) {
       if (!text.startsWith(word, at)) continue;
       at += word.length;
-      return meaning;
+      return literals[word];
     }
     return Number(match(number));
   }
 
   const result = value(0);
-  match(blank);
+  skipBlanks();
   return at === text.length ? result : fail();
 }
