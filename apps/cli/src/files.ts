@@ -1,4 +1,4 @@
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { refusal, UsageError, WorkError } from './errors.ts';
 
@@ -31,17 +31,28 @@ export async function readJson(path: string, what: string): Promise<unknown> {
   }
 }
 
+/** The one name of what is at a path, whatever links lead there. */
+const place = (path: string): Promise<string> => realpath(path).catch(() => resolve(path));
+
+/** @throws UsageError where an output would overwrite an input or another output */
+export async function checkDistinct(outputs: readonly string[], inputs: readonly string[]): Promise<void> {
+  const taken = new Set(await Promise.all(inputs.map(place)));
+  for (const path of outputs) {
+    const at = await place(path);
+    if (taken.has(at)) throw new UsageError(`expected a file of its own for every output, got ${path} twice; choose another name.`);
+    taken.add(at);
+  }
+}
+
 /**
  * Says before the work what would stop its result from being written after it.
  *
  * @throws UsageError where an output would overwrite an input or another output, WorkError where its folder does not exist
  */
-export async function checkOutputs(outputs: readonly (string | undefined)[], inputs: readonly string[]): Promise<void> {
-  const taken = new Set(inputs.map((path) => resolve(path)));
+export async function checkOutputs(paths: readonly (string | undefined)[], inputs: readonly string[]): Promise<void> {
+  const outputs = paths.filter((path) => path !== undefined);
+  await checkDistinct(outputs, inputs);
   for (const path of outputs) {
-    if (path === undefined) continue;
-    if (taken.has(resolve(path))) throw new UsageError(`expected a file of its own for every output, got ${path} twice; choose another name.`);
-    taken.add(resolve(path));
     const folder = dirname(path);
     const found = await stat(folder).then((status) => (status.isDirectory() ? undefined : 'a file'), refusal);
     if (found !== undefined) throw new WorkError(`expected a folder ${folder} to write ${basename(path)} to, got ${found}; create it first.`);

@@ -22,20 +22,25 @@ export const print = ({ stdout }: Io, text: string): void => void stdout.write(`
 
 export const printJson = (io: Io, value: unknown): void => print(io, JSON.stringify(value, null, 2));
 
+/** What removes the line of {@link progress} from a terminal. */
+export const wipe = ({ isTTY }: Sink): string => (isTTY ? '\r\u001B[K' : '');
+
 /** One sentence beside the answer. */
 export function note({ stderr }: Io, text: string): void {
-  stderr.write(`${paintFor(stderr).dim(`note: ${text}`)}\n`);
+  stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(`note: ${text}`)}\n`);
 }
 
-/** Says what is being done while it is done, on a terminal only, and wipes it afterwards. */
-export async function progress<T>({ stderr }: Io, text: string, work: () => T | Promise<T>): Promise<T> {
-  if (!stderr.isTTY) return work();
-  stderr.write(paintFor(stderr).dim(`… ${text}`));
+/** Says what is being done while it is done, on a terminal only, and wipes it afterwards; the work may `show` how far it is. */
+export async function progress<T>({ stderr }: Io, text: string, work: (show: (text: string) => void) => T | Promise<T>): Promise<T> {
+  if (!stderr.isTTY) return work(() => {});
+  // A line that wraps could not be wiped.
+  const show = (line: string) => void stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(line.slice(0, (stderr.columns ?? 80) - 1))}`);
+  show(`… ${text}`);
   // The work may block this thread, so that the text must be on its way before.
   await new Promise((resolve) => setImmediate(resolve));
   try {
-    return await work();
+    return await work(show);
   } finally {
-    stderr.write('\r\u001B[K');
+    stderr.write(wipe(stderr));
   }
 }

@@ -2,9 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { checkpoints } from '@pvt/checkpoints';
 import { createPvt, pvtConfig, randomInit, scoped, type ParamSource, type Pvt, type PvtConfig, type PvtConfigInput, type Recipe } from '@pvt/core';
 import { createClassificationHead, type ClassificationHead } from '@pvt/heads';
-import { fromHuggingFaceConfig, getModel, labelsOf, nameOf, readCheckpoint, type ModelName } from '@pvt/presets';
+import { fromHuggingFaceConfig, getModel, labelsOf, listCheckpoints, nameOf, openCheckpoint, type Checkpoint, type ModelName } from '@pvt/presets';
 import { sentence, UsageError, WorkError } from './errors.ts';
-import { readBytes, readJson } from './files.ts';
+import { fetchFiles } from './fetch.ts';
+import { readJson } from './files.ts';
 import { note, type Io } from './io.ts';
 
 const embedded = checkpoints['pvt_v2_nano.cifar10'];
@@ -52,26 +53,28 @@ export function originOf({ model, weights, init, config }: ModelOptions): Origin
   if (model !== undefined) presetOf(model);
   if (weights !== undefined) return 'weights';
   if (model === undefined && config === undefined) {
-    throw new UsageError(`expected a model, got none; name a variant with --model (${embeddedModel} is embedded) or a checkpoint with --weights FILE.`);
+    throw new UsageError(`expected a model, got none; name a variant with --model (${embeddedModel} is embedded) or a checkpoint with --weights FILE, such as --weights pvt_v2_b0.in1k.`);
   }
   if (init !== undefined) return 'init';
   if (model !== embeddedModel) {
-    throw new UsageError(`${model ?? 'a model of one\'s own'} has no embedded weights; give a checkpoint with --weights FILE, or random numbers with features --init SEED, or use ${embeddedModel}, which is embedded.`);
+    const [published] = listCheckpoints(`${model}.*`);
+    throw new UsageError(`${model ?? 'a model of one\'s own'} has no embedded weights; ${published ? `fetch the published ones with --weights ${published}, ` : ''}give a checkpoint with --weights FILE, or random numbers with features --init SEED, or use ${embeddedModel}, which is embedded.`);
   }
   return 'embedded';
 }
 
 /** An architecture out of `--config`, in our JSON or Hugging Face's; ours may leave to the variant what does not differ. */
-async function readConfig(path: string, model: string | undefined): Promise<{ readonly config: PvtConfigInput; readonly labels?: readonly string[] }> {
+export async function readConfig(path: string, model?: string): Promise<{ readonly config: PvtConfigInput; readonly labels?: readonly string[] }> {
   const json = await readJson(path, 'a config');
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new WorkError(`--config: expected an object in ${path}, got ${JSON.stringify(json).slice(0, 40)}; write the fields of a PvtConfig or take a Hugging Face config.json.`);
   }
   if (!('model_type' in json)) return { config: { ...(model && presetOf(model).config), ...json } as PvtConfigInput };
-  const labels = labelsOf(json);
-  // Without names transformers numbers the classes, which says nothing.
-  return { config: fromHuggingFaceConfig(json), ...(labels?.some((label) => !/^LABEL_\d+$/.test(label)) && { labels }) };
+  return { config: fromHuggingFaceConfig(json), ...telling(labelsOf(json)) };
 }
+
+/** Labels that say something: without names transformers numbers the classes. */
+const telling = (labels: readonly string[] | undefined) => labels?.some((label) => !/^LABEL_\d+$/.test(label)) && { labels };
 
 /** ImageNet's usual evaluation at a config's own size, for an architecture that nobody has published a recipe for. */
 function usualRecipe({ imageSize: [height, width] }: PvtConfig): Recipe {
@@ -88,6 +91,12 @@ interface Parameters {
   readonly labels?: readonly string[];
 }
 
+/** Tells of what a checkpoint has besides, and of what it leaves open. */
+export function noteGaps(path: string, { unexpected, assumed }: Checkpoint, io: Io): void {
+  if (unexpected.length > 0) note(io, `${path} also holds ${unexpected.length} tensors that are no part of the model, such as ${sentence(unexpected[0])}.`);
+  if (assumed.length > 0) note(io, `${path} does not tell its ${assumed.join(' and ')}; the usual ones are taken, --config can say others.`);
+}
+
 async function readParameters(options: ModelOptions, io: Io): Promise<Parameters> {
   const { model, weights, init } = options;
   const origin = originOf(options);
@@ -102,11 +111,10 @@ async function readParameters(options: ModelOptions, io: Io): Promise<Parameters
 
   const path = weights ?? fileURLToPath(embedded.url);
   const config = given?.config ?? (model as ModelName | undefined);
-  const checkpoint = readCheckpoint(await readBytes(path, 'weights'), config === undefined ? {} : { config });
+  const checkpoint = await openCheckpoint(await fetchFiles(path, io), config === undefined ? {} : { config });
   const name = model ?? checkpoint.model;
-  if (checkpoint.unexpected.length > 0) note(io, `${path} also holds ${checkpoint.unexpected.length} tensors that are no part of the model, such as ${checkpoint.unexpected[0]}.`);
-  if (checkpoint.assumed.length > 0) note(io, `${path} does not tell its ${checkpoint.assumed.join(' and ')}; the usual ones are taken, --config can say others.`);
-  const own = origin === 'embedded' ? { recipe: embedded.recipe, labels: embedded.labels } : checkpoint.recipe && { recipe: checkpoint.recipe };
+  noteGaps(path, checkpoint, io);
+  const own = origin === 'embedded' ? { recipe: embedded.recipe, labels: embedded.labels } : { ...(checkpoint.recipe && { recipe: checkpoint.recipe }), ...telling(checkpoint.labels) };
   const from = origin === 'embedded' ? 'the embedded checkpoint: ten classes of CIFAR-10, a demonstration' : `${path} (${checkpoint.naming} names)`;
   return { title: `${name ?? `PVT ${checkpoint.config.version}`} from ${from}`, config: checkpoint.config, source: checkpoint.source, ...(name && { name }), ...own, ...labels };
 }

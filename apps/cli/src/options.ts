@@ -36,6 +36,9 @@ export function size(text: string): readonly [height: number, width: number] {
   return sides;
 }
 
+/** Any reference that `fetchFiles` takes. */
+export const weightsOption = ['--weights <checkpoint>', 'a checkpoint of the official code, timm or Hugging Face (safetensors, or what torch.save writes): file, folder, URL, hub repository, or published name such as pvt_v2_b0.in1k'] as const;
+
 /** A path that ends as what will be written there. */
 export const pathOf = (extension: string) => (text: string): string => {
   if (!text.toLowerCase().endsWith(extension)) throw new InvalidArgumentError(`Expected a file name that ends in ${extension}.`);

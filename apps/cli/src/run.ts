@@ -1,30 +1,35 @@
 import { Command } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
+import { cache } from './commands/cache.ts';
 import { classify } from './commands/classify.ts';
+import { convert } from './commands/convert.ts';
 import { features } from './commands/features.ts';
+import { inspect } from './commands/inspect.ts';
 import { models } from './commands/models.ts';
 import { summary } from './commands/summary.ts';
 import { exitCode, report, UsageError } from './errors.ts';
 import type { Io } from './io.ts';
 
 /** A command puts its arguments, help and action under the program. Heavy modules are imported by actions alone, so that help is instant. */
-const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify];
+const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify, inspect, convert, cache];
 
 const help = `
 Examples:
   pvt models 'pvt_v2*'                     the variants of PVT v2
   pvt summary pvt_v2_b0 --size 512x512     what each layer makes and costs
   pvt classify photo.jpg                   ten classes, with the embedded checkpoint
-  pvt classify *.jpg --weights pvt_v2_b2.safetensors --labels imagenet.tsv
+  pvt classify *.jpg --weights pvt_v2_b2.in1k --labels imagenet.tsv
   pvt features photo.jpg --model pvt_v2_nano --plot pyramid.png
+  pvt inspect checkpoint.pth               what it is, and what is wrong with it
+  pvt convert checkpoint.pth my-pvt/ --to hf
 
-Exit code: 0 done, 1 the work failed, 2 the arguments are wrong.
+Exit code: 0 done, 1 the work failed, 2 the arguments are wrong, 130 stopped with Ctrl-C.
 Every command explains itself: pvt features --help`;
 
 /**
  * Runs one command line.
  *
- * @returns the exit code: 0 done, 1 the work failed, 2 the arguments are wrong
+ * @returns the exit code: 0 done, 1 the work failed, 2 the arguments are wrong, 130 stopped
  * @example
  * process.exitCode = await run(['models', 'pvt_v2*'], process);
  */

@@ -20,6 +20,20 @@ export const bytes = (value: number): string => `${compact(value)}${value < 999.
 
 export const milliseconds = (value: number): string => (value < 1000 ? `${value.toFixed(value < 10 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`);
 
+/** Time to wait, rounded up: "12 s", "3 min". */
+export const wait = (seconds: number): string => (seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
+
+export const counted = (value: number, what: string): string => `${value} ${what}${value === 1 ? '' : 's'}`;
+
+const barWidth = 24;
+const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+
+/** A share from 0 to 1 as a bar, to an eighth of a character. */
+export function bar(share: number): string {
+  const filled = Math.round(share * barWidth * 8);
+  return '█'.repeat(Math.floor(filled / 8)) + eighths[filled % 8]!;
+}
+
 export const by = (sides: readonly number[]): string => sides.join('x');
 
 /** Cells in aligned columns, two blanks apart; columns are left-aligned up to `left`, the rest right-aligned. */

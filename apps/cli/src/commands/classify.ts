@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { ReportedError, report, sentence, UsageError, WorkError } from '../errors.ts';
 import { note, paintFor, print, printJson, progress, type Io } from '../io.ts';
-import { common, count, type CommonOptions } from '../options.ts';
-import { by, milliseconds, table } from '../text.ts';
+import { common, count, weightsOption, type CommonOptions } from '../options.ts';
+import { bar, by, milliseconds, table } from '../text.ts';
 
 interface ClassifyOptions extends CommonOptions {
   readonly model?: string;
@@ -30,13 +30,13 @@ export function classify(program: Command, io: Io): void {
     .description('Says what is in pictures. Without --model and --weights the embedded checkpoint answers: pvt_v2_nano, ten classes of CIFAR-10, a demonstration.')
     .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
     .option('--model <name>', 'a variant, see pvt models (default: as the weights say, else the embedded pvt_v2_nano)')
-    .option('--weights <file>', 'a checkpoint (safetensors, or what torch.save writes) of the official code, timm or Hugging Face')
+    .option(...weightsOption)
     .option('--config <file>', 'the architecture as JSON, ours or a Hugging Face config.json (its class names are used)')
     .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
     .option('--top <n>', 'how many guesses to show', count, 5)
     .addHelpText(
       'after',
-      '\nExamples:\n  pvt classify photo.jpg\n  pvt classify *.jpg --top 1\n  pvt classify photo.jpg --weights pvt_v2_b2.safetensors --labels imagenet.tsv --json\n\nA picture that cannot be read is reported and does not stop the others; the exit code is 1 then.',
+      '\nExamples:\n  pvt classify photo.jpg\n  pvt classify *.jpg --top 1\n  pvt classify photo.jpg --weights pvt_v2_b2.pth --labels imagenet.tsv --json\n  pvt classify photo.jpg --weights timm/pvt_v2_b0.in1k\n\nA picture that cannot be read is reported and does not stop the others; the exit code is 1 then.',
     );
 
   command.action(async (inputs: string[], options: ClassifyOptions) => {
@@ -113,14 +113,6 @@ function best(logits: Float32Array, top: number, labels: readonly string[] | und
   return Array.from(logits, (logit, index) => ({ index, ...(labels && { label: labels[index]! }), probability: Math.exp(logit - largest) / sum, logit }))
     .sort((a, b) => b.logit - a.logit)
     .slice(0, top);
-}
-
-const barWidth = 24;
-const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-
-function bar(share: number): string {
-  const filled = Math.round(share * barWidth * 8);
-  return '█'.repeat(Math.floor(filled / 8)) + eighths[filled % 8]!;
 }
 
 const labelWidth = 40;

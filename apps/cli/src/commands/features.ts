@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { Option, type Command } from 'commander';
 import { WorkError } from '../errors.ts';
 import { note, paintFor, print, printJson, progress, type Io } from '../io.ts';
-import { common, pathOf, seed, type CommonOptions } from '../options.ts';
+import { common, pathOf, seed, weightsOption, type CommonOptions } from '../options.ts';
 import { by, milliseconds, table } from '../text.ts';
 
 interface FeaturesOptions extends CommonOptions {
@@ -28,7 +28,7 @@ export function features(program: Command, io: Io): void {
     .description('Computes the feature pyramid of a picture: a map for each stage, each coarser and deeper than the one before.')
     .argument('<input>', 'a picture, or .safetensors holding input: float32 (N,3,H,W), already normalised, any size')
     .option('--model <name>', 'a variant, see pvt models; pvt_v2_nano has its weights embedded')
-    .option('--weights <file>', 'a checkpoint (safetensors, or what torch.save writes) of the official code, timm or Hugging Face; tells the variant by itself')
+    .option(...weightsOption)
     .addOption(new Option('--init <seed>', 'random numbers for weights, the same ones for the same seed').argParser(seed).conflicts('weights'))
     .option('--config <file>', 'the architecture as JSON, ours or a Hugging Face config.json')
     .option('--out <file>', 'write the results as .safetensors, see below', pathOf('.safetensors'))
@@ -45,7 +45,7 @@ export function features(program: Command, io: Io): void {
 
 Examples:
   pvt features photo.jpg --model pvt_v2_nano --plot pyramid.png
-  pvt features photo.jpg --weights pvt_v2_b2.safetensors --out features.safetensors
+  pvt features photo.jpg --weights pvt_v2_b2.in1k --out features.safetensors
   pvt features input.safetensors --model pvt_v2_b0 --init 42 --attentions --out features.safetensors`,
     );
 

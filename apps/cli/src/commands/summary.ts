@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { sentence, UsageError } from '../errors.ts';
 import { paintFor, print, printJson, type Io } from '../io.ts';
 import { common, size, type CommonOptions } from '../options.ts';
-import { by, bytes, compact, exact, table } from '../text.ts';
+import { by, bytes, compact, counted, exact, table } from '../text.ts';
 
 interface SummaryOptions extends CommonOptions {
   readonly size?: readonly [height: number, width: number];
@@ -35,10 +35,8 @@ export function summary(program: Command, io: Io): void {
   });
 }
 
-const one = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
-
 /** The tokens that attend and those that they attend to. */
-const attention = ({ tokens, keyTokens }: StageCost): string => `${one(tokens, 'token')}, ${keyTokens} K/V`;
+const attention = ({ tokens, keyTokens }: StageCost): string => `${counted(tokens, 'token')}, ${keyTokens} K/V`;
 
 const blockOf = (path: string): number | undefined => {
   const [, block] = /\.blocks\.(\d+)\./.exec(path) ?? [];
@@ -91,7 +89,7 @@ function mermaid(model: string, config: PvtConfig, costs: Cost): string {
     const lines = [
       `<b>${stageName(index)}</b>, stride ${stage.stride}`,
       by([...stage.grid, config.dims[index]!]),
-      `${one(config.depths[index]!, 'block')}, ${one(config.heads[index]!, 'head')}`,
+      `${counted(config.depths[index]!, 'block')}, ${counted(config.heads[index]!, 'head')}`,
       attention(stage),
       `${compact(stage.params)} params`,
       `${compact(stage.macs)} MACs`,

@@ -1,0 +1,24 @@
+import type { Command } from 'commander';
+import { WorkError } from '../errors.ts';
+import { print, printJson, progress, type Io } from '../io.ts';
+import { common, type CommonOptions } from '../options.ts';
+
+export function inspect(program: Command, io: Io): void {
+  common(program.command('inspect'), { computes: false })
+    .summary('tell what a checkpoint is, and what is wrong with it')
+    .description('Tells what a checkpoint is: format, naming, variant, tensors, precision, and what is wrong with it. Nothing in it is executed. The exit code is 1 where no model can be made of it.')
+    .argument('<checkpoint>', 'a file, folder, URL, hub repository, or published name such as pvt_v2_b0.in1k')
+    .option('--tensors', 'list every tensor')
+    .addHelpText('after', '\nExamples:\n  pvt inspect pvt_v2_b2.pth\n  pvt inspect my-pvt/ --tensors\n  pvt inspect timm/pvt_v2_b0.in1k --json')
+    .action(async (path: string, options: CommonOptions & { readonly tensors?: true }) => {
+      const { fetchFiles } = await import('../fetch.ts');
+      const { inspect: look, renderInspection } = await import('@pvt/presets');
+      const files = await fetchFiles(path, io);
+      const found = await progress(io, `reading ${path}`, () => look(files));
+      // What lies besides does not keep a model from being made.
+      const [worst] = found.findings.filter(({ code }) => code !== 'unexpected');
+      if (options.json) printJson(io, { ...found, metadata: Object.fromEntries(found.metadata) });
+      else if (found.format) print(io, renderInspection(found, options));
+      if (worst) throw new WorkError(`${path}: ${found.config ? `expected every parameter, finite and of its shape, got ${worst.message}; no model can be made of it.` : worst.message}`);
+    });
+}
