@@ -38,7 +38,7 @@ const tapsOf = (from: number, sizes: readonly number[]): Taps =>
 
 /**
  * The best class of every pixel after bilinear upsampling through `sizes` in turn (mmsegmentation goes by way of the
- * model's input). Row by row, so that 150 classes of a large picture never stand in memory at once. The logits are borrowed.
+ * model's input). 150 classes of a large picture never stand in memory at once. The logits are borrowed.
  *
  * @param logits [B, h, w, classes]
  * @param sizes each [height, width]; the last is the result's. None keeps the logits' own
@@ -58,46 +58,99 @@ export async function labelMaps(logits: tf.Tensor4D, sizes: readonly (readonly [
   return Array.from({ length: batch }, (_, i) => labelOne(values.subarray(i * size, (i + 1) * size), classes, columns, vertical, horizontal, scores));
 }
 
+/** Neighbouring target positions that see the same source positions, with the weights of each. */
+interface Run {
+  readonly start: number;
+  readonly sources: readonly number[];
+  readonly weights: number[][];
+}
+
+function runsOf(taps: Taps): Run[] {
+  const runs: Run[] = [];
+  for (const [start, some] of taps.entries()) {
+    const sources = some.map(({ index }) => index);
+    const last = runs.at(-1);
+    const weights = some.map(({ weight }) => weight);
+    if (last !== undefined && last.sources.join() === sources.join()) last.weights.push(weights);
+    else runs.push({ start, sources, weights: [weights] });
+  }
+  return runs;
+}
+
+/**
+ * A block of pixels at a time that see the same corners. Each pixel is a mean of the corners, so a class whose best
+ * corner is below another one's worst cannot win anywhere in the block: of 150 classes few are left to be compared.
+ */
 function labelOne(values: Float32Array, classes: number, columns: number, vertical: Taps, horizontal: Taps, withScores: boolean): LabelMap {
   const [height, width] = [vertical.length, horizontal.length];
   const labels = new Uint16Array(height * width);
   const scores = withScores ? new Float32Array(height * width) : undefined;
-  /** Source rows at the target's width, as long as the target rows below may need them. */
-  const wide = new Map<number, Float64Array>();
-  const widened = (row: number): Float64Array => {
-    const known = wide.get(row);
-    if (known !== undefined) return known;
-    const result = new Float64Array(width * classes);
-    for (const [x, taps] of horizontal.entries()) {
-      for (const { index, weight } of taps) {
-        const from = (row * columns + index) * classes;
-        for (let k = 0; k < classes; k++) result[x * classes + k]! += weight * values[from + k]!;
+  const across = runsOf(horizontal);
+  const candidates = new Int32Array(classes);
+  const tops = new Float64Array(classes);
+  /** Of each candidate, the corners' columns at the row in hand. */
+  const sides = new Float64Array(classes * Math.max(...across.map(({ sources }) => sources.length)));
+  for (const down of runsOf(vertical)) {
+    for (const along of across) {
+      const wide = along.sources.length;
+      const corners = down.sources.flatMap((row) => along.sources.map((column) => (row * columns + column) * classes));
+      const count = contenders(values, classes, corners, withScores, tops, candidates);
+      for (let j = 0; j < down.weights.length; j++) {
+        const start = (down.start + j) * width + along.start;
+        if (count === 1) {
+          labels.fill(candidates[0]!, start, start + along.weights.length);
+          scores?.fill(1, start, start + along.weights.length);
+          continue;
+        }
+        const rowWeights = down.weights[j]!;
+        for (let k = 0, side = 0; k < count; k++) {
+          for (let column = 0; column < wide; column++, side++) {
+            sides[side] = 0;
+            for (let row = 0; row < rowWeights.length; row++) sides[side]! += rowWeights[row]! * values[corners[row * wide + column]! + candidates[k]!]!;
+          }
+        }
+        for (let i = 0; i < along.weights.length; i++) {
+          const weights = along.weights[i]!;
+          let best = 0;
+          let most = -Infinity;
+          let sum = 0;
+          for (let k = 0, side = 0; k < count; k++) {
+            let value = 0;
+            for (let column = 0; column < wide; column++) value += weights[column]! * sides[side++]!;
+            // The softmax's sum, kept relative to the largest value so far.
+            if (scores !== undefined) sum = value > most ? sum * Math.exp(most - value) + 1 : sum + Math.exp(value - most);
+            if (value > most) {
+              best = k;
+              most = value;
+            }
+          }
+          labels[start + i] = candidates[best]!;
+          if (scores !== undefined) scores[start + i] = 1 / sum;
+        }
       }
-    }
-    wide.set(row, result);
-    return result;
-  };
-  const blended = new Float64Array(width * classes);
-  for (const [y, taps] of vertical.entries()) {
-    const first = Math.min(...taps.map(({ index }) => index));
-    for (const row of wide.keys()) if (row < first) wide.delete(row);
-    blended.fill(0);
-    for (const { index, weight } of taps) {
-      const row = widened(index);
-      for (let i = 0; i < blended.length; i++) blended[i]! += weight * row[i]!;
-    }
-    for (let x = 0; x < width; x++) {
-      const start = x * classes;
-      let best = start;
-      for (let i = start + 1; i < start + classes; i++) if (blended[i]! > blended[best]!) best = i;
-      let sum = 0;
-      if (scores !== undefined) for (let i = start; i < start + classes; i++) sum += Math.exp(blended[i]! - blended[best]!);
-      if (Number.isNaN(blended[best]!) || Number.isNaN(sum)) {
-        throw new PvtError('scores-nan', `labelMaps: expected logits that are numbers, got NaN at row ${y}, column ${x}; look for NaN in the input or the checkpoint.`);
-      }
-      labels[y * width + x] = best - start;
-      if (scores !== undefined) scores[y * width + x] = 1 / sum;
     }
   }
   return { width, height, labels, ...(scores && { scores }) };
+}
+
+/** Fills in the classes that can be the best somewhere between the corners, in order, or all; returns how many. */
+function contenders(values: Float32Array, classes: number, corners: readonly number[], all: boolean, tops: Float64Array, candidates: Int32Array): number {
+  let bar = -Infinity;
+  let valid = true;
+  for (let k = 0; k < classes; k++) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (let c = 0; c < corners.length; c++) {
+      const value = values[corners[c]! + k]!;
+      if (value !== value) valid = false;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    if (low > bar) bar = low;
+    tops[k] = high;
+  }
+  if (!valid) throw new PvtError('scores-nan', 'labelMaps: expected logits that are numbers, got NaN; look for NaN in the input or the checkpoint.');
+  let count = 0;
+  for (let k = 0; k < classes; k++) if (all || tops[k]! >= bar) candidates[count++] = k;
+  return count;
 }
