@@ -91,7 +91,7 @@ try {
     if (status !== 0) throw new Error(stderr);
     return JSON.parse(stdout.trim().split('\n').at(-1)!) as Once;
   });
-  const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  const median = (values: readonly number[]) => values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
   const all = (field: 'read' | 'load') => processes.flatMap((once) => once[field]);
   const [readMs, loadMs, coldMs, peak] = [median(all('read')), median(all('load')), median(processes.map(({ cold }) => cold)), median(processes.map((once) => once.peak))];
   const fastest = { readMs: Math.min(...all('read')), loadMs: Math.min(...all('load')) };

@@ -81,15 +81,15 @@ async function expectOutputs(outputs: ReadonlyMap<string, tf.Tensor>, expected: 
   expect(far, `outputs further than ${tolerance} from the reference`).toEqual([]);
 }
 
-/** Asserts all outputs of the goldens on a backend. The tests of `later` are listed as skipped, with the reason. */
-export function goldenSuite(backend: BackendName, some: readonly Golden[], later: { readonly goldens: readonly Golden[]; readonly reason: string } = { goldens: [], reason: '' }): void {
+/** Asserts all outputs of the goldens on a backend. Those for which `skipped` gives a reason are listed as skipped, with it. */
+export function goldenSuite(backend: BackendName, some: readonly Golden[], skipped: (golden: Golden) => string | undefined = () => undefined): void {
   describe(`reference numbers on ${backend}`, () => {
     beforeAll(() => useBackend(backend));
     afterAll(() => expect(tf.memory().numTensors, 'tensors left behind').toBe(0));
 
-    for (const { name } of later.goldens) it.skip(`${name} (${later.reason})`);
-    if (later.goldens.length > 0) console.info(`${later.goldens.length} models on ${backend} are skipped: ${later.reason}`);
-    it.each(some.map((golden) => [golden.name, golden] as const))('%s', async (_, golden) => {
+    it.for(some.map((golden) => [golden.name, golden] as const))('%s', async ([, golden], { skip }) => {
+      const reason = skipped(golden);
+      if (reason !== undefined) return skip(reason);
       const config = pvtConfig(golden.config);
       const source = sourceOf(golden, config);
       const shapes = new Map([['input', golden.input]]);
