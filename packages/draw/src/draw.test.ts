@@ -11,7 +11,7 @@ const canvasOf = (width: number, height: number): SKRSContext2D => {
   context.fillRect(0, 0, width, height);
   return context;
 };
-const pixel = (context: SKRSContext2D, x: number, y: number) => [...context.getImageData(x, y, 1, 1).data.slice(0, 3)];
+const pixel = (context: SKRSContext2D, x: number, y: number) => Array.from(context.getImageData(x, y, 1, 1).data.subarray(0, 3));
 const mixed = (color: readonly number[], alpha: number) => color.map((value) => Math.round(grey * (1 - alpha) + value * alpha));
 const near = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
 const untouched = [grey, grey, grey];
@@ -95,7 +95,7 @@ describe('drawLabels', () => {
 
   it('names regions at their middle', () => {
     const context = canvasOf(60, 40);
-    drawLabels(context, halves, { names: [, 'a', 'b', 'c', 'd', 'x'] as string[], fontSize: 8 });
+    drawLabels(context, halves, { names: Object.assign([], { 5: 'x' }), fontSize: 8 });
     const at = pixel(context, 45, 16);
     expect(Math.min(near(at, classColor(5)), near(at, textOn(classColor(5))))).toBeLessThan(120);
     expect(near(at, mixed(classColor(5), 0.5))).toBeGreaterThan(10);

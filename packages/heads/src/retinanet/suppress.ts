@@ -52,7 +52,8 @@ export function largest(values: ArrayLike<number>, count: number, threshold = -I
       swap(i, child);
     }
   };
-  for (let index = 0; index < values.length && count > 0; index++) {
+  if (count < 1) return [];
+  for (let index = 0; index < values.length; index++) {
     const value = values[index]!;
     if (!(value > threshold)) continue;
     if (heap.length < count) {
