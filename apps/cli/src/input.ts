@@ -26,7 +26,8 @@ export async function readInput(path: string, config: PvtConfig, recipe: Recipe)
   return { tensor: preprocess(picture, recipe), picture: [picture.height, picture.width] };
 }
 
-async function readTensor(path: string, channels: number): Promise<tf.Tensor4D> {
+/** The `input` of a safetensors file. @throws CheckpointError or WorkError where there is none */
+export async function readTensor(path: string, channels: number): Promise<tf.Tensor4D> {
   const { tensors } = parseSafetensors(await readBytes(path, 'an input'));
   const entry = tensors.get('input');
   const expected = `a tensor called input, F32 (N, ${channels}, H, W), already normalised`;

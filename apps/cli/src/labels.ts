@@ -39,6 +39,12 @@ function fromTable(rows: readonly (readonly string[])[], path: string): string[]
   return labels;
 }
 
+/** @throws WorkError where there are fewer or more names than classes */
+export function checkLabels(labels: readonly string[], classes: number): void {
+  if (labels.length === classes) return;
+  throw new WorkError(`--labels: expected ${classes} names, as many as the model has classes, got ${labels.length}; give the labels that the model was trained with.`);
+}
+
 /**
  * Class names by index: one a line, a JSON array, a JSON object by index (or a Hugging Face config.json), or columns
  * divided by tabs under a header.

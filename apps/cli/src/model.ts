@@ -7,6 +7,7 @@ import { sentence, UsageError, WorkError } from './errors.ts';
 import { fetchFiles } from './fetch.ts';
 import { readJson } from './files.ts';
 import { note, type Io } from './io.ts';
+import { counted } from './text.ts';
 
 const embedded = checkpoints['pvt_v2_nano.cifar10'];
 
@@ -92,8 +93,8 @@ interface Parameters {
 }
 
 /** Tells of what a checkpoint has besides, and of what it leaves open. */
-export function noteGaps(path: string, { unexpected, assumed }: Checkpoint, io: Io): void {
-  if (unexpected.length > 0) note(io, `${path} also holds ${unexpected.length} tensors that are no part of the model, such as ${sentence(unexpected[0])}.`);
+export function noteGaps(path: string, { unexpected, assumed }: Pick<Checkpoint, 'unexpected' | 'assumed'>, io: Io): void {
+  if (unexpected.length > 0) note(io, `${path} also holds ${counted(unexpected.length, 'tensor')} outside of the model, such as ${sentence(unexpected[0])}.`);
   if (assumed.length > 0) note(io, `${path} does not tell its ${assumed.join(' and ')}; the usual ones are taken, --config can say others.`);
 }
 

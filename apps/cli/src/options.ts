@@ -36,6 +36,13 @@ export function size(text: string): readonly [height: number, width: number] {
   return sides;
 }
 
+/** A score, or a probability. */
+export function share(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (!(value >= 0 && value <= 1)) throw new InvalidArgumentError('Expected a number from 0 to 1, such as 0.3.');
+  return value;
+}
+
 /** Any reference that `fetchFiles` takes. */
 export const weightsOption = ['--weights <checkpoint>', 'a checkpoint of the official code, timm or Hugging Face (safetensors, or what torch.save writes): file, folder, URL, hub repository, or published name such as pvt_v2_b0.in1k'] as const;
 

@@ -45,10 +45,19 @@ describe('wrong arguments', () => {
     ['features x.png --model pvt_v2_b2', '--init SEED'],
     ['features x.png --model', "'--model <name>' argument missing"],
     ['features x.png --model pvt_v2_b0 --init seven', 'whole number'],
-    ['features x.png --weights w.safetensors --init 1', "cannot be used with option '--weights <file>'"],
+    ['features x.png --weights w.safetensors --init 1', "cannot be used with option '--weights <checkpoint>'"],
     ['features x.png --model pvt_v2_nano --out x.npz', '.safetensors'],
     ['features x.png --model pvt_v2_nano --plot x.jpg', '.png'],
     ['features x.png --model pvt_v2_nano --plot x.png', 'x.png twice'],
+    ['inspect', "missing required argument 'checkpoint'"],
+    ['convert x.pth', "missing required argument 'out'"],
+    ['convert x.pth y.pth', '.safetensors'],
+    ['convert x.pth folder/', '--to hf or --to timm'],
+    ['convert x.pth folder/ --to official', '--to hf or --to timm'],
+    ['convert x.pth y.safetensors --to keras', 'official, timm, hf, canonical'],
+    ['convert x.pth y.safetensors --dtype f64', 'f32, f16, bf16'],
+    ['convert x.safetensors x.safetensors', 'x.safetensors twice'],
+    ['cache clear a b', 'expected 1 argument but got 2'],
   ])('pvt %s', async (line, complaint) => {
     const { code, stdout, stderr } = await pvt(...line.split(' '));
     expect(stderr).toContain(complaint);
@@ -71,7 +80,7 @@ describe('work that fails', () => {
     ['an empty tensor file', ['features', inFolder('empty.safetensors'), '--model', 'pvt_v2_nano'], 'empty'],
     ['weights that are not there', ['features', sample, '--weights', 'nowhere.safetensors'], 'nothing there'],
     ['JSON for weights', ['features', sample, '--weights', inFolder('text.json')], 'safetensors'],
-    ['a folder for weights', ['features', sample, '--weights', inFolder('')], 'a folder'],
+    ['a folder of a broken checkpoint', ['features', sample, '--weights', inFolder('')], 'empty.safetensors'],
     ['a config cut short', ['features', sample, '--model', 'pvt_v2_nano', '--config', inFolder('broken.json')], 'JSON'],
     ['a config with a strange field', ['features', sample, '--model', 'pvt_v2_nano', '--config', inFolder('text.json')], 'PvtConfig.hello'],
     ['a config without a version', ['features', sample, '--init', '1', '--config', inFolder('text.json')], 'PvtConfig.version'],
@@ -92,7 +101,7 @@ describe('help', () => {
     expect(await pvt('--version')).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });
   });
 
-  it.each([['--help'], ['help'], ['help', 'features'], ['models', '--help'], ['summary', '--help'], ['features', '--help'], ['classify', '-h']])('%s %s', async (...argv) => {
+  it.each([['--help'], ['help'], ['help', 'features'], ['models', '--help'], ['summary', '--help'], ['features', '--help'], ['classify', '-h'], ['inspect', '--help'], ['convert', '--help'], ['cache', '--help'], ['cache', 'list', '--help'], ['cache', 'clear', '--help']])('%s %s', async (...argv) => {
     const { code, stdout, stderr } = await pvt(...argv);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Usage: pvt/);

@@ -3,15 +3,17 @@ import manifest from '../package.json' with { type: 'json' };
 import { cache } from './commands/cache.ts';
 import { classify } from './commands/classify.ts';
 import { convert } from './commands/convert.ts';
+import { detect } from './commands/detect.ts';
 import { features } from './commands/features.ts';
 import { inspect } from './commands/inspect.ts';
 import { models } from './commands/models.ts';
+import { segment } from './commands/segment.ts';
 import { summary } from './commands/summary.ts';
 import { exitCode, report, UsageError } from './errors.ts';
 import type { Io } from './io.ts';
 
 /** A command puts its arguments, help and action under the program. Heavy modules are imported by actions alone, so that help is instant. */
-const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify, inspect, convert, cache];
+const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify, segment, detect, inspect, convert, cache];
 
 const help = `
 Examples:
@@ -20,6 +22,8 @@ Examples:
   pvt classify photo.jpg                   ten classes, with the embedded checkpoint
   pvt classify *.jpg --weights pvt_v2_b2.in1k --labels imagenet.tsv
   pvt features photo.jpg --model pvt_v2_nano --plot pyramid.png
+  pvt segment street.jpg --weights fpn_pvt_v2_b0_ade20k.pth --plot seen.png
+  pvt detect street.jpg --weights retinanet_pvt_v2_b0.pth --plot found.png
   pvt inspect checkpoint.pth               what it is, and what is wrong with it
   pvt convert checkpoint.pth my-pvt/ --to hf
 
@@ -35,7 +39,7 @@ Every command explains itself: pvt features --help`;
  */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const program = new Command('pvt')
-    .description('Pyramid Vision Transformer: classify pictures, extract feature pyramids, look into the models.')
+    .description('Pyramid Vision Transformer: classify, segment and detect, extract feature pyramids, look into the models.')
     .version(manifest.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'explain a command')
     .helpCommand('help [command]', 'explain a command')

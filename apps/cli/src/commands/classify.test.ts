@@ -14,7 +14,7 @@ const values = Float32Array.from({ length: 2 * 3 * 40 * 33 }, (_, i) => Math.sin
 
 beforeAll(async () => {
   await startBackend('cpu');
-  await writeTinyWeights(weights);
+  writeTinyWeights(weights);
   writeFileSync(config, JSON.stringify(tinyConfig));
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, [2, 3, 40, 33])]]));
 });

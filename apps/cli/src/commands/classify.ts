@@ -46,7 +46,7 @@ export function classify(program: Command, io: Io): void {
     originOf(wanted);
     const { startBackend } = await import('../backend.ts');
     const { isTensorFile, readInput } = await import('../input.ts');
-    const { readLabels } = await import('../labels.ts');
+    const { checkLabels, readLabels } = await import('../labels.ts');
     const tf = await import('@tensorflow/tfjs-core');
 
     const given = options.labels === undefined ? undefined : await readLabels(options.labels);
@@ -58,9 +58,7 @@ export function classify(program: Command, io: Io): void {
       const { backbone, head, config, recipe, guess } = model;
       if (!head) throw new WorkError(`classify: expected a model with a classifier, got ${model.title}, which has none; use pvt features, or other weights.`);
       const labels = given ?? model.labels;
-      if (labels && labels.length !== config.classes) {
-        throw new WorkError(`--labels: expected ${config.classes} names, as many as the model has classes, got ${labels.length}; give the labels that the model was trained with.`);
-      }
+      if (labels) checkLabels(labels, config.classes);
       if (guess && !inputs.every(isTensorFile)) note(io, guess);
       if (!labels) note(io, 'the classes have no names here; --labels FILE gives them.');
       const paint = paintFor(io.stdout);

@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import type { ConvertOptions, Naming, Savable, SaveOptions } from '@pvt/presets';
+import type { Naming, Savable, SaveOptions } from '@pvt/presets';
 import { Option, type Command } from 'commander';
-import { refusal, UsageError, WorkError } from '../errors.ts';
+import { refusal, sentence, UsageError, WorkError } from '../errors.ts';
 import { note, print, printJson, progress, type Io } from '../io.ts';
 import { common, type CommonOptions } from '../options.ts';
-import { bytes } from '../text.ts';
+import { bytes, counted } from '../text.ts';
 
 const namings = { official: 'official', timm: 'timm', hf: 'huggingFace', canonical: 'canonical' } as const satisfies Record<string, Naming>;
 const dtypes = { f32: 'F32', f16: 'F16', bf16: 'BF16' } as const;
@@ -55,17 +55,19 @@ Examples:
     const files = await fetchFiles(path, io);
     const read = 'read' in files ? [files] : [...files.values()];
     const checkpoint = await openCheckpoint(files, given ? { config: given.config } : {});
-    const { config, naming, model, format, unexpected } = checkpoint;
+    const { config, source, naming, model, format, recipe, unexpected, assumed } = checkpoint;
     if (unexpected.length > 0 && !options.drop) {
-      throw new WorkError(`${path}: expected a backbone and its classifier, got ${unexpected.length} more tensors such as ${unexpected[0]}; leave them out with --drop.`);
+      throw new WorkError(`${path}: expected a backbone and its classifier, got ${counted(unexpected.length, 'tensor')} besides, such as ${sentence(unexpected[0])}; leave them out with --drop.`);
     }
-    noteGaps(path, checkpoint, io);
+    // A file of weights says nothing of what is assumed; a folder's config.json does.
+    noteGaps(path, { unexpected, assumed: inFolder ? assumed : [] }, io);
 
     const to = options.to === undefined ? naming : namings[options.to];
-    const how: ConvertOptions = { to, dtype: dtypes[options.dtype], unexpected: 'drop' };
-    const savable: Savable = { ...checkpoint, ...(given?.labels && { labels: given.labels }) };
+    const dtype = dtypes[options.dtype];
+    const labels = given?.labels ?? checkpoint.labels;
+    const savable: Savable = { config, source, ...(recipe && { recipe }), ...(labels && { labels }) };
     const written: ReadonlyMap<string, Uint8Array> = await progress(io, `converting ${path}`, () =>
-      inFolder ? savePretrained(savable, { ...how, layout: to as SaveOptions['layout'], epsilon: keeps(config.eps, to) }) : new Map([[out, convertCheckpoint(savable, how)]]),
+      inFolder ? savePretrained(savable, { layout: to as SaveOptions['layout'], dtype, epsilon: keeps(config.eps, to) }) : new Map([[out, convertCheckpoint(savable, { to, dtype })]]),
     );
     await checkDistinct(inFolder ? [...written.keys()].map((name) => join(out, name)) : [out], [path, ...read.map(({ name }) => join(path, name))]);
     const again = await openCheckpoint(new Map(Array.from(written, ([name, content]) => [name, fromBytes(name, content)])), inFolder ? {} : { naming: to });

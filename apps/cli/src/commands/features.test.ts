@@ -17,7 +17,7 @@ const nhwc = () => tf.transpose(tf.tensor4d(values, [2, 3, height, width]), [0, 
 
 beforeAll(async () => {
   await startBackend('cpu');
-  await writeTinyWeights(weights);
+  writeTinyWeights(weights);
   writeFileSync(config, JSON.stringify(tinyConfig));
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, [2, 3, height, width])]]));
 });

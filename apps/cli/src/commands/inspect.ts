@@ -19,6 +19,8 @@ export function inspect(program: Command, io: Io): void {
       const [worst] = found.findings.filter(({ code }) => code !== 'unexpected');
       if (options.json) printJson(io, { ...found, metadata: Object.fromEntries(found.metadata) });
       else if (found.format) print(io, renderInspection(found, options));
-      if (worst) throw new WorkError(`${path}: ${found.config ? `expected every parameter, finite and of its shape, got ${worst.message}; no model can be made of it.` : worst.message}`);
+      if (worst === undefined) return;
+      if (found.config) throw new WorkError(`${path}: expected every parameter, finite and of its shape, got ${worst.message}; no model can be made of it.`);
+      throw new WorkError(found.format ? `${path}: ${worst.message}` : worst.message);
     });
 }
