@@ -89,4 +89,29 @@ for (const file of readdirSync(join(folder, 'custom'))) {
     ...(Object.keys(dense).length > 0 && { dense }),
   });
 }
+for (const file of readdirSync(join(folder, 'grad')).filter((name) => name.endsWith('.json'))) {
+  const stored = JSON.parse(readFileSync(join(folder, 'grad', file), 'utf8'));
+  const { config } = stored;
+  const [, version, linear] = /^(v[12])(li)?_/.exec(file)!;
+  save({
+    name: `grad_${file.replace('.json', '')}`,
+    implementation: 'whai362/PVT@57e2dfa + torch autograd',
+    naming: 'official',
+    config: {
+      version: version as 'v1' | 'v2',
+      dims: config.embed_dims,
+      depths: config.depths,
+      heads: config.num_heads,
+      mlpRatios: config.mlp_ratios,
+      reductions: config.sr_ratios,
+      imageSize: [config.img_size, config.img_size],
+      classes: config.num_classes,
+      ...(version === 'v2' && { linear: linear !== undefined }),
+    },
+    seed: stored.seed,
+    input: stored.input_shape,
+    outputs: {},
+    gradients: { target: stored.target_class, loss: stored.loss, params: all(stored.grad_stats), input: fromStored(stored.input_grad) },
+  });
+}
 console.log(`${readdirSync(target).length} fixtures written`);

@@ -26,6 +26,8 @@ export interface Golden {
   readonly outputs: Readonly<Record<string, GoldenTensor>>;
   /** The backbone of the official detection code, on the same weights. */
   readonly dense?: Readonly<Record<string, GoldenTensor>>;
+  /** Of the mean cross entropy for one class, by the implementation's parameter names. */
+  readonly gradients?: { readonly target: number; readonly loss: number; readonly params: Readonly<Record<string, GoldenTensor>>; readonly input: GoldenTensor };
 }
 
 export const toBase64 = (values: Float32Array): string => {

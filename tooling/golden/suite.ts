@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { cost, createPvt, patchEmbed, pvtConfig, scoped, type Pvt } from '@pvt/core';
+import { cost, createPvt, leavesOf, patchEmbed, pvtConfig, scoped, toCheckpoint, type Pvt, type Values } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
-import { useBackend, type BackendName } from '@pvt/testing';
+import { fromCanonical } from '@pvt/presets';
+import { useBackend, useGradients, type BackendName } from '@pvt/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generate } from './generator.ts';
 import { fromBase64, sourceOf, type Golden, type GoldenTensor } from './golden.ts';
@@ -11,8 +12,10 @@ const fixtures = import.meta.glob<Golden>('./fixtures/*.json', { eager: true, im
 /** Every golden whose name begins so, from cheap to dear. */
 export const goldens = (prefix = ''): Golden[] =>
   Object.values(fixtures)
-    .filter(({ name }) => name.startsWith(prefix))
+    .filter(({ name, gradients }) => name.startsWith(prefix) && gradients === undefined)
     .sort((a, b) => macs(a) - macs(b));
+
+export const gradientGoldens = (): Golden[] => Object.values(fixtures).filter(({ gradients }) => gradients !== undefined);
 
 /** Multiply-adds of a golden's whole batch. */
 export const macs = ({ config, input: [batch, , height, width] }: Golden): number => batch * cost(pvtConfig(config), [height, width]).macs;
@@ -55,10 +58,12 @@ async function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tens
   return found;
 }
 
+const inputOf = ({ seed, input }: Golden): tf.Tensor4D =>
+  tf.tidy(() => tf.transpose(tf.tensor(generate(seed, 'input', input, new Map()), [...input]), [0, 2, 3, 1]));
+
 /** Largest deviation over the samples and, for sampled tensors, over the moments of all values. */
-export async function deviation(tensor: tf.Tensor, { shape, step, samples, mean, std, maxAbs }: GoldenTensor): Promise<number> {
-  expect(tensor.size, `values of [${tensor.shape}] for [${shape}]`).toBe(shape.reduce((a, b) => a * b, 1));
-  const values = await tensor.data();
+function deviationOf(values: ArrayLike<number> & Iterable<number>, { shape, step, samples, mean, std, maxAbs }: GoldenTensor): number {
+  expect(values.length, `values for [${shape}]`).toBe(shape.reduce((a, b) => a * b, 1));
   let largest = 0;
   for (const [k, expected] of fromBase64(samples).entries()) largest = Math.max(largest, Math.abs(values[k * step]! - expected));
   if (mean !== undefined && std !== undefined && maxAbs !== undefined) {
@@ -69,6 +74,8 @@ export async function deviation(tensor: tf.Tensor, { shape, step, samples, mean,
   }
   return largest;
 }
+
+export const deviation = async (tensor: tf.Tensor, golden: GoldenTensor): Promise<number> => deviationOf(await tensor.data(), golden);
 
 async function expectOutputs(outputs: ReadonlyMap<string, tf.Tensor>, expected: Readonly<Record<string, GoldenTensor>>, tolerance: number): Promise<void> {
   const far: string[] = [];
@@ -92,8 +99,7 @@ export function goldenSuite(backend: BackendName, some: readonly Golden[], skipp
       if (reason !== undefined) return skip(reason);
       const config = pvtConfig(golden.config);
       const source = sourceOf(golden, config);
-      const shapes = new Map([['input', golden.input]]);
-      const input = tf.tidy(() => tf.transpose(tf.tensor(generate(golden.seed, 'input', golden.input, shapes), [...golden.input]), [0, 2, 3, 1])) as tf.Tensor4D;
+      const input = inputOf(golden);
 
       tf.engine().startScope();
       const model = createPvt(config, source);
@@ -109,6 +115,56 @@ export function goldenSuite(backend: BackendName, some: readonly Golden[], skipp
       }
       tf.engine().endScope();
       input.dispose();
+    });
+  });
+}
+
+/**
+ * Asserts the loss and the gradient of every parameter and of the input, each within 1e-5 of the tensor's largest value
+ * and of what float32 leaves of a gradient that is zero in exact arithmetic, as that of the keys' biases is.
+ */
+export function gradientSuite(backend: BackendName): void {
+  describe(`gradients on ${backend}`, () => {
+    beforeAll(async () => {
+      await useGradients();
+      await useBackend(backend);
+    });
+
+    it.each(gradientGoldens().map((golden) => [golden.name, golden] as const))('%s', async (_, golden) => {
+      const { target, loss: expectedLoss, params, input: inputGradient } = golden.gradients!;
+      const config = pvtConfig(golden.config);
+      const source = sourceOf(golden, config);
+      const model = createPvt(config, source);
+      const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
+      const input = tf.variable(inputOf(golden));
+      const { value, grads } = tf.variableGrads(() => {
+        const logits = head.forward(model.forward(input as tf.Tensor4D).embedding);
+        return tf.neg(tf.mean(tf.slice(tf.logSoftmax(logits), [0, target], [-1, 1]))) as tf.Scalar;
+      });
+      const far: string[] = [];
+      const check = (name: string, values: Float32Array, expected: GoldenTensor) => {
+        const difference = deviationOf(values, expected);
+        const allowed = 1e-5 * expected.maxAbs! + 1e-7;
+        if (!(difference <= allowed)) far.push(`${name} by ${difference}, allowed ${allowed}`);
+      };
+      if (!(Math.abs(value.dataSync()[0]! - expectedLoss) <= 1e-5 * expectedLoss)) far.push(`loss ${value.dataSync()[0]}, expected ${expectedLoss}`);
+      check('input', (await tf.transpose(grads[input.name]!, [0, 3, 1, 2]).data()) as Float32Array, inputGradient);
+
+      const state = new Map<string, Values>();
+      for (const [prefix, { spec, params }] of [['', model], ['head.', head]] as const) {
+        for (const [path, leaf] of leavesOf(spec)) {
+          const variable = path.split('.').reduce((node, key) => (node as Record<string, unknown>)[key], params as unknown) as tf.Variable;
+          const gradient = grads[variable.name]!;
+          state.set(prefix + path, toCheckpoint({ shape: gradient.shape, values: (await gradient.data()) as Float32Array }, leaf.layout));
+        }
+      }
+      const named = fromCanonical(state, golden.naming, config);
+      expect([...named.keys()].sort()).toEqual(Object.keys(params).sort());
+      for (const [name, { values }] of named) check(name, values, params[name]!);
+      expect(far, 'gradients away from the reference').toEqual([]);
+      model.dispose();
+      head.dispose();
+      tf.dispose([input, value, grads]);
     });
   });
 }

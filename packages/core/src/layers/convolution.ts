@@ -1,4 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
+import { conv2d, depthwiseConv2d } from '../ops/convolution.ts';
 import type { Initializer, ParamSpec, ParamsOf } from '../params/spec.ts';
 
 /**
@@ -42,7 +43,7 @@ export function depthwiseSpec(channels: number, kernel: number, init: Convolutio
  * const y = convolution(map, params.sr, 8);
  */
 export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof convolutionSpec>, stride = 1, padding = 0): tf.Tensor4D {
-  return tf.fused.conv2d({ x, filter: weight, ...(bias && { bias }), strides: stride, pad: padding });
+  return conv2d(x, weight, bias, stride, padding);
 }
 
 /**
@@ -54,5 +55,5 @@ export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof co
  * const y = depthwise(map, params.dwconv, 1);
  */
 export function depthwise(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof depthwiseSpec>, padding: number): tf.Tensor4D {
-  return tf.fused.depthwiseConv2d({ x, filter: weight, bias, strides: 1, pad: padding });
+  return depthwiseConv2d(x, weight, bias, padding);
 }

@@ -6,12 +6,12 @@ import { activationFunctions, gelu } from './activation.ts';
 import { adaptiveAveragePool } from './adaptiveAveragePool.ts';
 import { multiHeadAttention } from './attention.ts';
 import { dropout, dropPath } from './dropout.ts';
+import { conv2d, depthwiseConv2d } from './convolution.ts';
 import { layerNorm } from './layerNorm.ts';
 import { resample } from './resample.ts';
 
 const noise = (shape: number[], seed = 1) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
-// Convolutions have no gradient on wasm yet; the ops here have.
 describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
   beforeAll(async () => {
     await useGradients();
@@ -94,6 +94,29 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
       expect(() => resample(tf.zeros([1, 2, 2, 1]), [0, 4], 'bilinear')).toThrow(/got \[0, 4\]/);
       expect(() => resample(tf.zeros([1, 2, 2, 1]), [2.5, 4], 'bilinear')).toThrow(/whole pixels/);
     });
+  });
+
+  describe('convolutions', () => {
+    it.each([
+      // kernel, stride, padding, height, width: v2's patches, v1's, a reduction with a remainder, 1x1, 3x3
+      [7, 4, 3, 13, 18],
+      [3, 2, 1, 7, 6],
+      [2, 2, 0, 5, 8],
+      [4, 4, 0, 11, 9],
+      [1, 1, 0, 3, 4],
+      [3, 1, 1, 4, 5],
+    ])('with kernel %i, stride %i, padding %i on %ix%i have the gradients of their values', (kernel, stride, padding, height, width) =>
+      expectGradient((x, filter, bias) => conv2d(x as tf.Tensor4D, filter as tf.Tensor4D, bias as tf.Tensor1D, stride, padding), [
+        noise([2, height, width, 3]),
+        noise([kernel, kernel, 3, 5], 2),
+        noise([5], 3),
+      ]),
+    );
+
+    it('without bias too', () => expectGradient((x, filter) => conv2d(x as tf.Tensor4D, filter as tf.Tensor4D, undefined, 1, 1), [noise([1, 4, 5, 2]), noise([3, 3, 2, 4], 2)]));
+
+    it('depthwise too', () =>
+      expectGradient((x, filter, bias) => depthwiseConv2d(x as tf.Tensor4D, filter as tf.Tensor4D, bias as tf.Tensor1D, 1), [noise([2, 5, 4, 6]), noise([3, 3, 6, 1], 2), noise([6], 3)]));
   });
 
   describe('attention', () => {

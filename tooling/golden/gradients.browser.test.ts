@@ -1,0 +1,3 @@
+import { gradientSuite } from './suite.ts';
+
+gradientSuite('webgl');

@@ -1,0 +1,4 @@
+import { gradientSuite } from './suite.ts';
+
+gradientSuite('cpu');
+gradientSuite('wasm');
