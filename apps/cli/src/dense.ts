@@ -48,7 +48,7 @@ export interface DenseModel {
 export const denseOptions = (command: Command, { score, sides }: { readonly score: string; readonly sides: string }): Command =>
   common(command, { computes: true })
     .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
-    .option(...weightsOption)
+    .option(weightsOption[0], 'a checkpoint with such a head (safetensors, or what torch.save writes): file, folder, URL, hub repository or published name')
     .option('--config <file>', "the backbone's architecture as JSON, ours or a Hugging Face config.json (default: as the weights say)")
     .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
     .option('--score <share>', score, share)

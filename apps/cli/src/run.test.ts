@@ -38,6 +38,19 @@ describe('wrong arguments', () => {
     ['classify x.png --top 0', 'whole number'],
     ['classify x.png --top 2.5', 'whole number'],
     ['classify x.png --backend webgpu', 'wasm, cpu'],
+    ...['segment', 'detect'].flatMap((command) => [
+      [command, "missing required argument 'input'"],
+      [`${command} x.png`, 'give one with --weights FILE'],
+      [`${command} x.png --model pvt_v2_b0`, "unknown option '--model'"],
+      [`${command} x.png --weights w.pth --score 1.5`, 'from 0 to 1'],
+      [`${command} x.png --weights w.pth --score high`, 'from 0 to 1'],
+      [`${command} x.png --weights w.pth --size 800`, 'HEIGHTxWIDTH'],
+      [`${command} x.png --weights w.pth --out x.npz`, '.safetensors'],
+      [`${command} x.png --weights w.pth --plot x.png`, 'x.png twice'],
+      [`${command} x.png y.png --weights y-2.png --plot y.png`, 'y-2.png twice'],
+    ]),
+    ['segment x.png --weights w.pth --raw', "unknown option '--raw'"],
+    ['detect x.png --weights w.pth --raw', '--out FILE.safetensors'],
     ['features', "missing required argument 'input'"],
     ['features x.png', '--model'],
     ['features x.png y.png --model pvt_v2_nano', 'expected 1 argument but got 2'],
@@ -101,7 +114,7 @@ describe('help', () => {
     expect(await pvt('--version')).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });
   });
 
-  it.each([['--help'], ['help'], ['help', 'features'], ['models', '--help'], ['summary', '--help'], ['features', '--help'], ['classify', '-h'], ['inspect', '--help'], ['convert', '--help'], ['cache', '--help'], ['cache', 'list', '--help'], ['cache', 'clear', '--help']])('%s %s', async (...argv) => {
+  it.each([['--help'], ['help'], ['help', 'features'], ['models', '--help'], ['summary', '--help'], ['features', '--help'], ['classify', '-h'], ['segment', '--help'], ['detect', '--help'], ['inspect', '--help'], ['convert', '--help'], ['cache', '--help'], ['cache', 'list', '--help'], ['cache', 'clear', '--help']])('%s %s', async (...argv) => {
     const { code, stdout, stderr } = await pvt(...argv);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Usage: pvt/);

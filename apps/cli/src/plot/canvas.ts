@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import { createCanvas, GlobalFonts, type Canvas } from '@napi-rs/canvas';
 import type { Rgb } from './colours.ts';
 
-/** A bare machine has no fonts, so this one comes along. */
-export const fontFamily = 'pvt-inter';
+/** A bare machine has no fonts, so this one comes along, and stands in for the system's, which `@pvt/draw` asks for. */
+export const fontFamily = 'system-ui';
 
 const resolve = createRequire(import.meta.url).resolve;
 for (const weight of [400, 600]) GlobalFonts.registerFromPath(resolve(`@fontsource/inter/files/inter-latin-${weight}-normal.woff2`), fontFamily);
