@@ -72,7 +72,7 @@ A picture that cannot be read is reported and does not stop the others; the exit
                 ...(found.length > 1 ? [integers('pictures', found.flatMap((objects, i) => objects.map(() => i)))] : []),
                 ...(options.raw ? await rawOutputs(levels) : []),
               ],
-              draw: (context) => drawDetections(context, found[0]!, { names }),
+              draw: (context) => drawDetections(context, found[0]!.map((object) => ({ ...object, name: nameOf(object, names) }))),
             };
           } finally {
             for (const { logits, deltas } of levels) for (const tensor of [logits, deltas]) tensor.dispose();
@@ -86,12 +86,15 @@ A picture that cannot be read is reported and does not stop the others; the exit
 /** An object as `--json` tells of it, with its class's name where that is known. */
 const named = ({ label, score, box }: Detection, names: readonly string[]) => ({ label, ...(names[label] && { name: names[label] }), score, box });
 
+/** Of torchvision's classes, some have no name. */
+const nameOf = ({ label }: Detection, names: readonly string[]): string => names[label] || `class ${label}`;
+
 /** Objects that a terminal shows of a picture. */
 const listed = 20;
 
 function linesOf(objects: readonly Detection[], names: readonly string[], score: number): string[] {
   if (objects.length === 0) return [`nothing above ${score}`];
-  const rows = objects.slice(0, listed).map((object) => [names[object.label] || `class ${object.label}`, `${(100 * object.score).toFixed(1)} %`, ...object.box.map((side) => side.toFixed(1))]);
+  const rows = objects.slice(0, listed).map((object) => [nameOf(object, names), `${(100 * object.score).toFixed(1)} %`, ...object.box.map((side) => side.toFixed(1))]);
   const more = objects.length - rows.length;
   return [...table([['', 'score', 'left', 'top', 'right', 'bottom'], ...rows]), ...(more > 0 ? [`and ${more} more; --score shows fewer, --json all`] : [])];
 }
