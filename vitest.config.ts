@@ -13,6 +13,7 @@ const alias = {
   '@pvt/adapter-image/node': source('packages/adapters/image/src/node.ts'),
   '@pvt/adapter-image': source('packages/adapters/image/src/index.ts'),
   '@pvt/presets/node': source('packages/presets/src/node.ts'),
+  '@pvt/tasks/node': source('packages/tasks/src/node.ts'),
   '@pvt/testing': source('tooling/testing/index.ts'),
   ...Object.fromEntries(
     readdirSync(source('packages'))

@@ -20,8 +20,8 @@ import { generate } from '../golden/generator.ts';
 import { generated } from '../golden/golden.ts';
 
 const size = 224;
-/** Of the largest logit: float32 sums in other orders, and onnxruntime's own erf. */
-const tolerance = 2e-5;
+/** Of the largest logit. The repeated weights of b2 amplify rounding: onnxruntime is 4e-5 away from PyTorch, too. */
+const tolerance = 1e-4;
 
 /** One implementation, loaded and warm. */
 interface Runner {
@@ -113,6 +113,8 @@ interface Ort {
 const requireHere = createRequire(import.meta.url);
 
 async function onnx(name: 'onnxruntime-web' | 'onnxruntime-node', { name: model, picture }: Work): Promise<Runner> {
+  // Both register a backend named cpu with the package that they share, and the first one stays: it must be the native one.
+  requireHere('onnxruntime-node');
   const ort = requireHere(name) as Ort;
   if (name === 'onnxruntime-web') ort.env.wasm.numThreads = threads;
   const path = join(resolve(folder!), `${model}.onnx`);
