@@ -245,6 +245,11 @@ describe('a folder', () => {
     expect(other.config.classes).toBe(9);
     expect(other.labels).toBeUndefined();
   });
+
+  it('keeps its class names where the classifier is dropped, for another head', async () => {
+    const bare = await openCheckpoint(distant(savePretrained(savable(v2), { layout: 'timm', labels })), { classes: 0 });
+    expect(bare).toMatchObject({ config: { classes: 0 }, labels });
+  });
 });
 
 describe('state dicts and configs that are wrong', () => {

@@ -129,7 +129,8 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
   if (channels !== found.channels) source = withInputChannels(source);
   const recipes: Recipes = model === undefined ? {} : getModel(model).recipes;
   const recipe = companions.recipe ?? recipes[naming === 'canonical' ? 'official' : naming];
-  const labels = classes === found.classes ? companions.labels : undefined;
+  // Without a classifier they may be those of another head, which the folder's config names as well.
+  const labels = classes === found.classes || classes === 0 ? companions.labels : undefined;
   let nonFinite: readonly string[] | undefined;
   return {
     format: files[0]!.format,
