@@ -83,26 +83,36 @@ export function folderCache(folder: string): FileCache {
 }
 
 /**
- * A file on disk. It is opened for each read, so that nothing stays open and a cache can be cleared at any time.
+ * A file on disk. It is open only while one piece of code reads it without a pause, as `createPvt` does for each parameter,
+ * so that a cache can be cleared at any time.
  *
- * @param unchanged what the file must still be when it is read; without it, its length alone
+ * @param unchanged what the file must still be when it is opened; without it, its length alone
  */
 export function fileAt(path: string, name: string, size: number, unchanged?: Pick<Stats, 'ino' | 'mtimeMs'>): SynchronousFile {
+  let open: number | undefined;
+  const close = (): void => {
+    if (open !== undefined) closeSync(open);
+    open = undefined;
+  };
+  const descriptor = (): number => {
+    if (open !== undefined) return open;
+    open = openSync(path, 'r');
+    setImmediate(close);
+    const now = fstatSync(open);
+    if (now.size !== size || (unchanged !== undefined && (now.ino !== unchanged.ino || now.mtimeMs !== unchanged.mtimeMs))) throw new Error('another file than when it was opened');
+    return open;
+  };
   const readNow = (begin: number, end: number, bytes = new Uint8Array(end - begin)): Uint8Array => {
-    let file: number | undefined;
     try {
-      file = openSync(path, 'r');
-      const now = fstatSync(file);
-      if (now.size !== size || (unchanged !== undefined && (now.ino !== unchanged.ino || now.mtimeMs !== unchanged.mtimeMs))) throw new Error('another file than when it was opened');
+      const file = descriptor();
       for (let at = 0; at < bytes.length; ) {
         const count = readSync(file, bytes, at, bytes.length - at, begin + at);
         if (count === 0) throw new Error(`an end after ${begin + at} bytes`);
         at += count;
       }
     } catch (cause) {
+      close();
       throw new SourceError('source-unreadable', `loadCheckpoint: expected to read bytes ${begin} to ${end} of ${path}, got ${(cause as Error).message}; load it again, and check that nobody removes or changes it meanwhile.`, { cause });
-    } finally {
-      if (file !== undefined) closeSync(file);
     }
     return bytes;
   };
