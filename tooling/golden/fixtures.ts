@@ -55,6 +55,19 @@ for (const [subfolder, naming] of [['official', 'official'], ['timm', 'timm'], [
   }
 }
 
+/** The config of a small model, from the official code's arguments. */
+const smallConfig = (version: 'v1' | 'v2', config: Record<'embed_dims' | 'depths' | 'num_heads' | 'mlp_ratios' | 'sr_ratios', number[]> & Record<'img_size' | 'num_classes', number>, linear: boolean): Golden['config'] => ({
+  version,
+  dims: config.embed_dims,
+  depths: config.depths,
+  heads: config.num_heads,
+  mlpRatios: config.mlp_ratios,
+  reductions: config.sr_ratios,
+  imageSize: [config.img_size, config.img_size],
+  classes: config.num_classes,
+  ...(version === 'v2' && { linear }),
+});
+
 for (const file of readdirSync(join(folder, 'custom'))) {
   const { tensors, metadata } = parseSafetensors(readFileSync(join(folder, 'custom', file)));
   const config = JSON.parse(metadata.get('cfg')!);
@@ -71,17 +84,7 @@ for (const file of readdirSync(join(folder, 'custom'))) {
     name: `custom_${file.replace('.safetensors', '')}`,
     implementation: 'whai362/PVT@57e2dfa',
     naming: 'official',
-    config: {
-      version,
-      dims: config.embed_dims,
-      depths: config.depths,
-      heads: config.num_heads,
-      mlpRatios: config.mlp_ratios,
-      reductions: config.sr_ratios,
-      imageSize: [config.img_size, config.img_size],
-      classes: config.num_classes,
-      ...(version === 'v2' && { linear: metadata.get('linear') === 'True' }),
-    },
+    config: smallConfig(version, config, metadata.get('linear') === 'True'),
     seed: Number(metadata.get('seed')),
     input: tensors.get('input')!.shape as unknown as Golden['input'],
     ...(Number.isFinite(gain) && { normOverride: { gain } }),
@@ -97,17 +100,7 @@ for (const file of readdirSync(join(folder, 'grad')).filter((name) => name.endsW
     name: `grad_${file.replace('.json', '')}`,
     implementation: 'whai362/PVT@57e2dfa + torch autograd',
     naming: 'official',
-    config: {
-      version: version as 'v1' | 'v2',
-      dims: config.embed_dims,
-      depths: config.depths,
-      heads: config.num_heads,
-      mlpRatios: config.mlp_ratios,
-      reductions: config.sr_ratios,
-      imageSize: [config.img_size, config.img_size],
-      classes: config.num_classes,
-      ...(version === 'v2' && { linear: linear !== undefined }),
-    },
+    config: smallConfig(version as 'v1' | 'v2', config, linear !== undefined),
     seed: stored.seed,
     input: stored.input_shape,
     outputs: {},
