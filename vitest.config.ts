@@ -12,6 +12,8 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const alias = {
   '@pvt/adapter-image/node': source('packages/adapters/image/src/node.ts'),
   '@pvt/adapter-image': source('packages/adapters/image/src/index.ts'),
+  '@pvt/adapter-wasm': source('packages/adapters/wasm/src/index.ts'),
+  '@pvt/data/node': source('packages/data/src/node.ts'),
   '@pvt/presets/node': source('packages/presets/src/node.ts'),
   '@pvt/tasks/node': source('packages/tasks/src/node.ts'),
   '@pvt/testing': source('tooling/testing/index.ts'),

@@ -4,14 +4,15 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { filesBelow, packages } from './packages.ts';
 
-const libraries = ['@pvt/core', '@pvt/presets', '@pvt/heads', '@pvt/checkpoints'];
+const libraries = ['@pvt/core', '@pvt/presets', '@pvt/heads', '@pvt/checkpoints', '@pvt/training'];
 
 /** Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the libraries, and apps may know all. */
 const allowed = (name: string): readonly string[] => {
   if (name === '@pvt/core') return [];
   if (libraries.includes(name) || name.startsWith('@pvt/adapter-')) return ['@pvt/core'];
   if (name === '@pvt/draw') return ['@pvt/core', '@pvt/heads'];
-  if (name === '@pvt/tasks') return [...libraries, '@pvt/adapter-image'];
+  if (name === '@pvt/data') return ['@pvt/core', '@pvt/adapter-image'];
+  if (name === '@pvt/tasks') return [...libraries, '@pvt/adapter-image', '@pvt/data'];
   return packages.map(({ manifest }) => manifest.name);
 };
 
