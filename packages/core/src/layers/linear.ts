@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { product } from '../ops/product.ts';
 import type { ParamSpec, ParamsOf } from '../params/spec.ts';
 
 /**
@@ -23,9 +24,9 @@ export function linear<T extends tf.Tensor>(x: T, { weight, bias }: ParamsOf<typ
   const [inputs, outputs] = weight.shape;
   // One flat product for all leading axes: backends have their fast kernel for two dimensions.
   const flat = tf.reshape(x, [x.size / inputs, inputs]) as tf.Tensor2D;
-  const product = tf.fused.matMul({ a: flat, b: weight, ...(bias && { bias }) });
+  const rows = product(flat, weight, bias);
   flat.dispose();
-  const result = tf.reshape(product, [...x.shape.slice(0, -1), outputs]);
-  product.dispose();
+  const result = tf.reshape(rows, [...x.shape.slice(0, -1), outputs]);
+  rows.dispose();
   return result as T;
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { innerProduct, sumOfRows } from './product.ts';
 
 /*
  * Convolutions with gradients made of convolutions and products. tfjs's own gradients need kernels that its wasm backend
@@ -7,11 +8,36 @@ import * as tf from '@tensorflow/tfjs-core';
 
 type Pads = [[number, number], [number, number], [number, number], [number, number]];
 
+/** A part of a map. Pixels of a row lie together, so that rows are moved whole. */
+function part(x: tf.Tensor4D, row: number, column: number, height: number, width: number): tf.Tensor4D {
+  const [batch, , across, channels] = x.shape;
+  const rows = tf.reshape(x, [batch, x.shape[1], across * channels]) as tf.Tensor3D;
+  return tf.reshape(tf.slice(rows, [0, row, column * channels], [batch, height, width * channels]), [batch, height, width, channels]) as tf.Tensor4D;
+}
+
 /** Rows and columns around a map; negative numbers cut. */
 function reframe(x: tf.Tensor4D, before: number, height: number, width: number): tf.Tensor4D {
-  const [batch, from, across, channels] = x.shape;
-  const pads: Pads = [[0, 0], [before, Math.max(0, height - from - before)], [before, Math.max(0, width - across - before)], [0, 0]];
-  return tf.slice(tf.pad(x, pads), [0, 0, 0, 0], [batch, height, width, channels]);
+  const [, from, across] = x.shape;
+  const [added, cut] = [Math.max(0, before), Math.max(0, -before)];
+  const pads: Pads = [[0, 0], [added, Math.max(0, height - from - before)], [added, Math.max(0, width - across - before)], [0, 0]];
+  return part(tf.pad(x, pads), cut, cut, height, width);
+}
+
+/**
+ * Gradient of a convolution with respect to its input: over cells of stride x stride pixels, a convolution of stride 1
+ * with the turned filter.
+ */
+function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, [, height, width]: readonly number[], stride: number, padding: number): tf.Tensor4D {
+  const [kernel, , inputs, outputs] = filter.shape;
+  const taps = Math.ceil(kernel / stride);
+  const extra = taps * stride - kernel;
+  const padded = tf.pad(filter, [[0, extra], [0, extra], [0, 0], [0, 0]]);
+  const folded = tf.reshape(padded, [taps, stride, taps, stride, inputs, outputs]);
+  const turned = tf.reverse(tf.reshape(tf.transpose(folded, [0, 2, 5, 1, 3, 4]), [taps, taps, outputs, stride * stride * inputs]) as tf.Tensor4D, [0, 1]);
+  const cells = tf.conv2d(dy, turned, 1, taps - 1);
+  const [batch, rows, columns] = cells.shape;
+  const pixels = tf.reshape(tf.transpose(tf.reshape(cells, [batch * rows, columns, stride, stride * inputs]), [0, 2, 1, 3]), [batch, rows * stride, columns * stride, inputs]) as tf.Tensor4D;
+  return reframe(pixels, -padding, height!, width!);
 }
 
 /**
@@ -29,8 +55,8 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, [kernel, , inputs, outp
   const slopes = tf.reshape(dy, [positions, outputs!]) as tf.Tensor2D;
   const rows = Array.from({ length: taps }, (_, row) =>
     Array.from({ length: taps }, (_, column) => {
-      const seen = tf.slice(cells, [0, row, column, 0], [batch, height, width, stride * stride * inputs!]);
-      const product = tf.matMul(tf.transpose(tf.reshape(seen, [positions, -1])), slopes);
+      const seen = part(cells, row, column, height, width);
+      const product = innerProduct(tf.reshape(seen, [positions, -1]) as tf.Tensor2D, slopes);
       return tf.reshape(product, [stride, stride, inputs!, outputs!]);
     }),
   );
@@ -56,9 +82,9 @@ export function conv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D | 
       const dy = slope as tf.Tensor4D;
       const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
       return [
-        tf.conv2dTranspose(dy, filter, x.shape, stride, padding),
+        inputGradient(dy, filter, x.shape, stride, padding),
         filterGradient(x, dy, filter.shape, stride, padding),
-        ...(bias ? [tf.sum(dy, [0, 1, 2])] : []),
+        ...(bias ? [sumOfRows(dy)] : []),
       ];
     };
     return { value, gradFunc };
@@ -86,12 +112,12 @@ export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Te
       const [, height, width] = dy.shape;
       const framed = reframe(x, padding, height + kernel - 1, width + kernel - 1);
       const taps = Array.from({ length: kernel * kernel }, (_, tap) =>
-        tf.tidy(() => tf.sum(tf.mul(tf.slice(framed, [0, Math.floor(tap / kernel), tap % kernel, 0], dy.shape), dy), [0, 1, 2])),
+        tf.tidy(() => sumOfRows(tf.mul(part(framed, Math.floor(tap / kernel), tap % kernel, height, width), dy))),
       );
       return [
         tf.depthwiseConv2d(dy, tf.reverse(filter, [0, 1]), 1, kernel - 1 - padding),
         tf.reshape(tf.stack(taps), [kernel, kernel, channels, 1]),
-        tf.sum(dy, [0, 1, 2]),
+        sumOfRows(dy),
       ];
     };
     return { value, gradFunc };

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { pipe } from './pipe.ts';
+import { sumOfRows } from './product.ts';
 
 /**
  * Layer normalisation over the last axis (Ba et al., arXiv:1607.06450) with biased variance, as PyTorch computes it,
@@ -25,11 +26,10 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
 
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const rows = [...Array(dy.rank - 1).keys()];
       const scaled = tf.mul(dy, weight);
       const along = tf.mul(normalized, tf.mean(tf.mul(scaled, normalized), -1, true));
       const dx = tf.mul(inverse, tf.sub(tf.sub(scaled, tf.mean(scaled, -1, true)), along));
-      return [dx, tf.sum(tf.mul(dy, normalized), rows), tf.sum(dy, rows)];
+      return [dx, sumOfRows(tf.mul(dy, normalized)), sumOfRows(dy)];
     };
     return { value, gradFunc };
   });
