@@ -105,6 +105,9 @@ for (const file of readdirSync(join(folder, 'grad')).filter((name) => name.endsW
     input: stored.input_shape,
     outputs: {},
     gradients: { target: stored.target_class, loss: stored.loss, params: all(stored.grad_stats), input: fromStored(stored.input_grad) },
+    trajectories: Object.fromEntries(
+      Object.entries(stored.trajectories as Record<string, Record<string, number[]>>).map(([name, run]) => [name, { losses: run['loss_before_each_step']!, bias: run['head.bias_after_6_steps']! }]),
+    ),
   });
 }
 console.log(`${readdirSync(target).length} fixtures written`);

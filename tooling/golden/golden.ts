@@ -28,6 +28,8 @@ export interface Golden {
   readonly dense?: Readonly<Record<string, GoldenTensor>>;
   /** Of the mean cross entropy for one class, by the implementation's parameter names. */
   readonly gradients?: { readonly target: number; readonly loss: number; readonly params: Readonly<Record<string, GoldenTensor>>; readonly input: GoldenTensor };
+  /** Six full-batch steps of an optimiser, named with its settings: the loss before each and the classifier's bias after them. */
+  readonly trajectories?: Readonly<Record<string, { readonly losses: readonly number[]; readonly bias: readonly number[] }>>;
 }
 
 export const toBase64 = (values: Float32Array): string => {

@@ -58,7 +58,7 @@ async function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tens
   return found;
 }
 
-const inputOf = ({ seed, input }: Golden): tf.Tensor4D =>
+export const inputOf = ({ seed, input }: Golden): tf.Tensor4D =>
   tf.tidy(() => tf.transpose(tf.tensor(generate(seed, 'input', input, new Map()), [...input]), [0, 2, 3, 1]));
 
 /** Largest deviation over the samples and, for sampled tensors, over the moments of all values. */

@@ -39,7 +39,7 @@ export async function useBackend(name: BackendName): Promise<void> {
  * beforeAll(useGradients);
  */
 export async function useGradients(): Promise<void> {
-  await import('@tensorflow/tfjs-layers');
+  await import('@pvt/training');
 }
 
 /**

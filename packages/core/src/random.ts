@@ -4,6 +4,8 @@ export interface Random {
   uniform(): number;
   /** Next number, normal with mean 0 and variance 1. */
   normal(): number;
+  /** A stream that goes on as this one will. */
+  clone(): Random;
 }
 
 /** 32-bit FNV-1a over UTF-16 code units: spreads a readable seed over the generator's state. */
@@ -22,10 +24,13 @@ function hash(text: string, basis: number): number {
  */
 export function createRandom(seed: number | string): Random {
   const text = String(seed);
-  let a = hash(text, 0x811c9dc5);
-  let b = hash(text, 0x9e3779b9);
-  let c = hash(text, 0x85ebca6b);
-  let counter = 1;
+  const stream = continueFrom([hash(text, 0x811c9dc5), hash(text, 0x9e3779b9), hash(text, 0x85ebca6b), 1]);
+  // The first outputs still show the seed's structure.
+  for (let i = 0; i < 12; i++) stream.uniform();
+  return stream;
+}
+
+function continueFrom([a, b, c, counter]: readonly [a: number, b: number, c: number, counter: number], spare?: number): Random {
   const next = (): number => {
     const sum = (a + b + counter) | 0;
     counter = (counter + 1) | 0;
@@ -34,9 +39,6 @@ export function createRandom(seed: number | string): Random {
     c = ((c << 21) | (c >>> 11)) + sum;
     return sum >>> 0;
   };
-  // The first outputs still show the seed's structure.
-  for (let i = 0; i < 12; i++) next();
-  let spare: number | undefined;
   return {
     uniform: () => next() / 4294967296,
     normal() {
@@ -51,5 +53,6 @@ export function createRandom(seed: number | string): Random {
       spare = radius * Math.sin(angle);
       return radius * Math.cos(angle);
     },
+    clone: () => continueFrom([a, b, c, counter], spare),
   };
 }

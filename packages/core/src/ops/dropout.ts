@@ -1,8 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Random } from '../random.ts';
 
-/** Whether a forward trains. Training draws its noise from `random`, so that a seed reproduces a run. */
-export type ForwardContext = { readonly training?: false } | { readonly training: true; readonly random: Random };
+/** What any forward may be told. */
+interface Observed {
+  /** Shown what each part computes, under the path of its parameters and in order; the tensors are borrowed. */
+  readonly observe?: (path: string, tensor: tf.Tensor) => void;
+}
+
+/**
+ * Whether a forward trains. Training draws its noise from `random`, so that a seed reproduces a run. With `recompute`
+ * a block keeps its input alone and computes the rest again in the backward pass (Chen et al., arXiv:1604.06174).
+ */
+export type ForwardContext = Observed & ({ readonly training?: false } | { readonly training: true; readonly random: Random; readonly recompute?: boolean });
 
 /** Multiplies by a mask that is 1 / (1 - rate) where the draw keeps and 0 where it drops, broadcast from `maskShape`. */
 function masked<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext, maskShape: readonly number[]): T {

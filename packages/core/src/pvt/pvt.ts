@@ -88,6 +88,7 @@ export function pvt<R extends PvtRequest>(input: tf.Tensor4D, { stages }: Params
   const tokens: tf.Tensor3D[] = [];
   let embedding: tf.Tensor2D | undefined;
 
+  request.observe?.('input', input);
   let map = input;
   for (let index = 0; index <= Math.max(...wanted); index++) {
     const output = stage(map, stages[index]!, config, index, kept, request);

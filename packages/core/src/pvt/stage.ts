@@ -7,6 +7,7 @@ import type { ParamsOf } from '../params/spec.ts';
 import { block, blockSpec, dropPathRate } from './block.ts';
 import { patchEmbed, patchEmbedSpec } from './patchEmbed.ts';
 import { addPosition, positionSpec } from './positionEmbedding.ts';
+import { recomputed } from './recompute.ts';
 
 /** v2 norms every stage's tokens; v1 only the last one's, for its classifier. */
 const hasNorm = (config: PvtConfig, stage: number): boolean =>
@@ -50,9 +51,12 @@ export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, co
       : t;
   let x = place(embedded);
   if (x !== embedded) embedded.dispose();
+  context.observe?.(`stages.${index}.patch_embed`, x);
   if (kept.hiddenStates) hiddenStates.push(x);
   for (const [i, blockParams] of params.blocks.entries()) {
-    const { tokens, probabilities } = block(x, grid, blockParams, config, index, dropPathRate(config, index, i), kept.attentions, context);
+    const run = (t: tf.Tensor3D, params: typeof blockParams, context: ForwardContext) => block(t, grid, params, config, index, dropPathRate(config, index, i), kept.attentions, context);
+    const { tokens, probabilities } = context.training && context.recompute && !kept.attentions ? again(run, x, blockParams, context) : run(x, blockParams, context);
+    context.observe?.(`stages.${index}.blocks.${i}`, tokens);
     if (kept.hiddenStates) hiddenStates.push(tokens);
     else x.dispose();
     if (probabilities !== undefined) attentions.push(probabilities);
@@ -60,10 +64,23 @@ export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, co
   }
 
   const normed = params.norm === undefined ? x.clone() : norm(x, params.norm, config.eps.block);
+  if (params.norm !== undefined) context.observe?.(`stages.${index}.norm`, normed);
   const [height, width] = grid;
   const dense = config.version === 'v2' ? normed : x;
   const extra = dense.shape[1] - height * width;
   const map = pipe<tf.Tensor4D>(dense, (t: tf.Tensor3D) => (extra === 0 ? t : tf.slice(t, [0, extra, 0])), (t: tf.Tensor) => tf.reshape(t, [batch, height, width, channels]));
   if (!kept.hiddenStates) x.dispose();
   return { map, tokens: normed, hiddenStates, attentions };
+}
+
+/** A block that is computed again in the backward pass, with the noise that it had. */
+function again<P extends object>(run: (x: tf.Tensor3D, params: P, context: ForwardContext) => { tokens: tf.Tensor3D; probabilities?: tf.Tensor4D }, x: tf.Tensor3D, params: P, context: Extract<ForwardContext, { training: true }>): ReturnType<typeof run> {
+  const before = context.random.clone();
+  let random = context.random;
+  const tokens = recomputed(x, params, (t, p) => {
+    const { tokens } = run(t, p, { ...context, random });
+    random = before.clone();
+    return tokens;
+  });
+  return { tokens };
 }
