@@ -1,0 +1,158 @@
+import { resize as resizePicture } from '@pvt/adapter-image';
+import type { Picture, Resampling } from '@pvt/core';
+import { ignoredLabel, type LabelMap, type Size, type Target, type TrueBox } from '../dataSet.ts';
+
+/** A decoded picture and the truth about it, in its pixels. */
+export interface Labelled<T extends Target = Target> {
+  readonly picture: Picture;
+  readonly target: T;
+}
+
+export type Colour = readonly [red: number, green: number, blue: number];
+
+/** ImageNet's mean, which normalisation turns into about 0. */
+export const meanColour: Colour = [124, 116, 104];
+
+/** Source rows or columns in a new order; -1 where there is none. */
+type Order = Int32Array;
+
+const ordered = (length: number, from: (i: number) => number): Order => Int32Array.from({ length }, (_, i) => from(i));
+
+function pickPicture({ width, data }: Picture, rows: Order, columns: Order, [red, green, blue]: Colour): Picture {
+  const picked = new Uint8Array(rows.length * columns.length * 3);
+  let at = 0;
+  for (const row of rows) {
+    for (let x = 0; x < columns.length; x++, at += 3) {
+      const column = columns[x]!;
+      const from = (row * width + column) * 3;
+      const inside = row >= 0 && column >= 0;
+      picked[at] = inside ? data[from]! : red;
+      picked[at + 1] = inside ? data[from + 1]! : green;
+      picked[at + 2] = inside ? data[from + 2]! : blue;
+    }
+  }
+  return { width: columns.length, height: rows.length, data: picked };
+}
+
+function pickLabels({ width, labels }: LabelMap, rows: Order, columns: Order): LabelMap {
+  const picked = new Uint16Array(rows.length * columns.length);
+  let at = 0;
+  for (const row of rows) {
+    for (const column of columns) picked[at++] = row >= 0 && column >= 0 ? labels[row * width + column]! : ignoredLabel;
+  }
+  return { width: columns.length, height: rows.length, labels: picked };
+}
+
+/** The same for a target of any kind: a class stays, boxes and label maps change. */
+export function mapTarget<T extends Target>(target: T, box: (one: TrueBox) => TrueBox | undefined, map: (labels: LabelMap) => LabelMap): T;
+export function mapTarget(target: Target, box: (one: TrueBox) => TrueBox | undefined, map: (labels: LabelMap) => LabelMap): Target {
+  if (typeof target === 'number') return target;
+  return 'labels' in target ? map(target) : target.flatMap((one) => box(one) ?? []);
+}
+
+/** Mirrors left and right, or top and bottom. */
+export function flip<T extends Target>({ picture, target }: Labelled<T>, axis: 'horizontal' | 'vertical'): Labelled<T> {
+  const { width, height } = picture;
+  const rows = ordered(height, (y) => (axis === 'vertical' ? height - 1 - y : y));
+  const columns = ordered(width, (x) => (axis === 'horizontal' ? width - 1 - x : x));
+  const mirrored = ([left, top, right, bottom]: TrueBox['box']): TrueBox['box'] => (axis === 'horizontal' ? [width - right, top, width - left, bottom] : [left, height - bottom, right, height - top]);
+  return {
+    picture: pickPicture(picture, rows, columns, meanColour),
+    target: mapTarget(target, (one) => ({ ...one, box: mirrored(one.box) }), (map) => pickLabels(map, rows, columns)),
+  };
+}
+
+/** Swaps rows and columns. */
+function transpose<T extends Target>({ picture, target }: Labelled<T>): Labelled<T> {
+  const { width, height } = picture;
+  const data = new Uint8Array(picture.data.length);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < 3; c++) data[(x * height + y) * 3 + c] = picture.data[(y * width + x) * 3 + c]!;
+    }
+  }
+  const transposed = (map: LabelMap): LabelMap => {
+    const labels = new Uint16Array(map.labels.length);
+    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) labels[x * height + y] = map.labels[y * width + x]!;
+    return { width: height, height: width, labels };
+  };
+  const box = (one: TrueBox): TrueBox => {
+    const [left, top, right, bottom] = one.box;
+    return { ...one, box: [top, left, bottom, right] };
+  };
+  return { picture: { width: height, height: width, data }, target: mapTarget(target, box, transposed) };
+}
+
+/** Turns by `quarters` times 90 degrees, clockwise. */
+export function turn<T extends Target>(sample: Labelled<T>, quarters: number): Labelled<T> {
+  const turned = [
+    () => sample,
+    () => flip(transpose(sample), 'horizontal'),
+    () => flip(flip(sample, 'horizontal'), 'vertical'),
+    () => flip(transpose(sample), 'vertical'),
+  ];
+  return turned[((quarters % 4) + 4) % 4]!();
+}
+
+/** A part of a picture; what lies beyond its edges is padding. */
+export interface Window {
+  readonly top: number;
+  readonly left: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** How a crop treats what it cuts. */
+export interface CropOptions {
+  /** Boxes of which less than this share of the area is left are dropped; 0.3 where absent. */
+  readonly keep?: number;
+  /** Colour of the padding; ImageNet's mean where absent. Padding in label maps is ignored. */
+  readonly padding?: Colour;
+}
+
+const area = ([left, top, right, bottom]: TrueBox['box']): number => Math.max(0, right - left) * Math.max(0, bottom - top);
+
+/** Cuts a window out of picture and target alike. */
+export function crop<T extends Target>({ picture, target }: Labelled<T>, { top, left, height, width }: Window, { keep = 0.3, padding = meanColour }: CropOptions = {}): Labelled<T> {
+  if (top === 0 && left === 0 && height === picture.height && width === picture.width) return { picture, target };
+  const rows = ordered(height, (y) => (top + y >= 0 && top + y < picture.height ? top + y : -1));
+  const columns = ordered(width, (x) => (left + x >= 0 && left + x < picture.width ? left + x : -1));
+  const cut = (one: TrueBox): TrueBox | undefined => {
+    const box = [Math.max(0, one.box[0] - left), Math.max(0, one.box[1] - top), Math.min(width, one.box[2] - left), Math.min(height, one.box[3] - top)] as const;
+    return box[2] > box[0] && box[3] > box[1] && area(box) >= keep * area(one.box) ? { ...one, box } : undefined;
+  };
+  return { picture: pickPicture(picture, rows, columns, padding), target: mapTarget(target, cut, (map) => pickLabels(map, rows, columns)) };
+}
+
+/** Resizes to [height, width]: the picture as Pillow does (bilinear where nothing is said), label maps to the nearest pixel. */
+export function resizeSample<T extends Target>({ picture, target }: Labelled<T>, [height, width]: Size, resampling: Resampling = 'bilinear'): Labelled<T> {
+  if (height === picture.height && width === picture.width) return { picture, target };
+  const [down, across] = [height / picture.height, width / picture.width];
+  const nearest = (from: number, to: number): Order => ordered(to, (i) => Math.min(from - 1, Math.floor(((i + 0.5) * from) / to)));
+  const scaled = (one: TrueBox): TrueBox => {
+    const [left, top, right, bottom] = one.box;
+    return { ...one, box: [left * across, top * down, right * across, bottom * down] };
+  };
+  return {
+    picture: resizePicture(picture, [height, width], resampling),
+    target: mapTarget(target, scaled, (map) => pickLabels(map, nearest(map.height, height), nearest(map.width, width))),
+  };
+}
+
+/** Covers a window with one colour: its pixels are ignored in label maps, boxes drop out where less than `keep` of them can still be seen. */
+export function cover<T extends Target>({ picture, target }: Labelled<T>, { top, left, height, width }: Window, { keep = 0.3, padding = meanColour }: CropOptions = {}): Labelled<T> {
+  const data = picture.data.slice();
+  for (let y = top; y < top + height; y++) {
+    for (let x = left; x < left + width; x++) data.set(padding, (y * picture.width + x) * 3);
+  }
+  const seen = (one: TrueBox): TrueBox | undefined => {
+    const hidden = [Math.max(left, one.box[0]), Math.max(top, one.box[1]), Math.min(left + width, one.box[2]), Math.min(top + height, one.box[3])] as const;
+    return area(one.box) - area(hidden) >= keep * area(one.box) ? one : undefined;
+  };
+  const covered = (map: LabelMap): LabelMap => {
+    const labels = map.labels.slice();
+    for (let y = top; y < top + height; y++) labels.fill(ignoredLabel, y * map.width + left, y * map.width + left + width);
+    return { ...map, labels };
+  };
+  return { picture: { ...picture, data }, target: mapTarget(target, seen, covered) };
+}

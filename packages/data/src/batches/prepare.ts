@@ -1,0 +1,153 @@
+import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
+import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
+import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
+import { ignoredLabel, type Annotations, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
+import { DataError, reason } from '../errors.ts';
+import { readLabels } from '../mask.ts';
+
+/** A model's input of no fixed size: the picture's shape within bounds, padded to whole multiples. */
+export interface InputBounds {
+  /** Pixels that the shorter side is brought to, unless the longer one would exceed its bound. */
+  readonly shortSide: number;
+  readonly longSide: number;
+  /** Both sides of the input are multiples of this. */
+  readonly multiple: number;
+}
+
+/**
+ * How a picture comes to the input's size where augmentation has not brought it there: `letterbox` keeps its shape and pads
+ * right and below, `stretch` does not, `cover` fills the input and cuts what is beyond.
+ */
+export type Fit = 'letterbox' | 'stretch' | 'cover';
+
+/** All that tells how samples are prepared; plain data, so that workers can have it. */
+export interface Plan {
+  readonly size: Size | InputBounds;
+  readonly fit: Fit;
+  readonly augment: readonly AugmentStep[];
+  readonly seed: number | string;
+  /** Number of classes, which masks are held against. */
+  readonly classes: number;
+  /** Decoded pictures that are kept, in bytes. */
+  readonly cacheBytes: number;
+}
+
+/** One sample to prepare: for an epoch, or as it is, to be evaluated. */
+export interface Job<K extends Task, Source> {
+  readonly index: number;
+  readonly sample: Sample<K, Source>;
+  readonly epoch: number | undefined;
+}
+
+/** Where a picture lies in the model's input, as `detect` of `@pvt/heads` takes it. */
+export interface Placement {
+  /** What the picture covers, from the upper left corner; the rest is padding. */
+  readonly inside: Size;
+  /** The picture's own size. */
+  readonly original: Size;
+}
+
+/** A picture at the input's size, less the padding. */
+export interface Prepared<K extends Task> {
+  readonly picture: Picture;
+  /** In the pixels of `picture`; of an evaluation in the picture's own. */
+  readonly target: Targets[K];
+  readonly original: Size;
+}
+
+const fixed = (size: Size | InputBounds): size is Size => Array.isArray(size);
+
+/** @throws ConfigError for a size, fit or step that cannot be followed */
+export function checkPlan(task: Task, { size, fit, augment: steps }: Plan): void {
+  const sides = fixed(size) ? size : [size.shortSide, size.longSide, size.multiple];
+  if ((fixed(size) && size.length !== 2) || !sides.every((side) => Number.isSafeInteger(side) && side > 0)) {
+    throw new ConfigError('size-invalid', `createLoader: expected a size [height, width] or { shortSide, longSide, multiple } in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`);
+  }
+  if (!['letterbox', 'stretch', 'cover'].includes(fit)) throw new ConfigError('fit-invalid', `createLoader: expected the fit letterbox, stretch or cover, got ${String(fit)}; name one of these.`);
+  if (fit === 'cover' && task !== 'classify') throw new ConfigError('fit-invalid', `createLoader: expected the fit letterbox or stretch to ${task}, got cover, which cuts what has to be found; crop by augmentation instead.`);
+  checkSteps(steps);
+  const cropping = steps.find(({ kind }) => kind === 'resizedCrop' || kind === 'scaledCrop');
+  if (!fixed(size) && (cropping || fit !== 'letterbox')) throw new ConfigError('size-invalid', `createLoader: expected a size [height, width] for ${cropping?.kind ?? fit}, got bounds; name the size.`);
+}
+
+/** Reads samples and keeps what is decoded as long as there is room: the order of an epoch is random, so none is worth more than another. */
+export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K extends Task>(job: Job<K, Source>) => Promise<Prepared<K>> {
+  const cache = new Map<number, Labelled>();
+  let room = plan.cacheBytes;
+
+  async function decoded(index: number, sample: Sample<Task, Source>): Promise<Labelled> {
+    const known = cache.get(index);
+    if (known) return known;
+    const { source, target, size, name } = sample;
+    const picture = isPicture(source) ? source : await opener.picture(source);
+    const { width, height } = picture;
+    if (size && (size[0] !== height || size[1] !== width)) {
+      throw new DataError('size-mismatch', `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the picture as it is, upright.`);
+    }
+    const truth: Target = isMask(target) ? await readLabels(target, plan.classes, `the mask of ${name}`, opener) : target;
+    if (typeof truth === 'object' && 'labels' in truth && (truth.width !== width || truth.height !== height)) {
+      throw new DataError('mask-misfit', `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the picture, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`);
+    }
+    const labelled: Labelled = { picture, target: truth };
+    const bytes = picture.data.byteLength + (typeof truth === 'object' && 'labels' in truth ? truth.labels.byteLength : 0);
+    if (bytes <= room && !isPicture(source) && !cache.has(index)) {
+      room -= bytes;
+      cache.set(index, labelled);
+    }
+    return labelled;
+  }
+
+  return async <K extends Task>({ index, sample, epoch }: Job<K, Source>): Promise<Prepared<K>> => {
+    try {
+      const whole = (await decoded(index, sample as unknown as Sample<Task, Source>)) as unknown as Labelled<Targets[K]>;
+      const original: Size = [whole.picture.height, whole.picture.width];
+      if (epoch === undefined) return { picture: fitted({ picture: whole.picture, target: 0 }, plan).picture, target: whole.target, original };
+      const random = createRandom(`${plan.seed}/${epoch}/${index}`);
+      const size = fixed(plan.size) ? plan.size : original;
+      const { picture, target } = fitted(augment(wanted(whole), plan.augment, random, size), plan);
+      return { picture, target, original };
+    } catch (cause) {
+      if (cause instanceof DataError || !(cause instanceof PvtError)) throw cause;
+      throw new DataError(cause.code, `readSample: expected a picture in ${sample.name}, got an error from its reader (${reason(cause)}); repair the file, or take it out of the data set.`, { cause });
+    }
+  };
+}
+
+const isPicture = (source: unknown): source is Picture => typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array;
+const isMask = <Source>(target: Annotations<Source>[Task]): target is Mask<Source> => typeof target === 'object' && 'mask' in target;
+
+/** Without crowds, which are no targets. */
+function wanted<T extends Target>(sample: Labelled<T>): Labelled<T> {
+  const { target } = sample;
+  return Array.isArray(target) ? { ...sample, target: target.filter(({ crowd }) => !crowd) as unknown as T } : sample;
+}
+
+function fitted<T extends Target>(sample: Labelled<T>, { size, fit }: Plan): Labelled<T> {
+  const { picture } = sample;
+  if (!fixed(size)) {
+    const scale = Math.min(size.shortSide / Math.min(picture.height, picture.width), size.longSide / Math.max(picture.height, picture.width));
+    // Rounded as mmcv's rescale_size.
+    return resizeSample(sample, [picture.height, picture.width].map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [number, number]);
+  }
+  if (fit === 'stretch') return resizeSample(sample, size);
+  if (fit === 'letterbox') return resizeSample(sample, within(picture, size));
+  const [height, width] = size;
+  const scale = Math.max(height / picture.height, width / picture.width);
+  const filled = resizeSample(sample, [Math.max(height, Math.round(picture.height * scale)), Math.max(width, Math.round(picture.width * scale))]);
+  return crop(filled, { top: Math.floor((filled.picture.height - height) / 2), left: Math.floor((filled.picture.width - width) / 2), height, width });
+}
+
+/** The size of a batch's input: as planned, or the largest of its pictures up to the next multiple. */
+export function inputSize(size: Size | InputBounds, pictures: readonly Picture[]): Size {
+  if (fixed(size)) return size;
+  const side = (of: 'height' | 'width'): number => Math.ceil(Math.max(...pictures.map((picture) => picture[of])) / size.multiple) * size.multiple;
+  return [side('height'), side('width')];
+}
+
+/** A label map padded right and below with what is ignored. */
+export function padLabels(map: LabelMap, [height, width]: Size): LabelMap {
+  if (map.height === height && map.width === width) return map;
+  const labels = new Uint16Array(height * width).fill(ignoredLabel);
+  for (let y = 0; y < map.height; y++) labels.set(map.labels.subarray(y * map.width, (y + 1) * map.width), y * width);
+  return { width, height, labels };
+}

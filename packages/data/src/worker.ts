@@ -1,0 +1,17 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { PvtError } from '@pvt/core';
+import { createPreparer, type Plan, type Prepared } from './batches/prepare.ts';
+import type { Task } from './dataSet.ts';
+import { fileOpener } from './opener.ts';
+import type { Answer, Request } from './workers.ts';
+
+const port = parentPort!;
+const prepare = createPreparer(workerData as Plan, fileOpener);
+const answer = (message: Answer): void => port.postMessage(message);
+
+port.on('message', ({ id, job }: Request) => {
+  prepare(job).then(
+    (prepared: Prepared<Task>) => answer({ id, prepared }),
+    (error: unknown) => answer({ id, code: error instanceof PvtError ? error.code : undefined, error }),
+  );
+});
