@@ -1,0 +1,39 @@
+import { checkpoints } from '@pvt/checkpoints';
+import type { OpenRequest, TaskName } from './protocol.ts';
+
+/** A model that comes along with the page. */
+export interface EmbeddedModel {
+  readonly name: string;
+  /** The first task is what it was made for. */
+  readonly tasks: readonly TaskName[];
+  readonly about: string;
+  readonly url: URL;
+  readonly names?: readonly string[];
+  /** Shorter side of its input in pixels, where the checkpoint does not tell. */
+  readonly shortSide?: number;
+}
+
+/** The first one that serves a task is what the task starts with. */
+export const embedded: readonly EmbeddedModel[] = [
+  {
+    name: 'pvt_v2_nano.cifar10',
+    tasks: ['classify', 'explore'],
+    about: 'a demonstration: the ten classes of CIFAR-10, at 64 px',
+    url: checkpoints['pvt_v2_nano.cifar10'].url,
+  },
+];
+
+/** Shorter side of the input where nothing else is said. */
+export const shortSides: Readonly<Record<TaskName, number | undefined>> = { classify: undefined, segment: 320, detect: 320, explore: 128 };
+
+export const forTask = (task: TaskName): readonly EmbeddedModel[] => embedded.filter(({ tasks }) => tasks.includes(task));
+
+/** What the worker is asked for to open an embedded model. */
+export const embeddedRequest = (task: TaskName, { name, url, names, shortSide = shortSides[task] }: EmbeddedModel): OpenRequest => ({
+  id: `${task} ${name} ${shortSide}`,
+  task,
+  title: name,
+  from: { kind: 'embedded', url: url.href },
+  ...(names && { names }),
+  ...(shortSide !== undefined && { shortSide }),
+});

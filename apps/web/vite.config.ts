@@ -1,0 +1,13 @@
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  // Relative addresses: the built page works in any folder of any static host.
+  base: './',
+  worker: { format: 'es' },
+  build: {
+    target: 'es2022',
+    manifest: true,
+    // The models' own chunks are large and known to be; scripts/sizes.mjs lists them and guards the shell.
+    chunkSizeWarningLimit: 2000,
+  },
+});
