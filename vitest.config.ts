@@ -15,6 +15,7 @@ const alias = {
   '@pvt/adapter-wasm': source('packages/adapters/wasm/src/index.ts'),
   '@pvt/data/node': source('packages/data/src/node.ts'),
   '@pvt/presets/node': source('packages/presets/src/node.ts'),
+  '@pvt/tasks/learning': source('packages/tasks/src/learning/index.ts'),
   '@pvt/tasks/node': source('packages/tasks/src/node.ts'),
   '@pvt/testing': source('tooling/testing/index.ts'),
   ...Object.fromEntries(

@@ -1,7 +1,7 @@
 import { defineConfig } from 'tsdown';
 
 export default defineConfig({
-  entry: ['src/index.ts', 'src/node.ts'],
+  entry: { index: 'src/index.ts', node: 'src/node.ts', learning: 'src/learning/index.ts' },
   platform: 'neutral',
   deps: { neverBundle: [/^node:/] },
   fixedExtension: false,

@@ -1,6 +1,7 @@
-import { CheckpointError, fromStateDict, leavesOf, pvtSpec, scoped, type ParamSource, type PvtConfig, type Spec, type StateDict } from '@pvt/core';
+import { CheckpointError, fromStateDict, leavesOf, pvtSpec, scoped, type ParamSource, type PvtConfig, type Recipe, type Spec, type StateDict } from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
+import type { InputSize, Normalization } from './picture.ts';
 
 /** A part of a dense model as a checkpoint holds it. */
 export interface PartSpec {
@@ -66,3 +67,41 @@ const finite = (source: ParamSource): ParamSource => ({
     return values;
   },
 });
+
+/** What our own training writes into a file's header besides. */
+export interface Told {
+  readonly labels?: readonly string[];
+  readonly recipe?: Recipe;
+  readonly input?: { readonly size: Partial<InputSize>; readonly normalize?: Normalization };
+  /** See `retinaNetRules`. */
+  readonly anchorScale?: number;
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every((one) => Number.isFinite(one));
+
+/**
+ * What a checkpoint says of itself, the files beside the weights first, then its header.
+ *
+ * @throws CheckpointError `header-invalid` for a header entry that is not what training writes
+ */
+export function toldBy({ labels, recipe, metadata }: Checkpoint): Told {
+  const read = <T>(key: string, valid: (value: unknown) => boolean): T | undefined => {
+    const text = metadata.get(key);
+    if (text === undefined) return undefined;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (cause) {
+      throw new CheckpointError('header-invalid', `createTask: expected JSON in the file's header under ${key}, got ${text.slice(0, 40)}; convert the file again.`, {}, { cause });
+    }
+    if (!valid(value)) throw new CheckpointError('header-invalid', `createTask: expected ${key} in the file's header as training writes it, got ${text.slice(0, 40)}; convert the file again.`);
+    return value as T;
+  };
+  const names = labels ?? read<string[]>('labels', (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'));
+  const own = metadata.has('recipe') ? read<Recipe>('recipe', isObject) : recipe;
+  const isInput = (value: unknown): boolean => isObject(value) && (value['normalize'] === undefined || (isObject(value['normalize']) && isNumbers(value['normalize']['mean']) && isNumbers(value['normalize']['std'])));
+  const { normalize, ...size } = read<InputSize & { readonly normalize?: Normalization }>('input', isInput) ?? {};
+  const anchorScale = read<number>('anchorScale', (value) => typeof value === 'number' && value > 0);
+  return { ...(names && { labels: names }), ...(own && { recipe: own }), input: { size, ...(normalize && { normalize }) }, ...(anchorScale && { anchorScale }) };
+}

@@ -3,6 +3,7 @@ import { ConfigError, type Picture, type Recipe } from '@pvt/core';
 import { createPvtClassifier, pvtClassifierSpec, topGuesses, type Guess, type PvtClassifier } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
+import { toldBy } from './checkpoint.ts';
 import { inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
 
 export interface ClassifierOptions extends TaskOptions {
@@ -25,15 +26,6 @@ export interface Classifier<S> extends Task {
   classify(pictures: readonly (S | Picture)[], options?: RunOptions & { readonly top?: number }): Promise<Guess[][]>;
 }
 
-/** Class names that a demonstration checkpoint carries in its header. */
-function namesIn({ labels, metadata }: Checkpoint): readonly string[] {
-  if (labels !== undefined) return labels;
-  const stored = metadata.get('labels');
-  return stored === undefined ? [] : (JSON.parse(stored) as string[]);
-}
-
-const recipeIn = ({ recipe, metadata }: Checkpoint): Recipe | undefined => (metadata.has('recipe') ? (JSON.parse(metadata.get('recipe')!) as Recipe) : recipe);
-
 export async function classifierOn<S>(platform: Platform<S>, from: CheckpointLike | ClassifierParts, options: ClassifierOptions = {}): Promise<Classifier<S>> {
   const { warmUp = true, batch = 8 } = options;
   let model: PvtClassifier;
@@ -44,9 +36,10 @@ export async function classifierOn<S>(platform: Platform<S>, from: CheckpointLik
     ({ model, recipe } = from as ClassifierParts);
   } else {
     const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, ClassifierParts | Checkpoint>, options);
-    recipe = options.recipe ?? recipeIn(checkpoint);
+    const told = toldBy(checkpoint);
+    recipe = options.recipe ?? told.recipe;
     if (recipe === undefined) throw new ConfigError('recipe-missing', 'createClassifier: expected a checkpoint that says how its pictures are prepared, got one that does not; give a recipe.');
-    names = options.names ?? namesIn(checkpoint);
+    names = options.names ?? told.labels ?? [];
     report = checkFit(pvtClassifierSpec(checkpoint.config), checkpoint);
     model = createPvtClassifier(checkpoint.config, checkpoint.source);
   }

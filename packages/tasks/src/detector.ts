@@ -1,10 +1,10 @@
-import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture } from '@pvt/core';
+import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture, type Pvt } from '@pvt/core';
 import {
   createFpn,
   createRetinaNet,
   detect,
   fpnSpec,
-  mmdetRules,
+  retinaNetRules,
   retinaNetSpec,
   torchvisionFpnNames,
   torchvisionRetinaNetNames,
@@ -18,7 +18,7 @@ import {
 } from '@pvt/heads';
 import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { countOf, denseConfig, partsOf, prefixOf, shapeOf } from './checkpoint.ts';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy, type Told } from './checkpoint.ts';
 import { cocoNames, torchvisionCocoNames } from './names.ts';
 import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
 import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
@@ -34,9 +34,9 @@ export interface DetectorThresholds {
 }
 
 export interface DetectorOptions extends TaskOptions, DetectorThresholds {
-  /** Sides of the model's input in pixels; 800 and 1333 in multiples of 32 where absent, as published detectors. */
+  /** Sides of the model's input in pixels; where absent as the checkpoint says, else 800 and 1333 in multiples of 32, as published detectors. */
   readonly size?: Partial<InputSize>;
-  /** ImageNet's where absent. */
+  /** As the checkpoint says where absent, else ImageNet's. */
   readonly normalize?: Normalization;
 }
 
@@ -68,11 +68,15 @@ export interface Detector<S> extends Task {
   forward(picture: S | Picture): Promise<{ readonly levels: RetinaNetLevel[]; readonly prepared: Prepared }>;
 }
 
+/** A parameter that only mmdetection's RetinaNet has, and one that only torchvision's has. */
+const marks = ['bbox_head.retina_cls.weight', 'head.classification_head.cls_logits.weight'] as const;
+
+export const hasDetectionHead = ({ tensors }: Checkpoint): boolean => marks.some((mark) => prefixOf(tensors, mark) !== undefined);
+
 /** Neck, head and report of a checkpoint with mmdetection's or torchvision's names; configs are read off the shapes. */
-export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly report: FitReport } {
+export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly backbone: Pvt; readonly report: FitReport } {
   const { tensors } = checkpoint;
-  const mmdet = prefixOf(tensors, 'bbox_head.retina_cls.weight');
-  const torchvision = prefixOf(tensors, 'head.classification_head.cls_logits.weight');
+  const [mmdet, torchvision] = marks.map((mark) => prefixOf(tensors, mark));
   if (mmdet === undefined && torchvision === undefined) {
     throw new CheckpointError('head-missing', `createDetector: expected a checkpoint with bbox_head.retina_cls (mmdetection) or head.classification_head (torchvision), got ${checkpoint.model ?? 'a backbone'} without; give a detector's checkpoint, or parts.`);
   }
@@ -92,7 +96,7 @@ export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly r
     ...(layout.extra !== undefined && { extra: fromInput ? 'input' : 'output' }),
     reluBeforeExtra: mmdet === undefined,
   };
-  const rules = mmdet !== undefined ? mmdetRules : torchvisionRules;
+  const rules = mmdet !== undefined ? retinaNetRules(toldBy(checkpoint).anchorScale) : torchvisionRules;
   const levels: Feature[] = Array.from({ length: layout.outputs }, (_, i) => ({ name: '', stride: features[startLevel]!.stride * 2 ** i, channels: layout.channels }));
   const headConfig = { features: levels, classes: layout.classes, depth: layout.depth, rules };
   const { sourceOf, report } = partsOf(checkpoint, config, {
@@ -152,18 +156,21 @@ function torchvisionLayout(tensors: Tensors, prefix: string) {
 }
 
 export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike | DetectorParts, options: DetectorOptions = {}): Promise<Detector<S>> {
-  const { warmUp = true, batch = 1, normalize = imageNet } = options;
-  const size = checkSize('createDetector', { shortSide: 800, longSide: 1333, multiple: 32, ...options.size });
+  const { warmUp = true, batch = 1 } = options;
   let parts: DetectorParts;
+  let told: Told = {};
   let report: FitReport | undefined;
   if (typeof from === 'object' && 'head' in from) parts = from as DetectorParts;
   else {
     const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, DetectorParts | Checkpoint>, { ...options, classes: 0 });
+    told = toldBy(checkpoint);
     ({ report, ...parts } = detectorOf(checkpoint));
   }
+  const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
+  const size = checkSize('createDetector', { shortSide: 800, longSide: 1333, multiple: 32, ...told.input?.size, ...options.size });
   const { backbone, neck, head } = parts;
   const { classes, rules } = head.config;
-  const names = options.names ?? (classes === cocoNames.length ? cocoNames : classes === torchvisionCocoNames.length ? torchvisionCocoNames : []);
+  const names = options.names ?? told.labels ?? (classes === cocoNames.length ? cocoNames : classes === torchvisionCocoNames.length ? torchvisionCocoNames : []);
   const torchvision = rules.suppressIn === 'input';
 
   const forward = (inputs: readonly Prepared[]): RetinaNetLevel[] =>

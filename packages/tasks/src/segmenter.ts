@@ -1,4 +1,4 @@
-import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture } from '@pvt/core';
+import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture, type Pvt } from '@pvt/core';
 import {
   createFpn,
   createLinearSegmentation,
@@ -20,15 +20,15 @@ import {
 } from '@pvt/heads';
 import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { countOf, denseConfig, partsOf, prefixOf, shapeOf } from './checkpoint.ts';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy, type Told } from './checkpoint.ts';
 import type { Backbone } from './detector.ts';
 import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
 import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
 
 export interface SegmenterOptions extends TaskOptions {
-  /** Sides of the model's input in pixels; 512 and 2048, stretched to multiples of 32, where absent, as the official code. */
+  /** Sides of the model's input in pixels; where absent as the checkpoint says, else 512 and 2048, stretched to multiples of 32, as the official code. */
   readonly size?: Partial<InputSize>;
-  /** ImageNet's where absent. */
+  /** As the checkpoint says where absent, else ImageNet's. */
   readonly normalize?: Normalization;
 }
 
@@ -65,10 +65,14 @@ const heads = [
   { mark: 'conv_seg.weight', classifier: 'conv_seg', width: undefined, spec: linearSegmentationSpec, create: createLinearSegmentation, onNeck: false },
 ] as const;
 
+const kindOf = (tensors: Tensors) => heads.find(({ mark }) => prefixOf(tensors, `decode_head.${mark}`) !== undefined);
+
+export const hasSegmentationHead = ({ tensors }: Checkpoint): boolean => kindOf(tensors) !== undefined;
+
 /** Neck, head and report of a checkpoint with mmsegmentation's or transformers' names; configs are read off the shapes. */
-export function segmenterOf(checkpoint: Checkpoint): SegmenterParts & { readonly report: FitReport } {
+export function segmenterOf(checkpoint: Checkpoint): SegmenterParts & { readonly backbone: Pvt; readonly report: FitReport } {
   const { tensors } = checkpoint;
-  const kind = heads.find(({ mark }) => prefixOf(tensors, `decode_head.${mark}`) !== undefined);
+  const kind = kindOf(tensors);
   if (kind === undefined) {
     throw new CheckpointError('head-missing', `createSegmenter: expected a checkpoint with a decode_head, got ${checkpoint.model ?? 'a backbone'} without; give a segmenter's checkpoint, or parts.`);
   }
@@ -105,17 +109,19 @@ function neckOf(tensors: Tensors, prefix: string, features: readonly Feature[]) 
 }
 
 export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike | SegmenterParts, options: SegmenterOptions = {}): Promise<Segmenter<S>> {
-  const { warmUp = true, batch = 1, normalize = imageNet } = options;
-  const size = checkSize('createSegmenter', { shortSide: 512, longSide: 2048, multiple: 32, ...options.size });
+  const { warmUp = true, batch = 1 } = options;
   let parts: SegmenterParts;
+  let told: Told = {};
   let report: FitReport | undefined;
-  let names: readonly string[] = options.names ?? [];
   if (typeof from === 'object' && 'head' in from) parts = from as SegmenterParts;
   else {
     const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, SegmenterParts | Checkpoint>, { ...options, classes: 0 });
-    names = options.names ?? checkpoint.labels ?? [];
+    told = toldBy(checkpoint);
     ({ report, ...parts } = segmenterOf(checkpoint));
   }
+  const names = options.names ?? told.labels ?? [];
+  const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
+  const size = checkSize('createSegmenter', { shortSide: 512, longSide: 2048, multiple: 32, ...told.input?.size, ...options.size });
   const { backbone, neck, head } = parts;
 
   const forward = (inputs: readonly Prepared[]): tf.Tensor4D =>

@@ -23,13 +23,13 @@ export interface RetinaNetRules {
   readonly normalizer: 'picture' | 'batch';
 }
 
-/** Three sizes an octave from 4 strides on. */
-const octave = (stride: number): number[] => [0, 1, 2].map((third) => 4 * stride * 2 ** (third / 3));
+/** Three sizes an octave from `scale` strides on. */
+const octave = (scale: number) => (stride: number): number[] => [0, 1, 2].map((third) => scale * stride * 2 ** (third / 3));
 const ratios = [0.5, 1, 2];
 
 /** mmdetection 2: `retinanet_r50_fpn.py`, which the official PVT detection configs extend. */
 export const mmdetRules: RetinaNetRules = {
-  anchors: { sizes: octave, ratios, rounded: false, step: 'stride' },
+  anchors: { sizes: octave(4), ratios, rounded: false, step: 'stride' },
   candidates: 'anchors',
   perLevel: 1000,
   score: 0.05,
@@ -43,7 +43,7 @@ export const mmdetRules: RetinaNetRules = {
 
 /** torchvision: `models/detection/retinanet.py`. */
 export const torchvisionRules: RetinaNetRules = {
-  anchors: { sizes: (stride) => octave(stride).map(Math.trunc), ratios, rounded: true, step: 'measured' },
+  anchors: { sizes: (stride) => octave(4)(stride).map(Math.trunc), ratios, rounded: true, step: 'measured' },
   candidates: 'pairs',
   perLevel: 1000,
   score: 0.05,
@@ -54,3 +54,12 @@ export const torchvisionRules: RetinaNetRules = {
   bestMatch: 'own',
   normalizer: 'picture',
 };
+
+/**
+ * {@link mmdetRules} with other anchors: the smallest measure `scale` strides of their level, where objects are smaller
+ * than usual, or pictures scaled down.
+ *
+ * @example
+ * const head = createRetinaNet({ features: neck.features, classes: 3, rules: retinaNetRules(2) }, randomInit(1));
+ */
+export const retinaNetRules = (scale = 4): RetinaNetRules => ({ ...mmdetRules, anchors: { ...mmdetRules.anchors, sizes: octave(scale) } });
