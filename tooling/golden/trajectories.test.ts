@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { createPvt, pvtConfig, scoped } from '@pvt/core';
+import { createPvt, pvtConfig, scoped, type TrainingContext } from '@pvt/core';
 import { classificationLoss, createClassificationHead } from '@pvt/heads';
 import { expectClose, useBackend } from '@pvt/testing';
-import { adamW, sgd, train, type OptimizerOf, type TrainingContext } from '@pvt/training';
+import { adamW, sgd, train, type OptimizerOf } from '@pvt/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { sourceOf } from './golden.ts';
 import { gradientGoldens, inputOf } from './suite.ts';

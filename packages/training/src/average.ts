@@ -1,61 +1,62 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { StateDict } from '@pvt/core';
+import { toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
 import type { Parameter } from './parameters.ts';
-import { readState, tensorOf } from './state.ts';
 
 /** A moving average of weights. */
 export interface WeightAverage {
   /** Takes the current weights in. */
-  update(): void;
+  update(): Promise<void>;
   /** Exchanges the averages and the weights; a second call exchanges them back. */
-  swap(): void;
+  swap(): Promise<void>;
   /** Steps taken in, and the averages in checkpoint layout. */
-  state(): Promise<{ readonly steps: number; readonly weights: StateDict }>;
+  state(): { readonly steps: number; readonly weights: StateDict };
   restore(state: { readonly steps: number; readonly weights: StateDict }): void;
-  dispose(): void;
 }
 
 /**
  * An exponential moving average of weights (Polyak and Juditsky, 1992), which often scores better than the weights
- * themselves. In the first steps it follows faster, by (1 + n) / (10 + n), so that short runs are averaged, too.
+ * themselves. In the first steps it follows faster, keeping (1 + n) / (10 + n), so that short runs are averaged, too.
  *
  * @param state parameters, and the buffers that go with them
  * @param decay share of the average that a step keeps
  * @example
- * const average = averageWeights(parametersOf(model), 0.999);
- * average.swap(); // validate
- * average.swap();
+ * const average = await averageWeights(parametersOf(model), 0.999);
+ * await average.update();
  */
-export function averageWeights(state: readonly Parameter[], decay: number): WeightAverage {
-  const averages = new Map(state.map((parameter) => [parameter.path, { ...parameter, average: tf.tidy(() => tf.variable(parameter.variable.clone(), false)) }]));
+export async function averageWeights(state: readonly Parameter[], decay: number): Promise<WeightAverage> {
+  const read = async ({ variable }: Parameter) => ((await variable.data()) as Float32Array).slice();
+  const averages = new Map<string, Float32Array>();
+  for (const parameter of state) averages.set(parameter.path, await read(parameter));
   let steps = 0;
   return {
-    update() {
+    async update() {
       const keep = Math.min(decay, (1 + steps) / (10 + steps));
       steps++;
-      for (const { variable, average } of averages.values()) tf.tidy(() => average.assign(tf.add(tf.mul(average, keep), tf.mul(variable, 1 - keep))));
-    },
-    swap() {
-      for (const { variable, average } of averages.values()) {
-        tf.tidy(() => {
-          const own = variable.clone();
-          variable.assign(average.clone());
-          average.assign(own);
-        });
+      for (const { path, variable } of state) {
+        const average = averages.get(path)!;
+        const values = (await variable.data()) as Float32Array;
+        for (let i = 0; i < average.length; i++) average[i] = keep * average[i]! + (1 - keep) * values[i]!;
       }
     },
-    async state() {
-      return { steps, weights: await readState(Array.from(averages.values(), ({ path, spec, average }) => ({ path, spec, variable: average }))) };
-    },
-    restore(state) {
-      steps = state.steps;
-      for (const [path, { average, spec }] of averages) {
-        const entry = state.weights.get(path);
-        if (entry !== undefined) tf.tidy(() => average.assign(tensorOf(entry, spec)));
+    async swap() {
+      for (const parameter of state) {
+        const { path, variable } = parameter;
+        const own = await read(parameter);
+        tf.tidy(() => variable.assign(tf.tensor(averages.get(path)!, variable.shape)));
+        averages.set(path, own);
       }
     },
-    dispose() {
-      tf.dispose(Array.from(averages.values(), ({ average }) => average));
+    state() {
+      const weights = new Map<string, Values>();
+      for (const { path, variable, spec } of state) weights.set(path, toCheckpoint({ shape: variable.shape, values: averages.get(path)!.slice() }, spec.layout));
+      return { steps, weights };
+    },
+    restore(from) {
+      steps = from.steps;
+      for (const { path, spec } of state) {
+        const entry = from.weights.get(path);
+        if (entry !== undefined) averages.set(path, toMemory(entry, spec.layout).values.slice());
+      }
     },
   };
 }

@@ -1,10 +1,13 @@
 export * from './average.ts';
+export * from './backward.ts';
 export * from './errors.ts';
 export * from './events.ts';
 export * from './gradients.ts';
 export * from './loss.ts';
 export * from './optimizer.ts';
+export type { TrainingData, TrainOptions } from './options.ts';
 export * from './parameters.ts';
+export * from './recompute.ts';
 export * from './schedule.ts';
 export * from './state.ts';
 export * from './train.ts';

@@ -19,3 +19,9 @@ export function findNotFinite(tensors: Iterable<{ readonly path: string; readonl
   });
   return found ?? (last === undefined ? 'the loss' : `what follows ${last}`);
 }
+
+/** Backward passes go from the last layer to the first, so the last parameter with a spoiled gradient had it first. */
+export function spoiledGradient(gradients: ReadonlyMap<string, Float32Array>): string {
+  const spoiled = [...gradients].filter(([, values]) => values.some((value) => !Number.isFinite(value)));
+  return spoiled.length === 0 ? 'the sum of their squares' : `the gradient of ${spoiled.at(-1)![0]}`;
+}

@@ -5,14 +5,8 @@ import { stateOf, type Models, type Parameter } from './parameters.ts';
 /** Values of variables by path, in checkpoint layout. */
 export async function readState(entries: Iterable<Parameter>): Promise<StateDict> {
   const state = new Map<string, Values>();
-  for (const { path, variable, spec } of entries) state.set(path, toCheckpoint({ shape: variable.shape, values: (await variable.data()) as Float32Array }, spec.layout));
+  for (const { path, variable, spec } of entries) state.set(path, toCheckpoint({ shape: variable.shape, values: ((await variable.data()) as Float32Array).slice() }, spec.layout));
   return state;
-}
-
-/** A tensor in memory's layout of an entry in a checkpoint's. */
-export function tensorOf(entry: Values, { layout }: Parameter['spec']): tf.Tensor {
-  const { shape, values } = toMemory(entry, layout);
-  return tf.tensor(values, [...shape]);
 }
 
 /**
@@ -33,5 +27,5 @@ export function loadWeights(models: Models, weights: StateDict): void {
     const first = missing[0] ?? mismatched[0]!.path;
     throw new CheckpointError('weights-misfit', `loadWeights: expected weights of this model, got ${missing.length} missing and ${mismatched.length} of another shape, such as ${first}; load what the same model saved.`, { missing, mismatched });
   }
-  for (const { path, variable, spec } of state) tf.tidy(() => variable.assign(tensorOf(weights.get(path)!, spec)));
+  for (const { path, variable, spec } of state) tf.tidy(() => variable.assign(tf.tensor(toMemory(weights.get(path)!, spec.layout).values.slice(), variable.shape)));
 }

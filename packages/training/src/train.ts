@@ -1,74 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, createRandom, type ForwardContext, type StateDict } from '@pvt/core';
+import { createRandom, type StateDict, type TrainingContext } from '@pvt/core';
 import { averageWeights } from './average.ts';
+import { valueAndGradients } from './backward.ts';
 import { TrainingError } from './errors.ts';
-import type { Metrics, Progress, Snapshot, Store, TrainEvent, Validation } from './events.ts';
-import { findNotFinite } from './notFinite.ts';
-import { globalNorm, type OptimizerOf } from './optimizer.ts';
-import { everything, parametersOf, stateOf, type Models, type Selection } from './parameters.ts';
-import { constant, type Schedule } from './schedule.ts';
+import type { Metrics, Progress, Snapshot, TrainEvent, Validation } from './events.ts';
+import { findNotFinite, spoiledGradient } from './notFinite.ts';
+import { globalNorm } from './optimizer.ts';
+import { checkOptions, type TrainOptions } from './options.ts';
+import { everything, parametersOf, stateOf, type Models } from './parameters.ts';
+import { recomputed } from './recompute.ts';
+import { constant } from './schedule.ts';
 import { loadWeights, readState } from './state.ts';
-
-/** Pass it on to every forward: dropout and drop path draw from its `random`. */
-export type TrainingContext = Extract<ForwardContext, { training: true }>;
-
-/** Batches that can be had again, epoch for epoch. */
-export interface TrainingData<Batch> {
-  /** Batches per epoch. */
-  readonly length: number;
-  /**
-   * The batches of an epoch, counted from 0: always the same for the same epoch. The loop is done with a batch when it
-   * asks for the next.
-   */
-  batches(epoch: number): AsyncIterable<Batch> | Iterable<Batch>;
-}
-
-export interface TrainOptions<Batch> {
-  readonly data: TrainingData<Batch>;
-  /** Mean loss of a batch; its tensors are tidied up. Draws all randomness from the context. */
-  loss(batch: Batch, context: TrainingContext): tf.Scalar;
-  readonly optimizer: OptimizerOf;
-  /** What trains; {@link everything} where absent. */
-  readonly select?: Selection;
-  /** {@link constant} where absent. */
-  readonly schedule?: Schedule;
-  /** Ends the run after so many passes over the data; one of `epochs` and `minutes` is needed. */
-  readonly epochs?: number;
-  /** Ends the run after so much time, resumed runs counted together; the schedule then goes by time. */
-  readonly minutes?: number;
-  /** Batches per step, whose gradients are averaged. */
-  readonly accumulate?: number;
-  /** Gradients longer than this, all taken together, are scaled down to it. */
-  readonly clip?: number;
-  /** Decay of a moving average of the weights, such as 0.999; validation and the best checkpoint use the average. */
-  readonly average?: number;
-  /** Recompute blocks in the backward pass instead of keeping what they computed: slower, in less memory. */
-  readonly recompute?: boolean;
-  readonly seed?: number;
-  /** Measures the models as they are at the call. */
-  validate?(): Promise<Metrics> | Metrics;
-  /** Epochs between validations; the end of a run is always validated. */
-  readonly validateEvery?: number;
-  /** Ends the run after so many validations without a better score. */
-  readonly patience?: number;
-  readonly store?: Store;
-  /** Seconds between saves of the last state, which is also saved at the end of a run. */
-  readonly saveEvery?: number;
-  readonly resume?: Snapshot;
-  /** Ends the run after the current step, with its state saved. */
-  readonly signal?: AbortSignal;
-  /** Pictures in a batch, for `examplesPerSecond`; a batch counts as one where absent. */
-  examplesIn?(batch: Batch): number;
-}
-
-function check<Batch>({ data, epochs, minutes, accumulate = 1, average = 0, validateEvery = 1 }: TrainOptions<Batch>): void {
-  const positive = { epochs, minutes, accumulate, validateEvery, 'data.length': data.length };
-  for (const [name, value] of Object.entries(positive)) {
-    if (value !== undefined && !(value > 0 && (name === 'minutes' || Number.isInteger(value)))) throw new ConfigError('training-invalid', `train: expected ${name} to be a positive ${name === 'minutes' ? 'number' : 'integer'}, got ${value}; correct it.`);
-  }
-  if (epochs === undefined && minutes === undefined) throw new ConfigError('training-endless', 'train: expected epochs or minutes, got neither; say when to stop.');
-  if (!(average >= 0 && average < 1)) throw new ConfigError('training-invalid', `train: expected the decay of the average in [0, 1), got ${average}; use a value such as 0.999.`);
-}
 
 /** Lets timers, input and painting happen between steps. */
 const breathe = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
@@ -86,7 +28,7 @@ const breathe = (): Promise<void> => new Promise((resolve) => setTimeout(resolve
  * }
  */
 export async function* train<Batch>(models: Models, options: TrainOptions<Batch>): AsyncGenerator<TrainEvent, void, undefined> {
-  check(options);
+  checkOptions(options);
   const { data, select = everything, schedule = constant, epochs = Infinity, minutes = Infinity, accumulate = 1, clip = Infinity, recompute = false, seed = 0, validateEvery = 1, patience = Infinity, store, saveEvery = 60, resume, signal } = options;
   const state = stateOf(models);
   const parameters = parametersOf(models, select);
@@ -96,7 +38,7 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
   if (resume !== undefined) loadWeights(models, resume.weights);
 
   const optimizer = options.optimizer(parameters);
-  const average = options.average === undefined ? undefined : averageWeights(state.filter(({ path, spec }) => trained.has(path) || spec.buffer), options.average);
+  const average = options.average === undefined ? undefined : await averageWeights(state.filter(({ path, spec }) => trained.has(path) || spec.buffer), options.average);
   const stepsPerEpoch = Math.ceil(data.length / accumulate);
   const losses: number[] = [...(resume?.progress.losses ?? [])];
   const validations: Validation[] = [...(resume?.progress.validations ?? [])];
@@ -109,8 +51,8 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
 
   const snapshot = async (): Promise<Snapshot> => {
     const weights = await readState(state);
-    const { steps: optimizerSteps, slots } = await optimizer.state();
-    const averaged = await average?.state();
+    const { steps: optimizerSteps, slots } = optimizer.state();
+    const averaged = average?.state();
     const now: Progress = { seed, step, seconds: seconds(), optimizerSteps, averageSteps: averaged?.steps ?? 0, ...(best && { best }), losses: [...losses], validations: [...validations] };
     return { weights, ...(averaged && { average: new Map([...weights, ...averaged.weights]) as StateDict }), optimizer: slots, progress: now };
   };
@@ -122,107 +64,101 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
     yield { kind: 'checkpoint', which: kind, step };
   }
 
-  /** Mean loss and gradients of one batch, the caller's to free. */
-  function slopes(batch: Batch, context: TrainingContext): { readonly loss: tf.Scalar; readonly gradients: Map<string, tf.Tensor> } {
-    const { value, grads } = tf.variableGrads(() => options.loss(batch, context), variables);
-    const entries = parameters.flatMap(({ path, variable }) => (grads[variable.name] ? [[path, grads[variable.name]!] as const] : []));
-    return { loss: value, gradients: new Map(entries) };
+  /** Mean loss and gradients of one batch. */
+  async function slopes(batch: Batch, context: TrainingContext): Promise<{ readonly loss: number; readonly gradients: Map<string, Float32Array> }> {
+    const { value, gradients } = valueAndGradients(() => options.loss(batch, context), variables);
+    // Copies, because the cpu backend lends its arrays, the same one for equal gradients.
+    const [loss, ...arrays] = await Promise.all([value, ...gradients].map((tensor) => tensor?.data()));
+    tf.dispose([value, ...gradients.filter((gradient) => gradient !== undefined)]);
+    return { loss: loss![0]!, gradients: new Map(parameters.flatMap(({ path }, i) => (arrays[i] === undefined ? [] : [[path, (arrays[i] as Float32Array).slice()] as const]))) };
   }
 
-  try {
-    if (resume !== undefined) {
-      optimizer.restore({ steps: resume.progress.optimizerSteps, slots: resume.optimizer });
-      average?.restore({ steps: resume.progress.averageSteps, weights: resume.average ?? resume.weights });
-    }
-    let reason: 'finished' | 'time' | 'patience' | 'aborted' | undefined;
-    const ending = () => (signal?.aborted ? 'aborted' : step >= stepsPerEpoch * epochs ? 'finished' : seconds() / 60 >= minutes ? 'time' : undefined);
-
-    reason = ending();
-    while (reason === undefined) {
-      const epoch = Math.floor(step / stepsPerEpoch);
-      const batches = iterate(data.batches(epoch));
-      try {
-        // A resumed epoch goes on where it was: what has been seen is passed over.
-        for (let skipped = 0; skipped < (step % stepsPerEpoch) * accumulate; skipped++) await nextOf(batches, data.length);
-        do {
-          const begun = performance.now();
-          const parts = Math.min(accumulate, data.length - (step % stepsPerEpoch) * accumulate);
-          const factor = schedule(progress());
-          let gradients = new Map<string, tf.Tensor>();
-          let [loss, examples] = [0, 0];
-          for (let part = 0; part < parts; part++) {
-            const batch = await nextOf(batches, data.length);
-            const context = (): TrainingContext => ({ training: true, random: createRandom(`${seed}/${step}/${part}`), recompute });
-            const found = slopes(batch, context());
-            const [value] = await found.loss.data();
-            found.loss.dispose();
-            if (!Number.isFinite(value)) throw notFinite(step + 1, value!, findNotFinite(state, (observe) => options.loss(batch, { ...context(), observe })));
-            loss += value! / parts;
-            examples += options.examplesIn?.(batch) ?? 1;
-            gradients = merged(gradients, found.gradients, 1 / parts);
-          }
-          const length = globalNorm(gradients.values());
-          const [gradientNorm] = await length.data();
-          length.dispose();
-          if (!Number.isFinite(gradientNorm)) throw notFinite(step + 1, gradientNorm!, findNotFinite(Array.from(gradients, ([path, tensor]) => ({ path: `the gradient of ${path}`, variable: tensor })).reverse()));
-          if (gradientNorm! > clip) gradients = merged(new Map(), gradients, clip / (gradientNorm! + 1e-6));
-          optimizer.step(gradients, factor);
-          tf.dispose([...gradients.values()]);
-          average?.update();
-          losses.push(loss);
-          step++;
-          const [sofar, perStep] = [progress(), (performance.now() - started) / 1000 / (step - startStep)];
-          const secondsLeft = Math.max(0, Math.min(minutes * 60 - seconds(), perStep * (stepsPerEpoch * epochs - step)));
-          yield { kind: 'step', step, epoch: epoch + 1, progress: sofar, loss, learningRate: optimizer.learningRate * factor, gradientNorm: gradientNorm!, examplesPerSecond: (examples * 1000) / (performance.now() - begun), secondsLeft };
-          await breathe();
-          reason = ending();
-          if (store !== undefined && performance.now() - saved >= 1000 * saveEvery && reason === undefined) yield* save('last');
-        } while (reason === undefined && step % stepsPerEpoch !== 0);
-      } finally {
-        await batches.return?.();
-      }
-      const epochEnded = step % stepsPerEpoch === 0;
-      if (epochEnded) {
-        const own = losses.slice(-stepsPerEpoch);
-        yield { kind: 'epoch', epoch: epoch + 1, step, loss: own.reduce((a, b) => a + b, 0) / own.length };
-      }
-      const due = reason === undefined ? (epoch + 1) % validateEvery === 0 : reason !== 'aborted';
-      if (options.validate === undefined || !due) continue;
-      average?.swap();
-      let metrics: Metrics;
-      try {
-        metrics = await options.validate();
-      } finally {
-        average?.swap();
-      }
-      const validation: Validation = { step, epoch: epoch + 1, metrics };
-      const better = best === undefined || metrics.score > best.metrics.score;
-      validations.push(validation);
-      if (better) best = validation;
-      yield { kind: 'validation', ...validation, best: better };
-      if (better) yield* save('best');
-      const since = validations.length - 1 - validations.findIndex((one) => one.step === best!.step);
-      if (since >= patience) reason ??= 'patience';
-      reason ??= ending();
-    }
-    yield* save('last');
-    yield { kind: 'done', reason, step, seconds: seconds(), ...(best && { best }), snapshot: await snapshot() };
-  } finally {
-    optimizer.dispose();
-    average?.dispose();
+  if (resume !== undefined) {
+    optimizer.restore({ steps: resume.progress.optimizerSteps, slots: resume.optimizer });
+    average?.restore({ steps: resume.progress.averageSteps, weights: resume.average ?? resume.weights });
   }
+  let reason: 'finished' | 'time' | 'patience' | 'aborted' | undefined;
+  const ending = () => (signal?.aborted ? 'aborted' : step >= stepsPerEpoch * epochs ? 'finished' : seconds() / 60 >= minutes ? 'time' : undefined);
+
+  reason = ending();
+  while (reason === undefined) {
+    const epoch = Math.floor(step / stepsPerEpoch);
+    const batches = iterate(data.batches(epoch));
+    try {
+      // A resumed epoch goes on where it was: what has been seen is passed over.
+      for (let skipped = 0; skipped < (step % stepsPerEpoch) * accumulate; skipped++) await nextOf(batches, data.length);
+      do {
+        const begun = performance.now();
+        const parts = Math.min(accumulate, data.length - (step % stepsPerEpoch) * accumulate);
+        const factor = schedule(progress());
+        const gradients = new Map<string, Float32Array>();
+        let [loss, examples] = [0, 0];
+        for (let part = 0; part < parts; part++) {
+          const batch = await nextOf(batches, data.length);
+          const context = (): TrainingContext => ({ training: true, random: createRandom(`${seed}/${step}/${part}`), ...(recompute && { recompute: recomputed }) });
+          const found = await slopes(batch, context());
+          if (!Number.isFinite(found.loss)) throw notFinite(step + 1, found.loss, findNotFinite(state, (observe) => options.loss(batch, { ...context(), observe })));
+          loss += found.loss / parts;
+          examples += options.examplesIn?.(batch) ?? 1;
+          addScaled(gradients, found.gradients, 1 / parts);
+        }
+        const gradientNorm = globalNorm(gradients.values());
+        if (!Number.isFinite(gradientNorm)) throw notFinite(step + 1, gradientNorm, spoiledGradient(gradients));
+        if (gradientNorm > clip) for (const gradient of gradients.values()) scale(gradient, clip / (gradientNorm + 1e-6));
+        await optimizer.step(gradients, factor);
+        await average?.update();
+        losses.push(loss);
+        step++;
+        const [sofar, perStep] = [progress(), (performance.now() - started) / 1000 / (step - startStep)];
+        const secondsLeft = Math.max(0, Math.min(minutes * 60 - seconds(), perStep * (stepsPerEpoch * epochs - step)));
+        yield { kind: 'step', step, epoch: epoch + 1, progress: sofar, loss, learningRate: optimizer.learningRate * factor, gradientNorm, examplesPerSecond: (examples * 1000) / (performance.now() - begun), secondsLeft };
+        await breathe();
+        reason = ending();
+        if (store !== undefined && performance.now() - saved >= 1000 * saveEvery && reason === undefined) yield* save('last');
+      } while (reason === undefined && step % stepsPerEpoch !== 0);
+    } finally {
+      await batches.return?.();
+    }
+    const epochEnded = step % stepsPerEpoch === 0;
+    if (epochEnded) {
+      const own = losses.slice(-stepsPerEpoch);
+      yield { kind: 'epoch', epoch: epoch + 1, step, loss: own.reduce((a, b) => a + b, 0) / own.length };
+    }
+    const due = reason === undefined ? (epoch + 1) % validateEvery === 0 : reason !== 'aborted';
+    if (options.validate === undefined || !due) continue;
+    await average?.swap();
+    let metrics: Metrics;
+    try {
+      metrics = await options.validate();
+    } finally {
+      await average?.swap();
+    }
+    const validation: Validation = { step, epoch: epoch + 1, metrics };
+    const better = best === undefined || metrics.score > best.metrics.score;
+    validations.push(validation);
+    if (better) best = validation;
+    yield { kind: 'validation', ...validation, best: better };
+    if (better) yield* save('best');
+    const since = validations.length - 1 - validations.findIndex((one) => one.step === best!.step);
+    if (since >= patience) reason ??= 'patience';
+    reason ??= ending();
+  }
+  yield* save('last');
+  yield { kind: 'done', reason, step, seconds: seconds(), ...(best && { best }), snapshot: await snapshot() };
 }
 
-/** a + b · factor, both freed. */
-function merged(a: Map<string, tf.Tensor>, b: Map<string, tf.Tensor>, factor: number): Map<string, tf.Tensor> {
-  if (factor === 1 && a.size === 0) return b;
-  const sums = new Map(a);
-  for (const [path, tensor] of b) {
-    const before = a.get(path);
-    sums.set(path, tf.tidy(() => (before ? tf.add(before, tf.mul(tensor, factor)) : tf.mul(tensor, factor))));
-    tf.dispose([tensor, ...(before ? [before] : [])]);
+function scale(values: Float32Array, factor: number): void {
+  for (let i = 0; i < values.length; i++) values[i]! *= factor;
+}
+
+/** Adds b · factor to a; what a does not have yet it gets from b. */
+function addScaled(a: Map<string, Float32Array>, b: ReadonlyMap<string, Float32Array>, factor: number): void {
+  for (const [path, values] of b) {
+    const sum = a.get(path);
+    if (factor !== 1) scale(values, factor);
+    if (sum === undefined) a.set(path, values);
+    else for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
   }
-  return sums;
 }
 
 const iterate = <Batch>(batches: AsyncIterable<Batch> | Iterable<Batch>): AsyncIterator<Batch> | Iterator<Batch> =>

@@ -8,10 +8,21 @@ interface Observed {
 }
 
 /**
- * Whether a forward trains. Training draws its noise from `random`, so that a seed reproduces a run. With `recompute`
- * a block keeps its input alone and computes the rest again in the backward pass (Chen et al., arXiv:1604.06174).
+ * Computes a block of a model, and may keep its inputs alone and compute it again in the backward pass. `compute` is pure:
+ * the same inputs and the same stream of random numbers give the same result.
  */
-export type ForwardContext = Observed & ({ readonly training?: false } | { readonly training: true; readonly random: Random; readonly recompute?: boolean });
+export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Tensor>(x: X, params: P, context: TrainingContext, compute: (x: X, params: P, context: TrainingContext) => Y) => Y;
+
+/** What a forward is told while it trains: its noise is drawn from `random`, so that a seed reproduces a run. */
+export interface TrainingContext extends Observed {
+  readonly training: true;
+  readonly random: Random;
+  /** How blocks are computed where memory is short; `recomputed` of @pvt/training. */
+  readonly recompute?: Recompute;
+}
+
+/** Whether a forward trains. */
+export type ForwardContext = (Observed & { readonly training?: false }) | TrainingContext;
 
 /** Multiplies by a mask that is 1 / (1 - rate) where the draw keeps and 0 where it drops, broadcast from `maskShape`. */
 function masked<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext, maskShape: readonly number[]): T {

@@ -7,7 +7,6 @@ import type { ParamsOf } from '../params/spec.ts';
 import { block, blockSpec, dropPathRate } from './block.ts';
 import { patchEmbed, patchEmbedSpec } from './patchEmbed.ts';
 import { addPosition, positionSpec } from './positionEmbedding.ts';
-import { recomputed } from './recompute.ts';
 
 /** v2 norms every stage's tokens; v1 only the last one's, for its classifier. */
 const hasNorm = (config: PvtConfig, stage: number): boolean =>
@@ -55,7 +54,8 @@ export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, co
   if (kept.hiddenStates) hiddenStates.push(x);
   for (const [i, blockParams] of params.blocks.entries()) {
     const run = (t: tf.Tensor3D, params: typeof blockParams, context: ForwardContext) => block(t, grid, params, config, index, dropPathRate(config, index, i), kept.attentions, context);
-    const { tokens, probabilities } = context.training && context.recompute && !kept.attentions ? again(run, x, blockParams, context) : run(x, blockParams, context);
+    const { tokens, probabilities } =
+      context.training && context.recompute && !kept.attentions ? { tokens: context.recompute(x, blockParams, context, (...inputs) => run(...inputs).tokens) } : run(x, blockParams, context);
     context.observe?.(`stages.${index}.blocks.${i}`, tokens);
     if (kept.hiddenStates) hiddenStates.push(tokens);
     else x.dispose();
@@ -71,16 +71,4 @@ export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, co
   const map = pipe<tf.Tensor4D>(dense, (t: tf.Tensor3D) => (extra === 0 ? t : tf.slice(t, [0, extra, 0])), (t: tf.Tensor) => tf.reshape(t, [batch, height, width, channels]));
   if (!kept.hiddenStates) x.dispose();
   return { map, tokens: normed, hiddenStates, attentions };
-}
-
-/** A block that is computed again in the backward pass, with the noise that it had. */
-function again<P extends object>(run: (x: tf.Tensor3D, params: P, context: ForwardContext) => { tokens: tf.Tensor3D; probabilities?: tf.Tensor4D }, x: tf.Tensor3D, params: P, context: Extract<ForwardContext, { training: true }>): ReturnType<typeof run> {
-  const before = context.random.clone();
-  let random = context.random;
-  const tokens = recomputed(x, params, (t, p) => {
-    const { tokens } = run(t, p, { ...context, random });
-    random = before.clone();
-    return tokens;
-  });
-  return { tokens };
 }
