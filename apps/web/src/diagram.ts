@@ -32,6 +32,7 @@ function stageColumn(architecture: Architecture, stage: StageRow, index: number)
   // Queries as large as their stage's share of the first stage's side, at least readable; keys at the same scale.
   const scale = square * Math.max(0.3, [1, 0.72, 0.52, 0.38][index] ?? 0.3);
   const keySide = Math.max(9, (scale * Math.max(rows, columns)) / Math.max(...stage.grid));
+  const drawnHeight = scale * Math.min(1, stage.grid[0] / stage.grid[1]);
   const shrunk = stage.keyTokens < stage.tokens;
   const top = 92;
   const share = stage.macs / macs;
@@ -42,7 +43,7 @@ function stageColumn(architecture: Architecture, stage: StageRow, index: number)
     text(x + 8, 46, `${depths[index]} ${depths[index] === 1 ? 'block' : 'blocks'} of width ${dims[index]}, ${heads[index]} ${heads[index] === 1 ? 'head' : 'heads'}`),
     text(x + 8, 66, `stride ${stage.stride}: ${by(stage.grid)} tokens`),
     gridOf(x + 8, top, scale, stage.grid[0], stage.grid[1], 'queries'),
-    text(x + 8, top + scale + 18, `Q ${count(stage.tokens)}`, 'strong'),
+    text(x + 8, top + drawnHeight + 20, `Q ${count(stage.tokens)}`, 'strong'),
     gridOf(x + 30 + scale, top, keySide, rows, columns, 'key-grid'),
     text(x + 30 + scale, top + Math.max(keySide, 12) + 18, `K, V ${count(stage.keyTokens)}`, 'strong'),
     ...(shrunk ? [text(x + 30 + scale, top + Math.max(keySide, 12) + 36, `${Math.round(stage.tokens / stage.keyTokens)} times fewer`)] : [text(x + 30 + scale, top + Math.max(keySide, 12) + 36, 'as many')]),

@@ -246,6 +246,13 @@ export class Host {
     }
   }
 
+  /** A word to a job that is running, which does not wait for its end. */
+  aside<T>(work: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
+    return Promise.race([work(this.#live!.engine), this.#live!.gone]).catch((error: unknown) => {
+      throw asError(error);
+    });
+  }
+
   /** A new worker and the model that was open; after two losses in a minute on a backend that has no device to lose. */
   async #recover({ code }: EngineError): Promise<void> {
     const from = this.#live!.backend;

@@ -10,6 +10,7 @@ import { createClassifyTab } from './tabs/classify.ts';
 import { createDetectTab, createSegmentTab } from './tabs/dense.ts';
 import { createExploreTab } from './tabs/explore.ts';
 import type { Page, Tab } from './tabs/tab.ts';
+import { createTuneTab } from './tabs/tune.ts';
 import { duration } from './text.ts';
 
 const host = new Host();
@@ -31,7 +32,12 @@ const page: Page = {
   },
 };
 
-const tabs: readonly Tab[] = [createClassifyTab(page), createSegmentTab(page), createDetectTab(page), createExploreTab(page)];
+const classify = createClassifyTab(page);
+const tune = createTuneTab(page, (file) => {
+  classify.take([file]);
+  enter(classify);
+});
+const tabs: readonly Tab[] = [classify, createSegmentTab(page), createDetectTab(page), createExploreTab(page), tune];
 let current = tabs.find(({ name }) => `#${name}` === location.hash) ?? tabs[0]!;
 
 let wanted = false;
@@ -94,6 +100,7 @@ tabList.addEventListener('keydown', ({ key }) => {
   tabButtons[next]!.focus();
 });
 const panel = h('div', { id: 'panel', className: 'panel', attrs: { role: 'tabpanel' } });
+const under = h('div', { className: 'under' });
 const below = h('div', { className: 'below' });
 
 function enter(tab: Tab): void {
@@ -107,6 +114,7 @@ function enter(tab: Tab): void {
   }
   panel.setAttribute('aria-labelledby', `tab-${tab.name}`);
   fill(panel, tab.panel);
+  fill(under, tab.under);
   fill(below, tab.below);
   stage.clearOverlay();
   const suiting = samples.filter(({ tasks }) => tasks.includes(tab.name as never));
@@ -187,7 +195,7 @@ const logo = svg('svg', { viewBox: '0 0 32 32', 'aria-hidden': 'true', class: 'l
 document.body.append(
   h('header', {}, h('div', { className: 'brand' }, logo, h('div', {}, h('h1', { textContent: 'Pyramid Vision Transformer' }), h('p', { textContent: 'in your browser: pictures stay on this device' }))), tabList, h('div', { className: 'settings' }, h('label', {}, h('span', { className: 'hidden', textContent: 'Backend' }), backend), theme)),
   notices.element,
-  h('main', {}, stage.element, panel),
+  h('main', {}, h('div', { className: 'left' }, stage.element, under), panel),
   below,
   h(
     'footer',

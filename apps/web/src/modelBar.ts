@@ -9,6 +9,7 @@ import { count, duration, megabytes } from './text.ts';
 const noHead: Readonly<Record<TaskName, string>> = {
   classify: '',
   explore: '',
+  tune: '',
   segment: 'Any semantic FPN, UPerNet or SegFormer head on a PVT works: a checkpoint of mmsegmentation or of the official code.',
   detect: 'Any RetinaNet on a PVT works: a checkpoint of mmdetection, of the official code, or of torchvision.',
 };
@@ -145,7 +146,7 @@ export class ModelBar {
 
   async choose(): Promise<void> {
     const { chooseModel } = await import('./modelDialog.ts');
-    const chosen = await chooseModel(this.#task, noHead[this.#task], forTask(this.#task), this.#task === 'classify' || this.#task === 'explore' ? () => this.#host.use((engine) => engine.published()) : undefined);
+    const chosen = await chooseModel(this.#task, noHead[this.#task], forTask(this.#task), noHead[this.#task] === '' ? () => this.#host.use((engine) => engine.published()) : undefined);
     if (chosen === undefined) return;
     if (chosen.kind === 'embedded') this.ask(embeddedRequest(this.#task, chosen.model));
     else if (chosen.kind === 'name') this.#askFor(chosen.name, chosen);

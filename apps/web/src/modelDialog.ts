@@ -10,7 +10,7 @@ interface Published {
   readonly repository: string;
 }
 
-const titles: Readonly<Record<TaskName, string>> = { classify: 'A classifier', segment: 'A segmenter', detect: 'A detector', explore: 'A model to look into' };
+const titles: Readonly<Record<TaskName, string>> = { classify: 'A classifier', segment: 'A segmenter', detect: 'A detector', explore: 'A model to look into', tune: 'A model to start from' };
 
 /** Asks for a model: one that comes along, a published one, any by name, or files. Undefined where the visitor leaves it. */
 export function chooseModel(task: TaskName, hint: string, models: readonly EmbeddedModel[], published: (() => Promise<readonly Published[]>) | undefined): Promise<Chosen | undefined> {

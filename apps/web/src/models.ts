@@ -17,14 +17,14 @@ export interface EmbeddedModel {
 export const embedded: readonly EmbeddedModel[] = [
   {
     name: 'pvt_v2_nano.cifar10',
-    tasks: ['classify', 'explore'],
+    tasks: ['classify', 'explore', 'tune'],
     about: 'a demonstration: the ten classes of CIFAR-10, at 64 px',
     url: checkpoints['pvt_v2_nano.cifar10'].url,
   },
 ];
 
 /** Shorter side of the input where nothing else is said. */
-export const shortSides: Readonly<Record<TaskName, number | undefined>> = { classify: undefined, segment: 320, detect: 320, explore: 128 };
+export const shortSides: Readonly<Record<TaskName, number | undefined>> = { classify: undefined, segment: 320, detect: 320, explore: 224, tune: undefined };
 
 export const forTask = (task: TaskName): readonly EmbeddedModel[] => embedded.filter(({ tasks }) => tasks.includes(task));
 

@@ -3,7 +3,7 @@
 export const backendNames = ['webgpu', 'webgl', 'wasm', 'cpu'] as const;
 export type BackendName = (typeof backendNames)[number];
 
-export const taskNames = ['classify', 'segment', 'detect', 'explore'] as const;
+export const taskNames = ['classify', 'segment', 'detect', 'explore', 'tune'] as const;
 export type TaskName = (typeof taskNames)[number];
 
 /** What a backend's self-check found. */
@@ -173,6 +173,44 @@ export interface Architecture {
   readonly params: number;
   readonly macs: number;
   readonly activationBytes: number;
+}
+
+/** A picture that the visitor gives, and which class it shows. */
+export interface Example {
+  readonly label: number;
+  readonly bitmap: ImageBitmap;
+}
+
+export interface TuneRequest {
+  readonly names: readonly string[];
+  readonly examples: readonly Example[];
+  /** The classifier alone, over a backbone that stays as it is; or the last stage too. */
+  readonly trains: 'head' | 'stage';
+  readonly epochs: number;
+  /** What an earlier run that was cut off had reached. */
+  readonly resume?: object;
+}
+
+/** What a run tells while it goes on, about ten times a second. */
+export interface TuneProgress {
+  /** Of the steps since the last word. */
+  readonly losses: readonly number[];
+  /** Between 0 and 1. */
+  readonly done: number;
+  readonly secondsLeft: number;
+  /** Of the visitor's pictures, how many the model tells rightly. */
+  readonly right?: number;
+  /** Enough to go on from here, now and then. */
+  readonly snapshot?: object;
+}
+
+export interface Tuned {
+  /** A safetensors file with the class names and the recipe inside. */
+  readonly file: Uint8Array;
+  readonly right: number;
+  readonly steps: number;
+  readonly seconds: number;
+  readonly reason: string;
 }
 
 /** An error as it comes out of the worker. */

@@ -11,7 +11,7 @@ export interface Sample {
 }
 
 type Context = OffscreenCanvasRenderingContext2D;
-const everything: readonly TaskName[] = ['classify', 'segment', 'detect', 'explore'];
+const everything: readonly TaskName[] = ['classify', 'segment', 'detect', 'explore', 'tune'];
 
 /** Numbers in [0, 1) that are the same for everybody. */
 function randomFrom(seed: number): () => number {

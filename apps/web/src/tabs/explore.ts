@@ -102,6 +102,10 @@ export function createExploreTab(page: Page): Tab {
       h('div', { className: 'fields' }, field('Shorter side', size)),
       h('h2', { textContent: 'Four levels of the pyramid' }),
       levels,
+    ),
+    under: h(
+      'section',
+      { className: 'card', ariaLabel: 'Attention' },
       h('h2', { textContent: 'Who looks where' }),
       keys,
       h('div', { className: 'fields' }, field('Stage', stageSelect), field('Block', blockSelect), field('Head', headSelect)),

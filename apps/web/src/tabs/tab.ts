@@ -20,6 +20,8 @@ export interface Tab {
   readonly title: string;
   /** Beside the picture. */
   readonly panel: HTMLElement;
+  /** Below the picture. */
+  readonly under?: HTMLElement;
   /** Below both, over the whole width. */
   readonly below?: HTMLElement;
   /** Does what the tab does with what the stage shows now. */

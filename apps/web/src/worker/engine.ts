@@ -7,12 +7,13 @@ import { catalogue, fetchCheckpoint, openCheckpoint, type Checkpoint, type Check
 import { createClassifier, createDetector, createSegmenter, type Classifier, type Detector, type Segmenter, type Task } from '@pvt/tasks';
 import * as tf from '@tensorflow/tfjs-core';
 import { expose, transfer } from 'comlink';
-import type { Architecture, AttentionMap, AttentionRequest, BackendName, Check, Classified, Detected, Explored, OpenedModel, OpenRequest, Progress, Reference, Segmented, Size, TaskName } from '../protocol.ts';
+import type { Architecture, AttentionMap, AttentionRequest, BackendName, Check, Classified, Detected, Explored, Guess, OpenedModel, OpenRequest, Progress, Reference, Segmented, Size, TaskName, Tuned, TuneProgress, TuneRequest } from '../protocol.ts';
 import { compile, contextLost, memory, startBackend } from './backends.ts';
 import { probe, tolerance } from './check.ts';
 import { carryErrors } from './errors.ts';
 import { Explorer } from './explore.ts';
 import { drawOverlay } from './overlay.ts';
+import type { Tuner } from './tuner.ts';
 
 /** What serves each task. */
 interface Models {
@@ -20,6 +21,7 @@ interface Models {
   readonly segment: Segmenter<ImageBitmapSource>;
   readonly detect: Detector<ImageBitmapSource>;
   readonly explore: Explorer;
+  readonly tune: Tuner;
 }
 
 let opened: { readonly task: TaskName; readonly model: Models[TaskName] } | undefined;
@@ -65,6 +67,16 @@ async function fetchFiles(from: Reference, onProgress: (progress: Progress) => v
 
 const variantOf = ({ model, config }: Checkpoint) => model ?? `PVT ${config.version}`;
 
+/** How a classifier's pictures are prepared: as the file says, else as its family does. */
+function recipeOf({ metadata, recipe, config }: Checkpoint): Recipe {
+  const stored = metadata.get('recipe');
+  if (stored !== undefined) return JSON.parse(stored) as Recipe;
+  const [height, width] = config.imageSize;
+  return recipe ?? { resize: { to: { size: [height, width] }, resampling: 'bilinear' }, rescale: 1 / 255, normalize: imageNet };
+}
+
+const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
 /** Published classifiers are asked for one size; the demonstration carries its own. */
 const inputOf = (config: PvtConfig, { crop, resize }: Recipe): Size => crop ?? (resize !== undefined && 'size' in resize.to ? resize.to.size : config.imageSize);
 
@@ -84,10 +96,16 @@ async function create({ task, shortSide = 320, names: given }: OpenRequest, chec
   const picture: Picture = { width: shortSide, height: shortSide, data: new Uint8Array(shortSide * shortSide * 3) };
   const options = { warmUp: false, ...(given && { names: given }) };
   const told = ({ names, report }: Task) => ({ names, unused: report?.unexpected.length ?? 0 });
+  const recipe = recipeOf(checkpoint);
+  const side = inputOf(config, recipe);
+  if (task === 'tune') {
+    // The training library comes when somebody trains.
+    const { Tuner } = await import('./tuner.ts');
+    const model = new Tuner(checkpoint, recipe);
+    return { model, names: [], unused: 0, config, size: side, blank: async () => [tf.tidy(() => model.backbone.forward(tf.zeros([1, ...side, config.channels])).embedding)] };
+  }
   if (task === 'classify') {
     const model = await createClassifier(checkpoint, options);
-    const stored = checkpoint.metadata.get('recipe');
-    const side = inputOf(config, stored === undefined ? (checkpoint.recipe ?? {}) : (JSON.parse(stored) as Recipe));
     return { model, ...told(model), config, size: side, blank: async () => [tf.tidy(() => model.model.forward(tf.zeros([1, ...side, config.channels])).logits)] };
   }
   if (task === 'explore') {
@@ -237,6 +255,21 @@ const engine = {
   },
 
   architecture: (size: Size): Architecture => modelOf('explore').architecture(size),
+
+  /** Trains the open base on the visitor's pictures; a run may be stopped, and goes on from a snapshot. */
+  async train(request: TuneRequest, tell: (progress: TuneProgress) => void): Promise<Tuned> {
+    const pictures: Picture[] = [];
+    for (const { bitmap } of request.examples) pictures.push(await pictureOf(bitmap));
+    const tuned = await guarded(() => modelOf('tune').train(request, pictures, tell));
+    return transfer(tuned, [tuned.file.buffer]);
+  },
+
+  stopTraining: (): void => modelOf('tune').stop(),
+
+  /** What the model that is learning makes of a picture. */
+  async peek(bitmap: ImageBitmap): Promise<readonly Guess[] | undefined> {
+    return modelOf('tune').peek(await pictureOf(bitmap));
+  },
 
   /** Those of some sides that the open model can be explored at. */
   permitted: (sides: readonly number[]): number[] => modelOf('explore').permitted(sides),
