@@ -12,6 +12,7 @@ const answer = (message: Answer): void => port.postMessage(message);
 port.on('message', ({ id, job }: Request) => {
   prepare(job).then(
     (prepared: Prepared<Task>) => answer({ id, prepared }),
-    (error: unknown) => answer({ id, code: error instanceof PvtError ? error.code : undefined, error }),
+    // What threads hand over loses its class.
+    (error: unknown) => answer({ id, error, ...(error instanceof PvtError && { code: error.code }) }),
   );
 });

@@ -9,7 +9,7 @@ export interface Request {
   readonly job: Job<Task, string>;
 }
 
-export type Answer = { readonly id: number; readonly prepared: Prepared<Task> } | { readonly id: number; readonly code: string | undefined; readonly error: unknown };
+export type Answer = { readonly id: number; readonly prepared: Prepared<Task> } | { readonly id: number; readonly error: unknown; readonly code?: string };
 
 interface Pending {
   resolve(prepared: Prepared<Task>): void;
@@ -18,8 +18,8 @@ interface Pending {
 
 /** One thread and what is asked of it. It holds the process only while it owes an answer. */
 function startWorker(plan: Plan) {
-  // In the sources worker.js is a file that loads worker.ts.
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: plan });
+  // In the sources worker.js is a file that loads worker.ts. Node's own options (--input-type, --import) are meant for this thread.
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: plan, execArgv: [] });
   const pending = new Map<number, Pending>();
   let id = 0;
   const fail = (cause: unknown) => {
@@ -32,7 +32,7 @@ function startWorker(plan: Plan) {
     pending.delete(answer.id);
     if (pending.size === 0) worker.unref();
     if ('prepared' in answer) asked?.resolve(answer.prepared);
-    else asked?.reject(answer.code === undefined ? answer.error : new DataError(answer.code, reason(answer.error), { cause: answer.error }));
+    else asked?.reject(answer.code === undefined ? answer.error : new DataError(answer.code, reason(answer.error), { cause: answer.error instanceof Error ? answer.error.cause : undefined }));
   });
   let end: unknown;
   worker.on('error', (cause) => (end = new DataError('worker-failed', `createLoader: expected a worker that prepares pictures, got its end (${reason(cause)}); use workers: 0 to see where.`, { cause })));

@@ -33,7 +33,7 @@ const fromYiq: Matrix = [[1, 0.956, 0.619], [1, -0.272, -0.647], [1, -1.106, 1.7
 
 function hueTurn(turns: number): Matrix {
   const [cos, sin] = [Math.cos(2 * Math.PI * turns), Math.sin(2 * Math.PI * turns)];
-  return times(fromYiq, times([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], toYiq));
+  return times(fromYiq, times([[1, 0, 0], [0, cos, sin], [0, -sin, cos]], toYiq));
 }
 
 /**

@@ -2,7 +2,7 @@ import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
 import { ignoredLabel, type Annotations, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
-import { DataError, reason } from '../errors.ts';
+import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
 /** A model's input of no fixed size: the picture's shape within bounds, padded to whole multiples. */
@@ -108,7 +108,7 @@ export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K e
       return { picture, target, original };
     } catch (cause) {
       if (cause instanceof DataError || !(cause instanceof PvtError)) throw cause;
-      throw new DataError(cause.code, `readSample: expected a picture in ${sample.name}, got an error from its reader (${reason(cause)}); repair the file, or take it out of the data set.`, { cause });
+      throw new DataError(cause.code, `${sample.name}: ${cause.message}`, { cause });
     }
   };
 }
