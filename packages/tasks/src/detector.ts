@@ -18,7 +18,7 @@ import {
 } from '@pvt/heads';
 import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy, type Told } from './checkpoint.ts';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
 import { cocoNames, torchvisionCocoNames } from './names.ts';
 import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
 import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
@@ -157,17 +157,12 @@ function torchvisionLayout(tensors: Tensors, prefix: string) {
 
 export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike | DetectorParts, options: DetectorOptions = {}): Promise<Detector<S>> {
   const { warmUp = true, batch = 1 } = options;
-  let parts: DetectorParts;
-  let told: Told = {};
-  let report: FitReport | undefined;
-  if (typeof from === 'object' && 'head' in from) parts = from as DetectorParts;
-  else {
-    const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, DetectorParts | Checkpoint>, { ...options, classes: 0 });
-    told = toldBy(checkpoint);
-    ({ report, ...parts } = detectorOf(checkpoint));
-  }
+  const given = typeof from === 'object' && 'head' in from ? (from as DetectorParts) : undefined;
+  const checkpoint = given !== undefined ? undefined : isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, DetectorParts | Checkpoint>, { ...options, classes: 0 });
+  const told = checkpoint === undefined ? {} : toldBy(checkpoint);
   const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
   const size = checkSize('createDetector', { shortSide: 800, longSide: 1333, multiple: 32, ...told.input?.size, ...options.size });
+  const { report, ...parts }: DetectorParts & { readonly report?: FitReport } = given ?? detectorOf(checkpoint!);
   const { backbone, neck, head } = parts;
   const { classes, rules } = head.config;
   const names = options.names ?? told.labels ?? (classes === cocoNames.length ? cocoNames : classes === torchvisionCocoNames.length ? torchvisionCocoNames : []);

@@ -20,7 +20,7 @@ import {
 } from '@pvt/heads';
 import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy, type Told } from './checkpoint.ts';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
 import type { Backbone } from './detector.ts';
 import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
 import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
@@ -110,18 +110,13 @@ function neckOf(tensors: Tensors, prefix: string, features: readonly Feature[]) 
 
 export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike | SegmenterParts, options: SegmenterOptions = {}): Promise<Segmenter<S>> {
   const { warmUp = true, batch = 1 } = options;
-  let parts: SegmenterParts;
-  let told: Told = {};
-  let report: FitReport | undefined;
-  if (typeof from === 'object' && 'head' in from) parts = from as SegmenterParts;
-  else {
-    const checkpoint = isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, SegmenterParts | Checkpoint>, { ...options, classes: 0 });
-    told = toldBy(checkpoint);
-    ({ report, ...parts } = segmenterOf(checkpoint));
-  }
+  const given = typeof from === 'object' && 'head' in from ? (from as SegmenterParts) : undefined;
+  const checkpoint = given !== undefined ? undefined : isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, SegmenterParts | Checkpoint>, { ...options, classes: 0 });
+  const told = checkpoint === undefined ? {} : toldBy(checkpoint);
   const names = options.names ?? told.labels ?? [];
   const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
   const size = checkSize('createSegmenter', { shortSide: 512, longSide: 2048, multiple: 32, ...told.input?.size, ...options.size });
+  const { report, ...parts }: SegmenterParts & { readonly report?: FitReport } = given ?? segmenterOf(checkpoint!);
   const { backbone, neck, head } = parts;
 
   const forward = (inputs: readonly Prepared[]): tf.Tensor4D =>
