@@ -32,7 +32,7 @@ export function toleranceOf({ name, config }: Golden): number {
 
 /** What our forward calls each of an implementation's outputs, in PyTorch's layout. */
 async function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tensor2D, input: tf.Tensor4D, golden: Golden): Promise<Map<string, tf.Tensor>> {
-  const { pyramid, embedding, tokens, hiddenStates, attentions } = model.forward(input, { tokens: true, hiddenStates: true, attentions: true });
+  const { pyramid, embedding, tokens, hiddenStates } = model.forward(input, { tokens: true, hiddenStates: true });
   const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);
   const last = pyramid.length;
   const found = new Map<string, tf.Tensor>([
@@ -53,6 +53,7 @@ async function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tens
   if (golden.naming === 'huggingFace') {
     const blocks = hiddenStates.flatMap((states) => states.slice(1));
     for (const [i, state] of [...blocks, tokens.at(-1)!].entries()) found.set(`hidden_states.${i}`, state);
+    const { attentions } = model.forward(input, { attentions: true });
     for (const [i, map] of attentions.flat().entries()) found.set(`attentions.${i}`, map);
   }
   return found;

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Activation } from '../config.ts';
 import { conv2d, depthwiseConv2d } from '../ops/convolution.ts';
 import type { Initializer, ParamSpec, ParamsOf } from '../params/spec.ts';
 
@@ -50,10 +51,11 @@ export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof co
  * Depthwise convolution, stride 1, as PyTorch's `Conv2d(groups=channels)`.
  *
  * @param x [B, H, W, C]
+ * @param activation of the result
  * @returns [B, H, W, C] where the padding is half the kernel
  * @example
  * const y = depthwise(map, params.dwconv, 1);
  */
-export function depthwise(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof depthwiseSpec>, padding: number): tf.Tensor4D {
-  return depthwiseConv2d(x, weight, bias, padding);
+export function depthwise(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof depthwiseSpec>, padding: number, activation?: Activation): tf.Tensor4D {
+  return depthwiseConv2d(x, weight, bias, padding, activation);
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Activation } from '../config.ts';
+import { fused } from './fused.ts';
 import { pipe } from './pipe.ts';
 
 /** Standard normal distribution function, Φ(x) = (1 + erf(x/√2)) / 2. */
@@ -14,6 +15,8 @@ const normalDistribution = <T extends tf.Tensor>(x: T): T =>
  * gelu(tf.tensor1d([-1, 0, 1])).print(); // [-0.1587, 0, 0.8413]
  */
 export function gelu<T extends tf.Tensor>(x: T): T {
+  const quick = fused<T>('PvtGelu', { x });
+  if (quick !== undefined) return quick;
   const compute = tf.customGrad((input, save) => {
     const t = input as tf.Tensor;
     (save as tf.GradSaveFunc)([t]);

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dropout, type ForwardContext } from './dropout.ts';
+import { fused } from './fused.ts';
 import { pipe } from './pipe.ts';
 
 /** [B, N, C] to [B, heads, N, C/heads], or with keys' last two axes exchanged. A single head needs no copy. */
@@ -29,6 +30,9 @@ export function multiHeadAttention(
   rate = 0,
   context: ForwardContext = {},
 ): { tokens: tf.Tensor3D; probabilities?: tf.Tensor4D } {
+  // A kernel keeps no probabilities, neither to return nor to drop.
+  const quick = keepProbabilities || (context.training && rate > 0) ? undefined : fused<tf.Tensor3D>('PvtAttention', { query, keyValue }, { heads });
+  if (quick !== undefined) return { tokens: quick };
   return tf.tidy(() => {
     const [batch, tokens, channels] = query.shape;
     const [key, value] = tf.split(keyValue, 2, 2) as [tf.Tensor3D, tf.Tensor3D];

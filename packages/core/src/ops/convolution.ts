@@ -1,4 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Activation } from '../config.ts';
+import { activationFunctions } from './activation.ts';
+import { fused, isFusable } from './fused.ts';
+import { pipe } from './pipe.ts';
 import { innerProduct, sumOfRows } from './product.ts';
 
 /*
@@ -73,6 +77,8 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, [kernel, , inputs, outp
  * @returns [B, H', W', outputs]
  */
 export function conv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D | undefined, stride: number, padding: number): tf.Tensor4D {
+  const quick = fused<tf.Tensor4D>('PvtConvolution', { x, filter, bias }, { stride, padding });
+  if (quick !== undefined) return quick;
   const compute = tf.customGrad((...inputs) => {
     const save = inputs.pop() as unknown as tf.GradSaveFunc;
     const [x, filter, bias] = inputs as [tf.Tensor4D, tf.Tensor4D, tf.Tensor1D?];
@@ -98,9 +104,14 @@ export function conv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D | 
  * @param x [B, H, W, C]
  * @param filter [kernel, kernel, C, 1]
  * @param bias [C]
+ * @param activation of the result
  * @returns [B, H', W', C]
  */
-export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D, padding: number): tf.Tensor4D {
+export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D, padding: number, activation?: Activation): tf.Tensor4D {
+  if (filter.shape[0] === 3 && padding === 1 && isFusable(activation)) {
+    const quick = fused<tf.Tensor4D>('PvtDepthwise', { x, filter, bias }, activation && { activation });
+    if (quick !== undefined) return quick;
+  }
   const compute = tf.customGrad((...inputs) => {
     const [x, filter, bias, save] = inputs as unknown as [tf.Tensor4D, tf.Tensor4D, tf.Tensor1D, tf.GradSaveFunc];
     save([x, filter]);
@@ -122,5 +133,6 @@ export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Te
     };
     return { value, gradFunc };
   });
-  return compute(x, filter, bias) as tf.Tensor4D;
+  const activate = (t: tf.Tensor) => (activation === undefined ? t : activationFunctions[activation](t));
+  return pipe(x, () => compute(x, filter, bias), activate);
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { fused } from './fused.ts';
 import { pipe } from './pipe.ts';
 import { sumOfRows } from './product.ts';
 
@@ -14,6 +15,8 @@ import { sumOfRows } from './product.ts';
  * const y = layerNorm(tokens, tf.ones([64]), tf.zeros([64]), 1e-6);
  */
 export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, eps: number): T {
+  const quick = fused<T>('PvtLayerNorm', { x, weight, bias }, { eps });
+  if (quick !== undefined) return quick;
   const compute = tf.customGrad((...inputs) => {
     const [x, weight, bias, save] = inputs as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
     const centered = pipe(x, (t: tf.Tensor) => tf.mean(t, -1, true), (mean: tf.Tensor) => tf.sub(x, mean));

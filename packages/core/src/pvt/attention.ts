@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { linearPoolSize, type PvtConfig } from '../config.ts';
 import { convolution, convolutionSpec } from '../layers/convolution.ts';
-import { linear, linearSpec } from '../layers/linear.ts';
+import { linear, linearSpec, type LinearEpilogue } from '../layers/linear.ts';
 import { norm, normSpec } from '../layers/norm.ts';
 import { gelu } from '../ops/activation.ts';
 import { adaptiveAveragePool } from '../ops/adaptiveAveragePool.ts';
@@ -52,6 +52,7 @@ function reduceTokens(x: tf.Tensor3D, grid: readonly [number, number], { sr, nor
  * Every token attends to a reduced copy of the map.
  *
  * @param x [B, N, C], N = h·w (or 1 + h·w with a class token, where nothing is reduced)
+ * @param residual tokens to add to the result, where nothing is dropped from it
  * @returns tokens [B, N, C] and, if asked for, probabilities [B, heads, N, M]
  */
 export function attention(
@@ -62,6 +63,7 @@ export function attention(
   stage: number,
   keepProbabilities: boolean,
   context: ForwardContext,
+  residual: LinearEpilogue = {},
 ): { tokens: tf.Tensor3D; probabilities?: tf.Tensor4D } {
   return tf.tidy(() => {
     const reduced = reduceTokens(x, grid, params, config, stage);
@@ -70,7 +72,7 @@ export function attention(
     const query = linear(x, params.q);
     const { tokens: mixed, ...rest } = multiHeadAttention(query, keyValue, config.heads[stage]!, keepProbabilities, config.attentionDropout, context);
     query.dispose();
-    const tokens = pipe<tf.Tensor3D>(mixed, (t: tf.Tensor3D) => linear(t, params.proj), (t: tf.Tensor3D) => dropout(t, config.dropout, context));
+    const tokens = pipe<tf.Tensor3D>(mixed, (t: tf.Tensor3D) => linear(t, params.proj, residual), (t: tf.Tensor3D) => dropout(t, config.dropout, context));
     return { tokens, ...rest };
   });
 }

@@ -1,0 +1,147 @@
+import { exponential, multiplyAdd, sumOfLanes } from './math';
+import { moveColumns, multiplyPanel, multiplyTransposed, pack, panelBytes } from './product';
+
+/** Queries that are handled together: their rows of probabilities stay in the first cache. */
+function queriesAtOnce(keys: i32): i32 {
+  return max(4, min(64, 4096 / keys) & ~3);
+}
+
+function paddedKeys(keys: i32): i32 {
+  return (keys + 7) & ~7;
+}
+
+/** Bytes that {@link attention} needs beside its operands. */
+export function attentionScratch(keys: i32, width: i32): i32 {
+  return panelBytes(keys, width) + panelBytes(width, keys) + ((queriesAtOnce(keys) * (paddedKeys(keys) + 8)) << 2);
+}
+
+/** Turns rows of scores into probabilities; `stride` floats to a row, zeros behind the last key. */
+export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void {
+  const used: usize = keys << 2;
+  const bytes: usize = stride << 2;
+  for (let row = 0; row < rows; row++, scores += bytes) {
+    for (let c = used; c < bytes; c += 4) f32.store(scores + c, -Infinity);
+    let largest = v128.load(scores);
+    for (let c: usize = 16; c < bytes; c += 16) largest = f32x4.max(largest, v128.load(scores + c));
+    const top = f32x4.splat(max(max(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)), max(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3))));
+    let sums = f32x4.splat(0);
+    for (let c: usize = 0; c < bytes; c += 16) {
+      const power = exponential(f32x4.sub(v128.load(scores + c), top));
+      sums = f32x4.add(sums, power);
+      v128.store(scores + c, power);
+    }
+    const share = f32x4.splat(1 / sumOfLanes(sums));
+    for (let c: usize = 0; c < bytes; c += 16) v128.store(scores + c, f32x4.mul(v128.load(scores + c), share));
+    for (let c = used; c < bytes; c += 4) f32.store(scores + c, 0);
+  }
+}
+
+/** [rows, width] times panels of keys: [rows, padded keys]. */
+function multiplyKeys(rows: i32, keys: i32, width: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize): void {
+  for (let key = 0; key < keys; key += 8, panels += width << 5, out += 32) multiplyPanel(rows, width, a, aStride, panels, 0, 0, out, outStride);
+}
+
+/** [rows, keys] times panels of a head's columns: [rows, width]. */
+function multiplyHead(rows: i32, width: i32, keys: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize, scratch: usize): void {
+  for (let column = 0; column < width; column += 8, panels += keys << 5, out += 32) {
+    if (column + 8 <= width) {
+      multiplyPanel(rows, keys, a, aStride, panels, 0, 0, out, outStride);
+    } else {
+      multiplyPanel(rows, keys, a, aStride, panels, 0, 0, scratch, 32);
+      moveColumns(rows, width - column, scratch, 0, 0, out, outStride);
+    }
+  }
+}
+
+/**
+ * softmax(query·keysᵀ/√width)·values for every head of one picture.
+ *
+ * @param query [tokens, heads·width]
+ * @param keyValue [keys, 2·heads·width], keys before values
+ * @param out [tokens, heads·width]
+ */
+export function attention(tokens: i32, keys: i32, heads: i32, width: i32, query: usize, keyValue: usize, out: usize, scratch: usize): void {
+  const stride: usize = (heads * width) << 2;
+  const padded = paddedKeys(keys);
+  const rowBytes: usize = padded << 2;
+  const block = queriesAtOnce(keys);
+  const keyPanels = scratch;
+  const valuePanels = keyPanels + panelBytes(keys, width);
+  const probabilities = valuePanels + panelBytes(width, keys);
+  const tail = probabilities + block * rowBytes;
+  const scale: f32 = 1 / sqrt<f32>(f32(width));
+  for (let head = 0; head < heads; head++) {
+    const offset: usize = (head * width) << 2;
+    pack(keys, width, keyValue + offset, 2 * stride, 4, keyPanels, scale);
+    pack(width, keys, keyValue + stride + offset, 4, 2 * stride, valuePanels, 1);
+    let from = query + offset;
+    let to = out + offset;
+    for (let token = 0; token < tokens; token += block, from += block * stride, to += block * stride) {
+      const count = min(block, tokens - token);
+      multiplyKeys(count, keys, width, from, stride, keyPanels, probabilities, rowBytes);
+      softmax(count, keys, probabilities, padded);
+      multiplyHead(count, width, keys, probabilities, rowBytes, valuePanels, to, stride, tail);
+    }
+  }
+}
+
+/** Bytes that {@link attentionGradient} needs beside its operands. */
+export function attentionGradientScratch(keys: i32, width: i32): i32 {
+  const padded = paddedKeys(keys);
+  return 2 * panelBytes(keys, width) + panelBytes(width, keys) + ((queriesAtOnce(keys) * (2 * padded + 8) + 2 * padded * width) << 2);
+}
+
+/** Turns slopes of probabilities into slopes of scores, p·(dp - Σ p·dp)·scale. */
+function softmaxGradient(rows: i32, bytes: usize, probabilities: usize, slopes: usize, scale: f32): void {
+  for (let row = 0; row < rows; row++, probabilities += bytes, slopes += bytes) {
+    let sums = f32x4.splat(0);
+    for (let c: usize = 0; c < bytes; c += 16) sums = multiplyAdd(v128.load(probabilities + c), v128.load(slopes + c), sums);
+    const sum = f32x4.splat(sumOfLanes(sums));
+    for (let c: usize = 0; c < bytes; c += 16) {
+      const p = f32x4.mul(v128.load(probabilities + c), f32x4.splat(scale));
+      v128.store(slopes + c, f32x4.mul(p, f32x4.sub(v128.load(slopes + c), sum)));
+    }
+  }
+}
+
+/** Gradients of {@link attention}, which computes its probabilities again. */
+export function attentionGradient(tokens: i32, keys: i32, heads: i32, width: i32, query: usize, keyValue: usize, dy: usize, dQuery: usize, dKeyValue: usize, scratch: usize): void {
+  const stride: usize = (heads * width) << 2;
+  const padded = paddedKeys(keys);
+  const rowBytes: usize = padded << 2;
+  const widthBytes: usize = width << 2;
+  const block = queriesAtOnce(keys);
+  const keyPanels = scratch;
+  const valuePanels = keyPanels + panelBytes(keys, width);
+  const backPanels = valuePanels + panelBytes(keys, width);
+  const probabilities = backPanels + panelBytes(width, keys);
+  const slopes = probabilities + block * rowBytes;
+  const dKeys = slopes + block * rowBytes;
+  const dValues = dKeys + padded * widthBytes;
+  const tail = dValues + padded * widthBytes;
+  const scale: f32 = 1 / sqrt<f32>(f32(width));
+  for (let head = 0; head < heads; head++) {
+    const offset: usize = head * widthBytes;
+    const key = keyValue + offset;
+    pack(keys, width, key, 2 * stride, 4, keyPanels, scale);
+    pack(keys, width, key + stride, 2 * stride, 4, valuePanels, 1);
+    pack(width, keys, key, 4, 2 * stride, backPanels, 1);
+    memory.fill(dKeys, 0, 2 * padded * widthBytes);
+    let at = offset;
+    for (let token = 0; token < tokens; token += block, at += block * stride) {
+      const count = min(block, tokens - token);
+      multiplyKeys(count, keys, width, query + at, stride, keyPanels, probabilities, rowBytes);
+      softmax(count, keys, probabilities, padded);
+      multiplyKeys(count, keys, width, dy + at, stride, valuePanels, slopes, rowBytes);
+      multiplyTransposed(count, padded, width, probabilities, rowBytes, dy + at, stride, dValues, widthBytes);
+      softmaxGradient(count, rowBytes, probabilities, slopes, scale);
+      multiplyTransposed(count, padded, width, slopes, rowBytes, query + at, stride, dKeys, widthBytes);
+      multiplyHead(count, width, keys, slopes, rowBytes, backPanels, dQuery + at, stride, tail);
+    }
+    let to = dKeyValue + offset;
+    for (let index = 0; index < keys; index++, to += 2 * stride) {
+      memory.copy(to, dKeys + index * widthBytes, widthBytes);
+      memory.copy(to + stride, dValues + index * widthBytes, widthBytes);
+    }
+  }
+}

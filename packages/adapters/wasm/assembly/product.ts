@@ -1,0 +1,244 @@
+import { activate } from './activation';
+import { multiplyAdd } from './math';
+
+/**
+ * Rows of `a` that pass over all panels together: some 16 KB, half of the first cache, the panel and the output beside.
+ */
+function rowsAtOnce(depth: i32): i32 {
+  return max(16, (4096 / depth) & ~3);
+}
+
+/** Bytes of a matrix in panels. */
+export function panelBytes(columns: i32, depth: i32): i32 {
+  return (((columns + 7) & ~7) * depth) << 2;
+}
+
+/**
+ * Lays a matrix [depth, columns], times `scale`, out in panels of 8 columns, the last one filled up with zeros. Strides
+ * in bytes; a transposed matrix has them exchanged.
+ */
+export function pack(columns: i32, depth: i32, source: usize, columnStride: usize, depthStride: usize, panels: usize, scale: f32): void {
+  const scales = f32x4.splat(scale);
+  for (let j = 0; j < columns; j += 8, source += columnStride << 3) {
+    const count = min(8, columns - j);
+    let row = source;
+    if (count === 8 && columnStride === 4) {
+      for (let k = 0; k < depth; k++, row += depthStride, panels += 32) {
+        v128.store(panels, f32x4.mul(v128.load(row), scales));
+        v128.store(panels, f32x4.mul(v128.load(row, 16), scales), 16);
+      }
+      continue;
+    }
+    for (let k = 0; k < depth; k++, row += depthStride, panels += 32) {
+      if (count < 8) {
+        v128.store(panels, f32x4.splat(0));
+        v128.store(panels, f32x4.splat(0), 16);
+      }
+      let from = row;
+      for (let s = 0; s < count; s++, from += columnStride) f32.store(panels + (s << 2), f32.load(from) * scale);
+    }
+  }
+}
+
+/**
+ * out = a·panel + bias + residual for one panel of 8 columns. Four rows at once fill the vector registers: 8 sums, 2 of
+ * the panel, 4 of `a`; the loop over `depth` is not unrolled because engines then hold too many loads at once.
+ *
+ * @param bias of 8 columns, or 0
+ * @param residual laid out as `out`, or 0; may be `out`
+ */
+export function multiplyPanel(rows: i32, depth: i32, a: usize, aStride: usize, panel: usize, bias: usize, residual: usize, out: usize, outStride: usize): void {
+  const end = panel + (depth << 5);
+  const bias0 = bias ? v128.load(bias) : f32x4.splat(0);
+  const bias1 = bias ? v128.load(bias, 16) : f32x4.splat(0);
+  for (let left = rows; left > 0; left -= 4, a += aStride << 2) {
+    // Where fewer than four are left, the last row is computed again and not stored.
+    let a0 = a;
+    let a1 = left > 1 ? a0 + aStride : a0;
+    let a2 = left > 2 ? a1 + aStride : a0;
+    let a3 = left > 3 ? a2 + aStride : a0;
+    let s00 = bias0, s01 = bias1, s10 = bias0, s11 = bias1, s20 = bias0, s21 = bias1, s30 = bias0, s31 = bias1;
+    let b = panel;
+    do {
+      const b0 = v128.load(b);
+      const b1 = v128.load(b, 16);
+      const x0 = v128.load32_splat(a0);
+      s00 = multiplyAdd(x0, b0, s00);
+      s01 = multiplyAdd(x0, b1, s01);
+      const x1 = v128.load32_splat(a1);
+      s10 = multiplyAdd(x1, b0, s10);
+      s11 = multiplyAdd(x1, b1, s11);
+      const x2 = v128.load32_splat(a2);
+      s20 = multiplyAdd(x2, b0, s20);
+      s21 = multiplyAdd(x2, b1, s21);
+      const x3 = v128.load32_splat(a3);
+      s30 = multiplyAdd(x3, b0, s30);
+      s31 = multiplyAdd(x3, b1, s31);
+      b += 32;
+      a0 += 4;
+      a1 += 4;
+      a2 += 4;
+      a3 += 4;
+    } while (b < end);
+    store8(out, residual, s00, s01);
+    if (left > 1) store8(out + outStride, residual ? residual + outStride : 0, s10, s11);
+    if (left > 2) store8(out + 2 * outStride, residual ? residual + 2 * outStride : 0, s20, s21);
+    if (left > 3) store8(out + 3 * outStride, residual ? residual + 3 * outStride : 0, s30, s31);
+    out += outStride << 2;
+    if (residual) residual += outStride << 2;
+  }
+}
+
+function store8(out: usize, residual: usize, v0: v128, v1: v128): void {
+  if (residual) {
+    v0 = f32x4.add(v0, v128.load(residual));
+    v1 = f32x4.add(v1, v128.load(residual, 16));
+  }
+  v128.store(out, v0);
+  v128.store(out, v1, 16);
+}
+
+/** Moves the first columns of a panel's product to where they belong, with what {@link multiplyPanel} would have added. */
+export function moveColumns(rows: i32, columns: i32, from: usize, bias: usize, residual: usize, out: usize, outStride: usize): void {
+  for (let row = 0; row < rows; row++, from += 32, out += outStride) {
+    for (let c = 0; c < columns << 2; c += 4) {
+      let value = f32.load(from + c);
+      if (bias) value += f32.load(bias + c);
+      if (residual) value += f32.load(residual + c);
+      f32.store(out + c, value);
+    }
+    if (residual) residual += outStride;
+  }
+}
+
+/** Bytes that {@link multiply} needs beside its operands. */
+export function multiplyScratch(depth: i32): i32 {
+  return rowsAtOnce(depth) << 5;
+}
+
+/**
+ * out = activation(a·b + bias) + residual.
+ *
+ * @param a [rows, depth]
+ * @param panels of b [depth, columns]
+ * @param bias [columns], or 0
+ * @param residual [rows, columns], or 0; may be `out`
+ * @param activation 0 none, 1 ReLU, 2 GELU; not together with a residual
+ */
+export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: usize, bias: usize, residual: usize, out: usize, activation: i32, scratch: usize): void {
+  const block = rowsAtOnce(depth);
+  const aStride: usize = depth << 2;
+  const outStride: usize = columns << 2;
+  for (let row = 0; row < rows; row += block) {
+    const count = min(block, rows - row);
+    let panel = panels;
+    for (let column = 0; column < columns; column += 8, panel += aStride << 3) {
+      const offset: usize = column << 2;
+      const biasHere = bias ? bias + offset : 0;
+      const residualHere = residual ? residual + offset : 0;
+      if (column + 8 <= columns) {
+        multiplyPanel(count, depth, a, aStride, panel, biasHere, residualHere, out + offset, outStride);
+      } else {
+        multiplyPanel(count, depth, a, aStride, panel, 0, 0, scratch, 32);
+        moveColumns(count, columns - column, scratch, biasHere, residualHere, out + offset, outStride);
+      }
+    }
+    if (activation) activate(activation, count * columns, out);
+    a += count * aStride;
+    out += count * outStride;
+    if (residual) residual += count * outStride;
+  }
+}
+
+/** Rows whose contributions are summed in registers before they are added to the output. */
+const rowsPerSum = 128;
+
+/**
+ * out += aᵀ·b, summed over the rows of both: the gradient of a weight.
+ *
+ * @param a [rows, height]
+ * @param b [rows, width]
+ * @param out [height, width]
+ */
+export function multiplyTransposed(rows: i32, height: i32, width: i32, a: usize, aStride: usize, b: usize, bStride: usize, out: usize, outStride: usize): void {
+  for (let row = 0; row < rows; row += rowsPerSum) {
+    const count = min(rowsPerSum, rows - row);
+    const end = b + count * bStride;
+    let j = 0;
+    for (; j + 8 <= width; j += 8) {
+      const bj = b + (j << 2);
+      let o = out + (j << 2);
+      let i = 0;
+      for (; i + 4 <= height; i += 4, o += outStride << 2) multiplyTransposedTile(a + (i << 2), aStride, bj, bStride, end, o, outStride);
+      for (; i < height; i++, o += outStride) multiplyTransposedRow(count, a + (i << 2), aStride, bj, bStride, 8, o);
+    }
+    if (j < width) {
+      let o = out + (j << 2);
+      for (let i = 0; i < height; i++, o += outStride) multiplyTransposedRow(count, a + (i << 2), aStride, b + (j << 2), bStride, width - j, o);
+    }
+    a += count * aStride;
+    b = end;
+  }
+}
+
+/** Four rows of the output and eight columns. */
+function multiplyTransposedTile(a: usize, aStride: usize, b: usize, bStride: usize, end: usize, out: usize, outStride: usize): void {
+  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+  do {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const x0 = v128.load32_splat(a);
+    s00 = multiplyAdd(x0, b0, s00);
+    s01 = multiplyAdd(x0, b1, s01);
+    const x1 = v128.load32_splat(a, 4);
+    s10 = multiplyAdd(x1, b0, s10);
+    s11 = multiplyAdd(x1, b1, s11);
+    const x2 = v128.load32_splat(a, 8);
+    s20 = multiplyAdd(x2, b0, s20);
+    s21 = multiplyAdd(x2, b1, s21);
+    const x3 = v128.load32_splat(a, 12);
+    s30 = multiplyAdd(x3, b0, s30);
+    s31 = multiplyAdd(x3, b1, s31);
+    a += aStride;
+    b += bStride;
+  } while (b < end);
+  store8(out, out, s00, s01);
+  out += outStride;
+  store8(out, out, s10, s11);
+  out += outStride;
+  store8(out, out, s20, s21);
+  out += outStride;
+  store8(out, out, s30, s31);
+}
+
+/** One row of the output, at most eight columns, for what fills no tile. */
+function multiplyTransposedRow(rows: i32, a: usize, aStride: usize, b: usize, bStride: usize, width: i32, out: usize): void {
+  for (let j = 0; j < width << 2; j += 4) {
+    let sum: f32 = 0;
+    let ai = a;
+    let bj = b + j;
+    for (let row = 0; row < rows; row++, ai += aStride, bj += bStride) sum += f32.load(ai) * f32.load(bj);
+    f32.store(out + j, f32.load(out + j) + sum);
+  }
+}
+
+/** out [columns] += the sum of the rows of x [rows, columns]. */
+export function addRows(rows: i32, columns: i32, x: usize, out: usize): void {
+  const stride: usize = columns << 2;
+  for (let row = 0; row < rows; row += rowsPerSum, x += rowsPerSum * stride) {
+    const count = min(rowsPerSum, rows - row);
+    let c: usize = 0;
+    for (; c + 16 <= stride; c += 16) {
+      let sum = f32x4.splat(0);
+      let from = x + c;
+      for (let r = 0; r < count; r++, from += stride) sum = f32x4.add(sum, v128.load(from));
+      v128.store(out + c, f32x4.add(v128.load(out + c), sum));
+    }
+    for (; c < stride; c += 4) {
+      let sum: f32 = 0;
+      let from = x + c;
+      for (let r = 0; r < count; r++, from += stride) sum += f32.load(from);
+      f32.store(out + c, f32.load(out + c) + sum);
+    }
+  }
+}

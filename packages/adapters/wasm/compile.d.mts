@@ -1,0 +1,2 @@
+/** The WebAssembly binary of `assembly/`. */
+export function compile(): Promise<Uint8Array>;
