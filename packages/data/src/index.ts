@@ -1,6 +1,7 @@
 import { pictureFrom } from '@pvt/adapter-image';
 import type { Picture } from '@pvt/core';
 import { createLoaderWith, inThread, type Loader, type LoaderOptions } from './batches/loader.ts';
+import { samplesOf } from './batches/prepare.ts';
 import type { DataSet, Opener, Task } from './dataSet.ts';
 import { readFiles, type FoundData, type ReadOptions } from './read/read.ts';
 
@@ -37,3 +38,12 @@ export function readDataSet<K extends Task>(files: Iterable<File>, task: K, opti
 export function createLoader<K extends Task>(data: DataSet<K, Blob>, options: LoaderOptions): Loader<K> {
   return createLoaderWith(data, options, (plan) => inThread(plan, opener));
 }
+
+/**
+ * Every picture of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
+ *
+ * @throws DataError for a file that cannot be read, naming it
+ * @example
+ * for await (const { picture, target, name } of truths(validation)) console.log(name, picture.width, target);
+ */
+export const truths = <K extends Task>(data: DataSet<K, Blob>) => samplesOf(data, opener);

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join, relative, sep } from 'node:path';
 import { ConfigError } from '@pvt/core';
 import { createLoaderWith, inThread, type Loader, type LoaderOptions } from './batches/loader.ts';
+import { samplesOf } from './batches/prepare.ts';
 import type { DataSet, Task } from './dataSet.ts';
 import { DataError, reason } from './errors.ts';
 import { fileOpener } from './opener.ts';
@@ -53,3 +54,12 @@ export function createLoader<K extends Task>(data: DataSet<K>, options: NodeLoad
   if (!Number.isSafeInteger(workers) || workers < 0) throw new ConfigError('option-invalid', `createLoader: expected workers to be an integer from 0 on, got ${workers}; 0 prepares pictures in this thread.`);
   return createLoaderWith(data, options, (plan) => (workers === 0 ? inThread(plan, fileOpener) : inWorkers(workers, plan)));
 }
+
+/**
+ * Every picture of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
+ *
+ * @throws DataError for a file that cannot be read, naming it
+ * @example
+ * for await (const { picture, target, name } of truths(validation)) console.log(name, picture.width, target);
+ */
+export const truths = <K extends Task>(data: DataSet<K, string>) => samplesOf(data, fileOpener);

@@ -116,6 +116,7 @@ export function checkSteps(steps: readonly AugmentStep[]): void {
  * Steps of augmentation, in their order, on a picture and its target alike: boxes and label maps follow the pixels, a class stays.
  * The same numbers from `random` give the same result.
  *
+ * @throws ConfigError for a step that is unknown, or a value out of its range
  * @param size [height, width] of the model's input, which crops end at
  * @example
  * const changed = augment({ picture, target: boxes }, [{ kind: 'scaledCrop', scale: [0.5, 2] }, { kind: 'flip', horizontal: 0.5 }], createRandom(7), [240, 320]);

@@ -43,14 +43,19 @@ function pickLabels({ width, labels }: LabelMap, rows: Order, columns: Order): L
   return { width: columns.length, height: rows.length, labels: picked };
 }
 
-/** The same for a target of any kind: a class stays, boxes and label maps change. */
+/** A target of any kind, changed: a class stays, boxes and label maps follow. */
 export function mapTarget<T extends Target>(target: T, box: (one: TrueBox) => TrueBox | undefined, map: (labels: LabelMap) => LabelMap): T;
 export function mapTarget(target: Target, box: (one: TrueBox) => TrueBox | undefined, map: (labels: LabelMap) => LabelMap): Target {
   if (typeof target === 'number') return target;
   return 'labels' in target ? map(target) : target.flatMap((one) => box(one) ?? []);
 }
 
-/** Mirrors left and right, or top and bottom. */
+/**
+ * Mirrors left and right, or top and bottom.
+ *
+ * @example
+ * const mirrored = flip({ picture, target: labels }, 'horizontal');
+ */
 export function flip<T extends Target>({ picture, target }: Labelled<T>, axis: 'horizontal' | 'vertical'): Labelled<T> {
   const { width, height } = picture;
   const rows = ordered(height, (y) => (axis === 'vertical' ? height - 1 - y : y));
@@ -83,7 +88,12 @@ function transpose<T extends Target>({ picture, target }: Labelled<T>): Labelled
   return { picture: { width: height, height: width, data }, target: mapTarget(target, box, transposed) };
 }
 
-/** Turns by `quarters` times 90 degrees, clockwise. */
+/**
+ * Turns by `quarters` times 90 degrees, clockwise.
+ *
+ * @example
+ * const upright = turn({ picture, target: boxes }, 1);
+ */
 export function turn<T extends Target>(sample: Labelled<T>, quarters: number): Labelled<T> {
   const turned = [
     () => sample,
@@ -112,7 +122,12 @@ export interface CropOptions {
 
 const area = ([left, top, right, bottom]: TrueBox['box']): number => Math.max(0, right - left) * Math.max(0, bottom - top);
 
-/** Cuts a window out of picture and target alike. */
+/**
+ * Cuts a window out of picture and target alike.
+ *
+ * @example
+ * const part = crop({ picture, target: boxes }, { top: 10, left: -5, height: 64, width: 64 }, { keep: 0.5 });
+ */
 export function crop<T extends Target>({ picture, target }: Labelled<T>, { top, left, height, width }: Window, { keep = 0.3, padding = meanColour }: CropOptions = {}): Labelled<T> {
   if (top === 0 && left === 0 && height === picture.height && width === picture.width) return { picture, target };
   const rows = ordered(height, (y) => (top + y >= 0 && top + y < picture.height ? top + y : -1));
@@ -124,7 +139,13 @@ export function crop<T extends Target>({ picture, target }: Labelled<T>, { top, 
   return { picture: pickPicture(picture, rows, columns, padding), target: mapTarget(target, cut, (map) => pickLabels(map, rows, columns)) };
 }
 
-/** Resizes to [height, width]: the picture as Pillow does (bilinear where nothing is said), label maps to the nearest pixel. */
+/**
+ * Resizes to [height, width]: the picture as Pillow does (bilinear where nothing is said), label maps to the nearest pixel.
+ *
+ * @throws ConfigError, ShapeError as `resize` of `@pvt/adapter-image`
+ * @example
+ * const small = resizeSample({ picture, target: labels }, [128, 128]);
+ */
 export function resizeSample<T extends Target>({ picture, target }: Labelled<T>, [height, width]: Size, resampling: Resampling = 'bilinear'): Labelled<T> {
   if (height === picture.height && width === picture.width) return { picture, target };
   const [down, across] = [height / picture.height, width / picture.width];
@@ -139,7 +160,13 @@ export function resizeSample<T extends Target>({ picture, target }: Labelled<T>,
   };
 }
 
-/** Covers a window with one colour: its pixels are ignored in label maps, boxes drop out where less than `keep` of them can still be seen. */
+/**
+ * Covers a window inside the picture with one colour: its pixels are ignored in label maps, boxes drop out where less than `keep` of
+ * them can still be seen.
+ *
+ * @example
+ * const hidden = cover({ picture, target: 3 }, { top: 0, left: 0, height: 8, width: 8 });
+ */
 export function cover<T extends Target>({ picture, target }: Labelled<T>, { top, left, height, width }: Window, { keep = 0.3, padding = meanColour }: CropOptions = {}): Labelled<T> {
   const data = picture.data.slice();
   for (let y = top; y < top + height; y++) {

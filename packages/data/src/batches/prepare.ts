@@ -1,7 +1,7 @@
 import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
-import { ignoredLabel, type Annotations, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
+import { ignoredLabel, type Annotations, type DataSet, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
@@ -70,6 +70,37 @@ export function checkPlan(task: Task, { size, fit, augment: steps }: Plan): void
   if (!fixed(size) && (cropping || fit !== 'letterbox')) throw new ConfigError('size-invalid', `createLoader: expected a size [height, width] for ${cropping?.kind ?? fit}, got bounds; name the size.`);
 }
 
+/** A sample's picture and truth as they lie in their files, held against each other. */
+async function readSample<Source>({ source, target, size, name }: Sample<Task, Source>, classes: number, opener: Opener<Source>): Promise<Labelled> {
+  const picture = isPicture(source) ? source : await opener.picture(source);
+  const { width, height } = picture;
+  if (size && (size[0] !== height || size[1] !== width)) {
+    throw new DataError('size-mismatch', `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the picture as it is, upright.`);
+  }
+  const truth: Target = isMask(target) ? await readLabels(target, classes, `the mask of ${name}`, opener) : target;
+  if (typeof truth === 'object' && 'labels' in truth && (truth.width !== width || truth.height !== height)) {
+    throw new DataError('mask-misfit', `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the picture, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`);
+  }
+  return { picture, target: truth };
+}
+
+/** An error of a picture's reader with the sample's name. */
+function naming(cause: unknown, name: string): unknown {
+  if (cause instanceof DataError || !(cause instanceof PvtError)) return cause;
+  return new DataError(cause.code, `readSample: expected a picture in ${name}, got an error from its reader (${reason(cause)}); repair the file, or take it out of the data set.`, { cause });
+}
+
+/** Every sample of a data set as it is, one after the other. */
+export async function* samplesOf<K extends Task, Source>({ samples, classes }: DataSet<K, Source>, opener: Opener<Source>): AsyncGenerator<Labelled<Targets[K]> & { readonly name: string }, void, undefined> {
+  for (const sample of samples) {
+    try {
+      yield { ...((await readSample(sample as unknown as Sample<Task, Source>, classes.length, opener)) as unknown as Labelled<Targets[K]>), name: sample.name };
+    } catch (cause) {
+      throw naming(cause, sample.name);
+    }
+  }
+}
+
 /** Reads samples and keeps what is decoded as long as there is room: the order of an epoch is random, so none is worth more than another. */
 export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K extends Task>(job: Job<K, Source>) => Promise<Prepared<K>> {
   const cache = new Map<number, Labelled>();
@@ -78,19 +109,10 @@ export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K e
   async function decoded(index: number, sample: Sample<Task, Source>): Promise<Labelled> {
     const known = cache.get(index);
     if (known) return known;
-    const { source, target, size, name } = sample;
-    const picture = isPicture(source) ? source : await opener.picture(source);
-    const { width, height } = picture;
-    if (size && (size[0] !== height || size[1] !== width)) {
-      throw new DataError('size-mismatch', `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the picture as it is, upright.`);
-    }
-    const truth: Target = isMask(target) ? await readLabels(target, plan.classes, `the mask of ${name}`, opener) : target;
-    if (typeof truth === 'object' && 'labels' in truth && (truth.width !== width || truth.height !== height)) {
-      throw new DataError('mask-misfit', `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the picture, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`);
-    }
-    const labelled: Labelled = { picture, target: truth };
-    const bytes = picture.data.byteLength + (typeof truth === 'object' && 'labels' in truth ? truth.labels.byteLength : 0);
-    if (bytes <= room && !isPicture(source) && !cache.has(index)) {
+    const labelled = await readSample(sample, plan.classes, opener);
+    const { picture, target } = labelled;
+    const bytes = picture.data.byteLength + (typeof target === 'object' && 'labels' in target ? target.labels.byteLength : 0);
+    if (bytes <= room && !isPicture(sample.source) && !cache.has(index)) {
       room -= bytes;
       cache.set(index, labelled);
     }
@@ -107,8 +129,7 @@ export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K e
       const { picture, target } = fitted(augment(wanted(whole), plan.augment, random, size), plan);
       return { picture, target, original };
     } catch (cause) {
-      if (cause instanceof DataError || !(cause instanceof PvtError)) throw cause;
-      throw new DataError(cause.code, `${sample.name}: ${cause.message}`, { cause });
+      throw naming(cause, sample.name);
     }
   };
 }
