@@ -2,7 +2,7 @@ import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
 import { ignoredLabel, type Annotations, type DataSet, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
-import { DataError } from '../errors.ts';
+import { DataError, reason } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
 /** A model's input of no fixed size: the picture's shape within bounds, padded to whole multiples. */
