@@ -34,9 +34,9 @@ const binary = (da: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor, db
 ];
 
 /** Of the largest or smallest value along axes: the slope goes to every place that has it. */
-const extreme: [Saves, Slope] = [
+const extreme = (axes: string): [Saves, Slope] => [
   { inputsToSave: ['x'], outputsToSave: [true] },
-  (dy, [x, y], { reductionIndices }) => ({ x: () => tf.mul(spread(dy, x!, reductionIndices), tf.cast(tf.equal(x!, spread(y!, x!, reductionIndices)), 'float32')) }),
+  (dy, [x, y], { [axes]: axis }) => ({ x: () => tf.mul(spread(dy, x!, axis), tf.cast(tf.equal(x!, spread(y!, x!, axis)), 'float32')) }),
 ];
 
 const swapLast = (x: tf.Tensor): tf.Tensor => tf.transpose(x, [...Array(x.rank - 2).keys(), x.rank - 1, x.rank - 2]);
@@ -88,11 +88,11 @@ const gradients: Record<string, [Saves, Slope]> = {
   Log: unary(inputs('x'), (dy, x) => tf.div(dy, x)),
   Log1p: unary(inputs('x'), (dy, x) => tf.div(dy, tf.add(x, 1))),
   LogSoftmax: [output, (dy, [y], { axis }) => ({ logits: () => tf.sub(dy, tf.mul(tf.sum(dy, axis as number, true), tf.exp(y!))) })],
-  Max: extreme,
+  Max: extreme('reductionIndices'),
   MaxPool: pool('MaxPoolGrad', { inputsToSave: ['x'], outputsToSave: [true] }),
   Maximum: binary((dy, a, b) => tf.mul(dy, tf.cast(tf.greaterEqual(a, b), 'float32')), (dy, a, b) => tf.mul(dy, tf.cast(tf.less(a, b), 'float32'))),
   Mean: [inputs('x'), (dy, [x], { axis }) => ({ x: () => spread(tf.mul(dy, dy.size / x!.size), x!, axis) })],
-  Min: extreme,
+  Min: extreme('axis'),
   Minimum: binary((dy, a, b) => tf.mul(dy, tf.cast(tf.lessEqual(a, b), 'float32')), (dy, a, b) => tf.mul(dy, tf.cast(tf.greater(a, b), 'float32'))),
   Multiply: binary((dy, _, b) => tf.mul(dy, b), (dy, a) => tf.mul(dy, a)),
   Neg: unary({}, (dy) => tf.neg(dy)),

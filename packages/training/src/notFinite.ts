@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Whether a tensor holds NaN or Infinity. */
-const isSpoiled = (tensor: tf.Tensor): boolean => tf.tidy(() => !Number.isFinite(tf.sum(tf.abs(tensor)).dataSync()[0]!));
+const isSpoiled = (tensor: tf.Tensor): boolean => tf.tidy(() => tf.all(tf.isFinite(tensor)).dataSync()[0] === 0);
 
 /**
  * The first place with NaN or Infinity: among the tensors given, and then along a forward that tells what it computes.

@@ -3,7 +3,7 @@ import { createRandom, type StateDict, type TrainingContext } from '@pvt/core';
 import { averageWeights } from './average.ts';
 import { valueAndGradients } from './backward.ts';
 import { TrainingError } from './errors.ts';
-import type { Metrics, Progress, Snapshot, TrainEvent, Validation } from './events.ts';
+import type { DoneEvent, Metrics, Progress, Snapshot, TrainEvent, Validation } from './events.ts';
 import { findNotFinite, spoiledGradient } from './notFinite.ts';
 import { globalNorm } from './optimizer.ts';
 import { checkOptions, type TrainOptions } from './options.ts';
@@ -64,6 +64,18 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
     yield { kind: 'checkpoint', which: kind, step };
   }
 
+  const saveDue = () => store !== undefined && performance.now() - saved >= 1000 * saveEvery;
+
+  /** Validates the average where there is one. */
+  async function measure(validate: NonNullable<typeof options.validate>): Promise<Metrics> {
+    await average?.swap();
+    try {
+      return await validate();
+    } finally {
+      await average?.swap();
+    }
+  }
+
   /** Mean loss and gradients of one batch. */
   async function slopes(batch: Batch, context: TrainingContext): Promise<{ readonly loss: number; readonly gradients: Map<string, Float32Array> }> {
     const { value, gradients } = valueAndGradients(() => options.loss(batch, context), variables);
@@ -77,17 +89,16 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
     optimizer.restore({ steps: resume.progress.optimizerSteps, slots: resume.optimizer });
     average?.restore({ steps: resume.progress.averageSteps, weights: resume.average ?? resume.weights });
   }
-  let reason: 'finished' | 'time' | 'patience' | 'aborted' | undefined;
-  const ending = () => (signal?.aborted ? 'aborted' : step >= stepsPerEpoch * epochs ? 'finished' : seconds() / 60 >= minutes ? 'time' : undefined);
+  const ending = (): DoneEvent['reason'] | undefined => (signal?.aborted ? 'aborted' : step >= stepsPerEpoch * epochs ? 'finished' : seconds() / 60 >= minutes ? 'time' : undefined);
 
-  reason = ending();
+  let reason = ending();
   while (reason === undefined) {
     const epoch = Math.floor(step / stepsPerEpoch);
     const batches = iterate(data.batches(epoch));
     try {
       // A resumed epoch goes on where it was: what has been seen is passed over.
       for (let skipped = 0; skipped < (step % stepsPerEpoch) * accumulate; skipped++) await nextOf(batches, data.length);
-      do {
+      for (;;) {
         const begun = performance.now();
         const parts = Math.min(accumulate, data.length - (step % stepsPerEpoch) * accumulate);
         const factor = schedule(progress());
@@ -97,7 +108,7 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
           const batch = await nextOf(batches, data.length);
           const context = (): TrainingContext => ({ training: true, random: createRandom(`${seed}/${step}/${part}`), ...(recompute && { recompute: recomputed }) });
           const found = await slopes(batch, context());
-          if (!Number.isFinite(found.loss)) throw notFinite(step + 1, found.loss, findNotFinite(state, (observe) => options.loss(batch, { ...context(), observe })));
+          if (!Number.isFinite(found.loss)) throw notFinite(step + 1, found.loss, findNotFinite(parametersOf(models), (observe) => options.loss(batch, { ...context(), observe })));
           loss += found.loss / parts;
           examples += options.examplesIn?.(batch) ?? 1;
           addScaled(gradients, found.gradients, 1 / parts);
@@ -114,8 +125,9 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
         yield { kind: 'step', step, epoch: epoch + 1, progress: sofar, loss, learningRate: optimizer.learningRate * factor, gradientNorm, examplesPerSecond: (examples * 1000) / (performance.now() - begun), secondsLeft };
         await breathe();
         reason = ending();
-        if (store !== undefined && performance.now() - saved >= 1000 * saveEvery && reason === undefined) yield* save('last');
-      } while (reason === undefined && step % stepsPerEpoch !== 0);
+        if (reason !== undefined || step % stepsPerEpoch === 0) break;
+        if (saveDue()) yield* save('last');
+      }
     } finally {
       await batches.return?.();
     }
@@ -124,24 +136,18 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
       const own = losses.slice(-stepsPerEpoch);
       yield { kind: 'epoch', epoch: epoch + 1, step, loss: own.reduce((a, b) => a + b, 0) / own.length };
     }
-    const due = reason === undefined ? (epoch + 1) % validateEvery === 0 : reason !== 'aborted';
-    if (options.validate === undefined || !due) continue;
-    await average?.swap();
-    let metrics: Metrics;
-    try {
-      metrics = await options.validate();
-    } finally {
-      await average?.swap();
+    if (options.validate !== undefined && (reason === undefined ? (epoch + 1) % validateEvery === 0 : reason !== 'aborted')) {
+      const validation: Validation = { step, epoch: epoch + 1, metrics: await measure(options.validate) };
+      const better = best === undefined || validation.metrics.score > best.metrics.score;
+      validations.push(validation);
+      if (better) best = validation;
+      yield { kind: 'validation', ...validation, best: better };
+      if (better) yield* save('best');
+      const since = validations.length - 1 - validations.findIndex(({ step }) => step === best!.step);
+      reason ??= since >= patience ? 'patience' : ending();
     }
-    const validation: Validation = { step, epoch: epoch + 1, metrics };
-    const better = best === undefined || metrics.score > best.metrics.score;
-    validations.push(validation);
-    if (better) best = validation;
-    yield { kind: 'validation', ...validation, best: better };
-    if (better) yield* save('best');
-    const since = validations.length - 1 - validations.findIndex((one) => one.step === best!.step);
-    if (since >= patience) reason ??= 'patience';
-    reason ??= ending();
+    // Not before the validation, which a resumed run would miss.
+    if (reason === undefined && saveDue()) yield* save('last');
   }
   yield* save('last');
   yield { kind: 'done', reason, step, seconds: seconds(), ...(best && { best }), snapshot: await snapshot() };
