@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { encodePng } from '@pvt/adapter-image/node';
 import { createRandom, type Picture } from '@pvt/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLoader, readDataSet, type AugmentStep, type Batch, type DataSet, type NodeLoaderOptions, type Task } from './node.ts';
+import { createLoader, readDataSet, truths, type AugmentStep, type Batch, type DataSet, type NodeLoaderOptions, type Task } from './node.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -138,6 +138,17 @@ describe('evaluation', () => {
     expect(batches[0]!.placements[1]).toEqual({ inside: [5, 10], original: [20, 40] });
     const masks = createLoader(await setOf('masks', 'segment'), { size: [5, 5], batch: 5, workers: 0 });
     expect((await all(masks.evaluation()))[0]!.targets[1]).toMatchObject({ width: 20, height: 10 });
+  });
+});
+
+describe('truths', () => {
+  it('are the pictures and targets of the files themselves', async () => {
+    const data = await setOf('masks', 'segment');
+    const list = await all(truths(data));
+    expect(list.map(({ name }) => name)).toEqual(data.samples.map(({ name }) => name));
+    expect(list[4]).toEqual({ name: 'images/4.png', picture: plain(20, 10, [40, 20, 30]), target: { width: 20, height: 10, labels: Uint16Array.from({ length: 200 }, (_, i) => (i % 20 < 8 ? 1 : 0)) } });
+    const broken = { ...data, samples: [{ ...data.samples[0]!, source: join(folder, 'gone.png') }] };
+    await expect(all(truths(broken))).rejects.toThrow(expect.objectContaining({ name: 'DataError', code: 'picture-missing', message: expect.stringContaining('images/0.png') }));
   });
 });
 

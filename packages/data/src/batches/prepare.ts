@@ -2,7 +2,7 @@ import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
 import { ignoredLabel, type Annotations, type DataSet, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
-import { DataError, reason } from '../errors.ts';
+import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
 /** A model's input of no fixed size: the picture's shape within bounds, padded to whole multiples. */
@@ -87,7 +87,7 @@ async function readSample<Source>({ source, target, size, name }: Sample<Task, S
 /** An error of a picture's reader with the sample's name. */
 function naming(cause: unknown, name: string): unknown {
   if (cause instanceof DataError || !(cause instanceof PvtError)) return cause;
-  return new DataError(cause.code, `readSample: expected a picture in ${name}, got an error from its reader (${reason(cause)}); repair the file, or take it out of the data set.`, { cause });
+  return new DataError(cause.code, `${name}: ${cause.message}`, { cause });
 }
 
 /** Every sample of a data set as it is, one after the other. */
