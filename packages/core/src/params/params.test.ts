@@ -38,8 +38,8 @@ describe('layout', () => {
     expect(kernel.values[1 * 6 + 0 * 2 + 1]).toBe(13);
   });
 
-  it.each([['plain', [4, 6]], ['linear', [4, 6]], ['convolution', [2, 3, 2, 2]], ['depthwise', [6, 1, 2, 2]]] as const)('%s has an inverse', (layout, shape) => {
-    const entry = { shape, values: Float32Array.from({ length: 24 }, (_, i) => i) };
+  it.each([['plain', [19, 12]], ['linear', [19, 12]], ['convolution', [19, 3, 2, 2]], ['depthwise', [57, 1, 2, 2]]] as const)('%s has an inverse', (layout, shape) => {
+    const entry = { shape, values: Float32Array.from({ length: 228 }, (_, i) => i) };
     expect(toCheckpoint(toMemory(entry, layout), layout)).toEqual(entry);
   });
 });
