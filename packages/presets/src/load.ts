@@ -152,20 +152,17 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
   };
 }
 
-/** NaN and infinities have an exponent of all ones: one more carries into the sign bit. Four at a time, as this is over every weight. */
+/** A sum is finite just where all values are: a double holds 2^896 times the largest float32. Four sums, as each addition waits for the one before; destructured, they would be boxed. */
 function isFinite(values: Float32Array): boolean {
-  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
-  const [exponent, one] = [0x7f800000, 0x00800000];
-  let [a, b, c, d] = [0, 0, 0, 0];
-  let i = 0;
-  for (const end = bits.length - 3; i < end; i += 4) {
-    a |= (bits[i]! & exponent) + one;
-    b |= (bits[i + 1]! & exponent) + one;
-    c |= (bits[i + 2]! & exponent) + one;
-    d |= (bits[i + 3]! & exponent) + one;
+  let a = 0, b = 0, c = 0, d = 0, i = 0;
+  for (const end = values.length - 3; i < end; i += 4) {
+    a += values[i]!;
+    b += values[i + 1]!;
+    c += values[i + 2]!;
+    d += values[i + 3]!;
   }
-  for (; i < bits.length; i++) a |= (bits[i]! & exponent) + one;
-  return (a | b | c | d) >= 0;
+  for (; i < values.length; i++) a += values[i]!;
+  return Number.isFinite(a + b + c + d);
 }
 
 /** A model never starts from NaN, which would spread to everything that it computes. */
