@@ -41,7 +41,9 @@ export function detectNaming(names: Iterable<string>, among: readonly Naming[] =
     for (const [version, table] of Object.entries(nameTables[naming]) as [Version, NameTable][]) {
       const { read } = nameRules(table);
       const known = all.filter(({ name, outline }) => read(name, outline) !== undefined).length;
-      if (known > most) [best, most] = [{ naming, version }, known];
+      if (known <= most) continue;
+      [best, most] = [{ naming, version }, known];
+      if (known === all.length) return best;
     }
   }
   if (best === undefined) {
