@@ -32,7 +32,6 @@ export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void 
     }
     const share = f32x4.splat(1 / sumOfLanes(sums));
     for (let c: usize = 0; c < bytes; c += 16) v128.store(scores + c, f32x4.mul(v128.load(scores + c), share));
-    for (let c = used; c < bytes; c += 4) f32.store(scores + c, 0);
   }
 }
 

@@ -1,8 +1,8 @@
 import { multiply, multiplyScratch, multiplyTransposed } from './product';
 
-/** Output pixels that are unfolded together: some 64 KB of patches. */
+/** Output pixels that are unfolded together: some 128 KB of patches, and enough rows to make use of each panel. */
 function patchesAtOnce(depth: i32): i32 {
-  return max(16, (16384 / depth) & ~3);
+  return max(64, (32768 / depth) & ~3);
 }
 
 /** Bytes that {@link convolution} needs beside its operands. */

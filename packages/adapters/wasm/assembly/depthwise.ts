@@ -1,131 +1,106 @@
-import { activate } from './activation';
+import { activate, gelu } from './activation';
 import { multiplyAdd } from './math';
 
-/** Where row `y`, column `x` of a map lies, or zeros for one outside of it. */
-function pixel(map: usize, height: i32, width: i32, bytes: usize, y: i32, x: i32, zeros: usize): usize {
-  return y < 0 || y >= height || x < 0 || x >= width ? zeros : map + (y * width + x) * bytes;
+/** Channels that are handled together: three rows of them stay in the first cache, whatever the stride of the map. */
+const channelsAtOnce = 32;
+
+/** Bytes of a row of the map with a frame of zeros; its outputs come four at a time. */
+function rowBytes(width: i32): usize {
+  return (((width + 3) & ~3) + 2) * (channelsAtOnce << 2);
+}
+
+/** Bytes that {@link depthwise} needs beside its operands: three rows of inputs, one of outputs, filter and bias. */
+export function depthwiseScratch(width: i32): usize {
+  return 4 * rowBytes(width) + 10 * (channelsAtOnce << 2);
+}
+
+/** Copies `count` channels of each of the pixels between strides. */
+function copyPixels(pixels: i32, count: usize, from: usize, fromStride: usize, to: usize, toStride: usize): void {
+  for (let pixel = 0; pixel < pixels; pixel++, from += fromStride, to += toStride) {
+    let c: usize = 0;
+    for (; c + 16 <= count; c += 16) v128.store(to + c, v128.load(from + c));
+    for (; c < count; c += 4) f32.store(to + c, f32.load(from + c));
+  }
 }
 
 /**
  * Depthwise 3x3 convolution of one picture, stride 1 and a frame of zeros, then the activation (0 none, 1 ReLU, 2 GELU).
- * Two by two outputs at once: 16 inputs and 9 weights serve 36 products.
  *
  * @param x [height, width, channels]
  * @param filter [9, channels]
  * @param bias [channels], or 0
- * @param scratch of `channels` floats
  */
 export function depthwise(height: i32, width: i32, channels: i32, x: usize, filter: usize, bias: usize, out: usize, activation: i32, scratch: usize): void {
-  const bytes: usize = channels << 2;
-  memory.fill(scratch, 0, bytes);
-  if (bias === 0) bias = scratch;
-  for (let row = 0; row < height; row += 2) {
-    const second = row + 1 < height;
-    for (let column = 0; column < width; column += 2) {
-      let p00 = pixel(x, height, width, bytes, row - 1, column - 1, scratch);
-      let p01 = pixel(x, height, width, bytes, row - 1, column, scratch);
-      let p02 = pixel(x, height, width, bytes, row - 1, column + 1, scratch);
-      let p03 = pixel(x, height, width, bytes, row - 1, column + 2, scratch);
-      let p10 = pixel(x, height, width, bytes, row, column - 1, scratch);
-      let p11 = pixel(x, height, width, bytes, row, column, scratch);
-      let p12 = pixel(x, height, width, bytes, row, column + 1, scratch);
-      let p13 = pixel(x, height, width, bytes, row, column + 2, scratch);
-      let p20 = pixel(x, height, width, bytes, row + 1, column - 1, scratch);
-      let p21 = pixel(x, height, width, bytes, row + 1, column, scratch);
-      let p22 = pixel(x, height, width, bytes, row + 1, column + 1, scratch);
-      let p23 = pixel(x, height, width, bytes, row + 1, column + 2, scratch);
-      let p30 = pixel(x, height, width, bytes, row + 2, column - 1, scratch);
-      let p31 = pixel(x, height, width, bytes, row + 2, column, scratch);
-      let p32 = pixel(x, height, width, bytes, row + 2, column + 1, scratch);
-      let p33 = pixel(x, height, width, bytes, row + 2, column + 2, scratch);
-      // Outputs outside of the map fall onto ones inside, which are written after them.
-      const o00 = out + (row * width + column) * bytes;
-      const o01 = column + 1 < width ? o00 + bytes : o00;
-      const o10 = second ? o00 + width * bytes : o00;
-      const o11 = second ? o01 + width * bytes : o01;
-      let c: usize = 0;
-      for (; c + 16 <= bytes; c += 16) {
-        let s00 = v128.load(bias + c), s01 = s00, s10 = s00, s11 = s00;
-        let f = filter + c;
-        const w0 = v128.load(f), w1 = v128.load(f + bytes), w2 = v128.load(f + 2 * bytes);
-        f += 3 * bytes;
-        const w3 = v128.load(f), w4 = v128.load(f + bytes), w5 = v128.load(f + 2 * bytes);
-        f += 3 * bytes;
-        const w6 = v128.load(f), w7 = v128.load(f + bytes), w8 = v128.load(f + 2 * bytes);
-        let a = v128.load(p00 + c), b = v128.load(p01 + c), d = v128.load(p02 + c), e = v128.load(p03 + c);
-        s00 = multiplyAdd(a, w0, s00);
-        s00 = multiplyAdd(b, w1, s00);
-        s01 = multiplyAdd(b, w0, s01);
-        s00 = multiplyAdd(d, w2, s00);
-        s01 = multiplyAdd(d, w1, s01);
-        s01 = multiplyAdd(e, w2, s01);
-        a = v128.load(p10 + c);
-        b = v128.load(p11 + c);
-        d = v128.load(p12 + c);
-        e = v128.load(p13 + c);
-        s00 = multiplyAdd(a, w3, s00);
-        s10 = multiplyAdd(a, w0, s10);
-        s00 = multiplyAdd(b, w4, s00);
-        s01 = multiplyAdd(b, w3, s01);
-        s10 = multiplyAdd(b, w1, s10);
-        s11 = multiplyAdd(b, w0, s11);
-        s00 = multiplyAdd(d, w5, s00);
-        s01 = multiplyAdd(d, w4, s01);
-        s10 = multiplyAdd(d, w2, s10);
-        s11 = multiplyAdd(d, w1, s11);
-        s01 = multiplyAdd(e, w5, s01);
-        s11 = multiplyAdd(e, w2, s11);
-        a = v128.load(p20 + c);
-        b = v128.load(p21 + c);
-        d = v128.load(p22 + c);
-        e = v128.load(p23 + c);
-        s00 = multiplyAdd(a, w6, s00);
-        s10 = multiplyAdd(a, w3, s10);
-        s00 = multiplyAdd(b, w7, s00);
-        s01 = multiplyAdd(b, w6, s01);
-        s10 = multiplyAdd(b, w4, s10);
-        s11 = multiplyAdd(b, w3, s11);
-        s00 = multiplyAdd(d, w8, s00);
-        s01 = multiplyAdd(d, w7, s01);
-        s10 = multiplyAdd(d, w5, s10);
-        s11 = multiplyAdd(d, w4, s11);
-        s01 = multiplyAdd(e, w8, s01);
-        s11 = multiplyAdd(e, w5, s11);
-        a = v128.load(p30 + c);
-        b = v128.load(p31 + c);
-        d = v128.load(p32 + c);
-        e = v128.load(p33 + c);
-        s10 = multiplyAdd(a, w6, s10);
-        s10 = multiplyAdd(b, w7, s10);
-        s11 = multiplyAdd(b, w6, s11);
-        s10 = multiplyAdd(d, w8, s10);
-        s11 = multiplyAdd(d, w7, s11);
-        s11 = multiplyAdd(e, w8, s11);
-        v128.store(o11 + c, s11);
-        v128.store(o10 + c, s10);
-        v128.store(o01 + c, s01);
-        v128.store(o00 + c, s00);
+  const stride: usize = channels << 2;
+  const mapRow = stride * width;
+  const chunk: usize = channelsAtOnce << 2;
+  const row = rowBytes(width);
+  const outputs = scratch + 3 * row;
+  const weights = outputs + row;
+  for (let first: usize = 0; first < stride; first += chunk) {
+    const count = min(chunk, stride - first);
+    memory.fill(scratch, 0, 4 * row + 10 * chunk);
+    copyPixels(9, count, filter + first, stride, weights, chunk);
+    if (bias) copyPixels(1, count, bias + first, 0, weights + 9 * chunk, 0);
+    // Three rows take turns: the one above, this one and the one below.
+    let above = scratch, here = scratch + row, below = here + row;
+    let from = x + first;
+    let to = out + first;
+    copyPixels(width, count, from, stride, here + chunk, chunk);
+    for (let y = 1; y <= height; y++, to += mapRow) {
+      from += mapRow;
+      if (y < height) copyPixels(width, count, from, stride, below + chunk, chunk);
+      else memory.fill(below, 0, row);
+      for (let c: usize = 0; c < count; c += 16) convolveRow(width, above + c, here + c, below + c, weights + c, outputs + c);
+      if (activation === 2) {
+        for (let pixel = 0; pixel < width; pixel++) gelu(count >> 2, outputs + pixel * chunk, to + pixel * stride);
+      } else {
+        if (activation) activate(activation, width * channelsAtOnce, outputs);
+        copyPixels(width, count, outputs, chunk, to, stride);
       }
-      for (; c < bytes; c += 4) {
-        const f = filter + c;
-        f32.store(o11 + c, one(p11 + c, p12 + c, p13 + c, p21 + c, p22 + c, p23 + c, p31 + c, p32 + c, p33 + c, f, bytes, bias + c));
-        f32.store(o10 + c, one(p10 + c, p11 + c, p12 + c, p20 + c, p21 + c, p22 + c, p30 + c, p31 + c, p32 + c, f, bytes, bias + c));
-        f32.store(o01 + c, one(p01 + c, p02 + c, p03 + c, p11 + c, p12 + c, p13 + c, p21 + c, p22 + c, p23 + c, f, bytes, bias + c));
-        f32.store(o00 + c, one(p00 + c, p01 + c, p02 + c, p10 + c, p11 + c, p12 + c, p20 + c, p21 + c, p22 + c, f, bytes, bias + c));
-      }
+      const next = above;
+      above = here;
+      here = below;
+      below = next;
     }
-    if (activation) activate(activation, (second ? 2 : 1) * width * channels, out + row * width * bytes);
   }
 }
 
-/** A single output of a single channel, for channels that fill no vector. */
-function one(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, g: usize, h: usize, i: usize, filter: usize, bytes: usize, bias: usize): f32 {
-  let sum = f32.load(bias);
-  sum += f32.load(a) * f32.load(filter) + f32.load(b) * f32.load(filter + bytes) + f32.load(c) * f32.load(filter + 2 * bytes);
-  filter += 3 * bytes;
-  sum += f32.load(d) * f32.load(filter) + f32.load(e) * f32.load(filter + bytes) + f32.load(f) * f32.load(filter + 2 * bytes);
-  filter += 3 * bytes;
-  return sum + f32.load(g) * f32.load(filter) + f32.load(h) * f32.load(filter + bytes) + f32.load(i) * f32.load(filter + 2 * bytes);
+/** Four channels of a row of outputs, four pixels at a time. The loop over rows stays a loop so that engines do not hold all of its loads at once. */
+function convolveRow(width: i32, above: usize, here: usize, below: usize, weights: usize, out: usize): void {
+  const chunk: usize = channelsAtOnce << 2;
+  const bias = v128.load(weights, 9 * (channelsAtOnce << 2));
+  for (let x = 0; x < width; x += 4) {
+    let s0 = bias, s1 = bias, s2 = bias, s3 = bias;
+    let from = above, next = here, last = below;
+    let w = weights;
+    for (let tap = 0; tap < 3; tap++) {
+      const w0 = v128.load(w);
+      const w1 = v128.load(w, channelsAtOnce << 2);
+      const w2 = v128.load(w, 2 * (channelsAtOnce << 2));
+      const x0 = v128.load(from);
+      const x1 = v128.load(from, channelsAtOnce << 2);
+      const x2 = v128.load(from, 2 * (channelsAtOnce << 2));
+      const x3 = v128.load(from, 3 * (channelsAtOnce << 2));
+      const x4 = v128.load(from, 4 * (channelsAtOnce << 2));
+      const x5 = v128.load(from, 5 * (channelsAtOnce << 2));
+      s0 = multiplyAdd(x2, w2, multiplyAdd(x1, w1, multiplyAdd(x0, w0, s0)));
+      s1 = multiplyAdd(x3, w2, multiplyAdd(x2, w1, multiplyAdd(x1, w0, s1)));
+      s2 = multiplyAdd(x4, w2, multiplyAdd(x3, w1, multiplyAdd(x2, w0, s2)));
+      s3 = multiplyAdd(x5, w2, multiplyAdd(x4, w1, multiplyAdd(x3, w0, s3)));
+      w += 3 * chunk;
+      from = next;
+      next = last;
+    }
+    v128.store(out, s0);
+    v128.store(out, s1, channelsAtOnce << 2);
+    v128.store(out, s2, 2 * (channelsAtOnce << 2));
+    v128.store(out, s3, 3 * (channelsAtOnce << 2));
+    above += chunk << 2;
+    here += chunk << 2;
+    below += chunk << 2;
+    out += chunk << 2;
+  }
 }
 
 /**

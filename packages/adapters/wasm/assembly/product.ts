@@ -1,11 +1,12 @@
 import { activate } from './activation';
 import { multiplyAdd } from './math';
 
-/**
- * Rows of `a` that pass over all panels together: some 16 KB, half of the first cache, the panel and the output beside.
- */
+/** Depth that is summed before the next part of it: a panel of so many rows fills half of the first cache. */
+const depthAtOnce = 512;
+
+/** Rows of `a` that pass over all panels together: some 32 KB, well within the second cache. */
 function rowsAtOnce(depth: i32): i32 {
-  return max(16, (4096 / depth) & ~3);
+  return max(64, (8192 / min(depth, depthAtOnce)) & ~3);
 }
 
 /** Bytes of a matrix in panels. */
@@ -52,11 +53,14 @@ export function multiplyPanel(rows: i32, depth: i32, a: usize, aStride: usize, p
   const bias0 = bias ? v128.load(bias) : f32x4.splat(0);
   const bias1 = bias ? v128.load(bias, 16) : f32x4.splat(0);
   for (let left = rows; left > 0; left -= 4, a += aStride << 2) {
-    // Where fewer than four are left, the last row is computed again and not stored.
+    // Where fewer than four are left, the first of them stands in for the others, and is stored last.
+    const step1 = left > 1 ? 1 : 0;
+    const step2 = left > 2 ? 2 : 0;
+    const step3 = left > 3 ? 3 : 0;
     let a0 = a;
-    let a1 = left > 1 ? a0 + aStride : a0;
-    let a2 = left > 2 ? a1 + aStride : a0;
-    let a3 = left > 3 ? a2 + aStride : a0;
+    let a1 = a + step1 * aStride;
+    let a2 = a + step2 * aStride;
+    let a3 = a + step3 * aStride;
     let s00 = bias0, s01 = bias1, s10 = bias0, s11 = bias1, s20 = bias0, s21 = bias1, s30 = bias0, s31 = bias1;
     let b = panel;
     do {
@@ -80,22 +84,33 @@ export function multiplyPanel(rows: i32, depth: i32, a: usize, aStride: usize, p
       a2 += 4;
       a3 += 4;
     } while (b < end);
-    store8(out, residual, s00, s01);
-    if (left > 1) store8(out + outStride, residual ? residual + outStride : 0, s10, s11);
-    if (left > 2) store8(out + 2 * outStride, residual ? residual + 2 * outStride : 0, s20, s21);
-    if (left > 3) store8(out + 3 * outStride, residual ? residual + 3 * outStride : 0, s30, s31);
+    const o1 = out + step1 * outStride;
+    const o2 = out + step2 * outStride;
+    const o3 = out + step3 * outStride;
+    if (residual) {
+      const r1 = residual + step1 * outStride;
+      const r2 = residual + step2 * outStride;
+      const r3 = residual + step3 * outStride;
+      s00 = f32x4.add(s00, v128.load(residual));
+      s01 = f32x4.add(s01, v128.load(residual, 16));
+      s10 = f32x4.add(s10, v128.load(r1));
+      s11 = f32x4.add(s11, v128.load(r1, 16));
+      s20 = f32x4.add(s20, v128.load(r2));
+      s21 = f32x4.add(s21, v128.load(r2, 16));
+      s30 = f32x4.add(s30, v128.load(r3));
+      s31 = f32x4.add(s31, v128.load(r3, 16));
+      residual += outStride << 2;
+    }
+    v128.store(o3, s30);
+    v128.store(o3, s31, 16);
+    v128.store(o2, s20);
+    v128.store(o2, s21, 16);
+    v128.store(o1, s10);
+    v128.store(o1, s11, 16);
+    v128.store(out, s00);
+    v128.store(out, s01, 16);
     out += outStride << 2;
-    if (residual) residual += outStride << 2;
   }
-}
-
-function store8(out: usize, residual: usize, v0: v128, v1: v128): void {
-  if (residual) {
-    v0 = f32x4.add(v0, v128.load(residual));
-    v1 = f32x4.add(v1, v128.load(residual, 16));
-  }
-  v128.store(out, v0);
-  v128.store(out, v1, 16);
 }
 
 /** Moves the first columns of a panel's product to where they belong, with what {@link multiplyPanel} would have added. */
@@ -131,16 +146,22 @@ export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: 
   const outStride: usize = columns << 2;
   for (let row = 0; row < rows; row += block) {
     const count = min(block, rows - row);
-    let panel = panels;
-    for (let column = 0; column < columns; column += 8, panel += aStride << 3) {
-      const offset: usize = column << 2;
-      const biasHere = bias ? bias + offset : 0;
-      const residualHere = residual ? residual + offset : 0;
-      if (column + 8 <= columns) {
-        multiplyPanel(count, depth, a, aStride, panel, biasHere, residualHere, out + offset, outStride);
-      } else {
-        multiplyPanel(count, depth, a, aStride, panel, 0, 0, scratch, 32);
-        moveColumns(count, columns - column, scratch, biasHere, residualHere, out + offset, outStride);
+    for (let k = 0; k < depth; k += depthAtOnce) {
+      const part = min(depthAtOnce, depth - k);
+      // The first part of the sums starts with bias and residual, the others with what is there.
+      const biasNow = k === 0 ? bias : 0;
+      const residualNow = k === 0 ? residual : out;
+      let panel = panels + (k << 5);
+      for (let column = 0; column < columns; column += 8, panel += aStride << 3) {
+        const offset: usize = column << 2;
+        const biasHere = biasNow ? biasNow + offset : 0;
+        const residualHere = residualNow ? residualNow + offset : 0;
+        if (column + 8 <= columns) {
+          multiplyPanel(count, part, a + (k << 2), aStride, panel, biasHere, residualHere, out + offset, outStride);
+        } else {
+          multiplyPanel(count, part, a + (k << 2), aStride, panel, 0, 0, scratch, 32);
+          moveColumns(count, columns - column, scratch, biasHere, residualHere, out + offset, outStride);
+        }
       }
     }
     if (activation) activate(activation, count * columns, out);
@@ -148,6 +169,11 @@ export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: 
     out += count * outStride;
     if (residual) residual += count * outStride;
   }
+}
+
+function addTo8(out: usize, v0: v128, v1: v128): void {
+  v128.store(out, f32x4.add(v0, v128.load(out)));
+  v128.store(out, f32x4.add(v1, v128.load(out, 16)), 16);
 }
 
 /** Rows whose contributions are summed in registers before they are added to the output. */
@@ -202,13 +228,13 @@ function multiplyTransposedTile(a: usize, aStride: usize, b: usize, bStride: usi
     a += aStride;
     b += bStride;
   } while (b < end);
-  store8(out, out, s00, s01);
+  addTo8(out, s00, s01);
   out += outStride;
-  store8(out, out, s10, s11);
+  addTo8(out, s10, s11);
   out += outStride;
-  store8(out, out, s20, s21);
+  addTo8(out, s20, s21);
   out += outStride;
-  store8(out, out, s30, s31);
+  addTo8(out, s30, s31);
 }
 
 /** One row of the output, at most eight columns, for what fills no tile. */

@@ -78,7 +78,7 @@ const depthwise: Kernel = (heap, { x, filter, bias }, { activation }) => {
   const code = codeOf(name, activation);
   const out = heap.output(x!.shape);
   if (sizeOf(x!.shape) === 0) return out;
-  const scratch = heap.scratch(4 * channels);
+  const scratch = heap.scratch(heap.kernels.depthwiseScratch(width));
   const step = 4 * height * width * channels;
   const [from, weights, shift, to] = [heap.address(x!), heap.address(filter!), bias ? heap.address(bias) : 0, heap.address(out)];
   for (let index = 0; index < batch; index++) heap.kernels.depthwise(height, width, channels, from + index * step, weights, shift, to + index * step, code, scratch);
