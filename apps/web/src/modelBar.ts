@@ -32,6 +32,7 @@ export class ModelBar {
   #request: OpenRequest | undefined;
   #before: OpenRequest | undefined;
   #frames: number[] = [];
+  #shortSide: number | undefined;
 
   constructor(task: TaskName, host: Host, notices: Notices, changed: () => void) {
     this.#task = task;
@@ -45,8 +46,9 @@ export class ModelBar {
     this.#describe(undefined);
   }
 
-  get request(): OpenRequest | undefined {
-    return this.#request;
+  /** Shorter side of the model's input in pixels, as wished. */
+  get shortSide(): number | undefined {
+    return this.#shortSide ?? this.#request?.shortSide ?? shortSides[this.#task];
   }
 
   /** Asks for another model; the next run opens it. */
@@ -61,6 +63,7 @@ export class ModelBar {
 
   /** Another input size for the same model. */
   resize(shortSide: number): void {
+    this.#shortSide = shortSide;
     if (this.#request) this.ask({ ...this.#request, shortSide, id: `${this.#request.id.replace(/ \d+$/, '')} ${shortSide}` });
   }
 
@@ -72,15 +75,17 @@ export class ModelBar {
   }
 
   #askFor(title: string, from: OpenRequest['from'], id = title): void {
-    const shortSide = this.#request?.shortSide ?? shortSides[this.#task];
+    const shortSide = this.shortSide;
     this.ask({ id: `${this.#task} ${id} ${shortSide}`, task: this.#task, title, from, ...(shortSide !== undefined && { shortSide }) });
   }
 
   /**
    * Opens the model, unless it is open; undefined where there is none yet. After an abort or an error the model before is
    * asked for again.
+   *
+   * @param picture what it will run on, so that it warms up for pictures of that shape
    */
-  async ensure(): Promise<OpenedModel | undefined> {
+  async ensure(picture?: { readonly width: number; readonly height: number }): Promise<OpenedModel | undefined> {
     const request = this.#request;
     if (request === undefined) return undefined;
     if (this.#host.opened === undefined || this.#button.dataset['id'] !== request.id) {
@@ -89,7 +94,7 @@ export class ModelBar {
       this.#barText.textContent = 'loading';
     }
     try {
-      const model = await this.#host.open(request, (progress) => this.#show(progress));
+      const model = await this.#host.open({ ...request, ...(picture && { picture }) }, (progress) => this.#show(progress));
       this.#notices.clear(`model ${this.#task}`);
       this.#describe(model);
       return model;
@@ -103,7 +108,7 @@ export class ModelBar {
       const again = { label: 'Try again', run: () => this.ask(request) };
       if (isAbort(error)) this.#notices.say(`model ${this.#task}`, 'info', `Loading ${title} was stopped. What had arrived is kept; it goes on from there.`, again);
       else this.#notices.say(`model ${this.#task}`, 'error', `${title}: ${sentenceOf(error)}`, again, { label: 'Choose a model', run: () => void this.choose() });
-      return this.#request === undefined ? undefined : this.ensure();
+      return this.#request === undefined ? undefined : this.ensure(picture);
     } finally {
       this.#loading.hidden = true;
     }

@@ -23,8 +23,11 @@ export const embedded: readonly EmbeddedModel[] = [
   },
 ];
 
+/** A slow device may be asked for less: `?side=64`. */
+const side = Number(new URLSearchParams(location.search).get('side')) || undefined;
+
 /** Shorter side of the input where nothing else is said. */
-export const shortSides: Readonly<Record<TaskName, number | undefined>> = { classify: undefined, segment: 320, detect: 320, explore: 224, tune: undefined };
+export const shortSides: Readonly<Record<TaskName, number | undefined>> = { classify: undefined, segment: side ?? 320, detect: side ?? 320, explore: side ?? 224, tune: undefined };
 
 export const forTask = (task: TaskName): readonly EmbeddedModel[] => embedded.filter(({ tasks }) => tasks.includes(task));
 

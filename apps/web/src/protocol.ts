@@ -44,6 +44,8 @@ export interface OpenRequest {
   readonly names?: readonly string[];
   /** Shorter side of the model's input in pixels; of classifiers the checkpoint tells it. */
   readonly shortSide?: number;
+  /** What it will run on first: it warms up for pictures of that shape. */
+  readonly picture?: { readonly width: number; readonly height: number };
 }
 
 export interface Progress {

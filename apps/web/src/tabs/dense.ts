@@ -17,8 +17,8 @@ function denseTab(page: Page, name: 'segment' | 'detect', title: string, questio
     panel: h('div', {}, bar.element, h('h2', { textContent: question }), h('div', { className: 'fields' }, field('Shorter side', size), ...more), result),
     take: (files) => bar.give(files),
     async run() {
-      const model = await bar.ensure();
-      options(size, sides.map((side) => [String(side), `${side} px`] as const), String(bar.request?.shortSide ?? 320));
+      const model = await bar.ensure(page.stage.size);
+      options(size, sides.map((side) => [String(side), `${side} px`] as const), String(bar.shortSide));
       if (model === undefined) {
         page.stage.clearOverlay();
         fill(result, h('li', { className: 'empty', textContent: empty }));

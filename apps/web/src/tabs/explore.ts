@@ -123,19 +123,19 @@ export function createExploreTab(page: Page): Tab {
       stage.onPoint = undefined;
     },
     async run() {
-      const opened = await bar.ensure();
+      const opened = await bar.ensure(stage.size);
       if (opened === undefined || stage.empty) return;
       if (opened !== model) {
         model = opened;
         const permitted = await host.use((engine) => engine.permitted(sides));
-        options(size, permitted.map((side) => [String(side), `${side} px`] as const), String(bar.request?.shortSide));
+        options(size, permitted.map((side) => [String(side), `${side} px`] as const), String(bar.shortSide));
         options(stageSelect, opened.depths.map((_, i) => [String(i), String(i + 1)] as const));
         if (stageSelect.value === '') stageSelect.value = '0';
         blocks();
       }
       explored = await host.use(async (engine) => {
         const bitmap = await stage.snapshot();
-        return engine.explore(transfer(bitmap, [bitmap]), bar.request!.shortSide!);
+        return engine.explore(transfer(bitmap, [bitmap]), bar.shortSide!);
       });
       bar.took(explored.milliseconds);
       const shape = explored.size;

@@ -11,7 +11,7 @@ import type { Architecture, AttentionMap, AttentionRequest, BackendName, Check, 
 import { compile, contextLost, memory, startBackend } from './backends.ts';
 import { probe, tolerance } from './check.ts';
 import { carryErrors } from './errors.ts';
-import { Explorer } from './explore.ts';
+import { Explorer, inputSize } from './explore.ts';
 import { drawOverlay } from './overlay.ts';
 import type { Tuner } from './tuner.ts';
 
@@ -90,10 +90,10 @@ interface Created {
   readonly blank: () => Promise<tf.Tensor[]>;
 }
 
-async function create({ task, shortSide = 320, names: given }: OpenRequest, checkpoint: Checkpoint): Promise<Created> {
+async function create({ task, shortSide = 320, names: given, picture: shape = { width: 1, height: 1 } }: OpenRequest, checkpoint: Checkpoint): Promise<Created> {
   const { config } = checkpoint;
-  const size: Size = [shortSide, shortSide];
-  const picture: Picture = { width: shortSide, height: shortSide, data: new Uint8Array(shortSide * shortSide * 3) };
+  const size = inputSize(shape, shortSide);
+  const picture: Picture = { ...shape, data: new Uint8Array(shape.width * shape.height * 3) };
   const options = { warmUp: false, ...(given && { names: given }) };
   const told = ({ names, report }: Task) => ({ names, unused: report?.unexpected.length ?? 0 });
   const recipe = recipeOf(checkpoint);
