@@ -1,6 +1,7 @@
 """PVT v2 in PyTorch for the bench: answers one JSON line per line of input; see bench.ts.
 
-A line {"load": {weights, config}} builds a model, {"input": file} sets its picture, {"run": n} times n forwards.
+A line {"load": {weights, config}} builds a model, {"input": file} sets its picture, {"run": n} times n forwards,
+{"train": n} a step of AdamW on the picture's batch with the labels 0, 1, 2, ...
 """
 
 import json
@@ -96,6 +97,17 @@ def main():
             picture = state.pop("input")
             model.load_state_dict(state)
             print(json.dumps({"logits": model(picture).flatten().tolist()}), flush=True)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+            labels = torch.arange(len(picture)) % config["classes"]
+        elif "train" in order:
+            start = time.perf_counter()
+            with torch.enable_grad():
+                loss = F.cross_entropy(model(picture), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+            print(json.dumps({"ms": 1000 * (time.perf_counter() - start), "loss": loss.item()}), flush=True)
         else:
             start = time.perf_counter()
             model(picture)

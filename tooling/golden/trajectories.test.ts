@@ -1,9 +1,10 @@
+import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
 import type * as tf from '@tensorflow/tfjs-core';
 import { createPvt, pvtConfig, scoped, type TrainingContext } from '@pvt/core';
 import { classificationLoss, createClassificationHead } from '@pvt/heads';
 import { expectClose, useBackend } from '@pvt/testing';
 import { adamW, sgd, train, type OptimizerOf } from '@pvt/training';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sourceOf } from './golden.ts';
 import { gradientGoldens, inputOf } from './suite.ts';
 
@@ -13,8 +14,12 @@ const optimizers: Record<string, OptimizerOf> = {
 };
 const runs = gradientGoldens().flatMap((golden) => Object.entries(golden.trajectories!).map(([name, expected]) => ({ name: `${golden.name} ${name}`, golden, optimizer: optimizers[name]!, expected })));
 
-describe.each(['cpu', 'wasm'] as const)('six steps as torch takes them, on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each([['cpu', false], ['wasm', false], ['wasm', true]] as const)('six steps as torch takes them, on %s, our kernels: %s', (backend, kernels) => {
+  beforeAll(async () => {
+    await useBackend(backend);
+    if (kernels) await registerWasmKernels();
+  });
+  afterAll(unregisterWasmKernels);
 
   it.each(runs)('$name', async ({ golden, optimizer, expected }) => {
     const config = pvtConfig(golden.config);
