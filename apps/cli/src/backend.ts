@@ -2,6 +2,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { BackendError } from '@pvt/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { sentence } from './errors.ts';
+import { note, type Io } from './io.ts';
 
 export type Backend = 'wasm' | 'cpu';
 
@@ -15,16 +17,23 @@ const register: Record<Backend, () => Promise<unknown>> = {
 };
 
 /**
- * Makes a backend the current one.
+ * Makes a backend the current one, wasm with our own kernels.
  *
  * @throws BackendError where it does not start
  */
-export async function startBackend(name: Backend): Promise<void> {
+export async function startBackend(name: Backend, io: Io): Promise<void> {
   // Without it the cpu backend advertises a native one on every start.
   tf.enableProdMode();
   // Registering again would throw away a backend that runs.
   if (!tf.engine().registryFactory[name]) await register[name]();
   if (!(await tf.setBackend(name))) {
     throw new BackendError('backend-failed', `--backend: expected ${name} to start on this machine, got a failure; use --backend ${name === 'wasm' ? 'cpu' : 'wasm'}.`);
+  }
+  if (name === 'wasm') {
+    const { registerWasmKernels } = await import('@pvt/adapter-wasm');
+    await registerWasmKernels().catch((error: unknown) => {
+      if (!(error instanceof BackendError)) throw error;
+      note(io, `the fast kernels are out of reach here, it goes on without them (${sentence(error)})`);
+    });
   }
 }

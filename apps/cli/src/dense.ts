@@ -88,7 +88,7 @@ export async function runDense(
   const config = options.config === undefined ? undefined : (await readConfig(options.config)).config;
   const files = await fetchFiles(weights, io);
   const { model, title } = await progress(io, 'loading the model', async () => {
-    await startBackend(options.backend);
+    await startBackend(options.backend, io);
     const checkpoint = await openCheckpoint(files, { classes: 0, ...(config && { config }) });
     const loaded = await create(checkpoint, {
       warmUp: false,

@@ -9,11 +9,13 @@ import { inspect } from './commands/inspect.ts';
 import { models } from './commands/models.ts';
 import { segment } from './commands/segment.ts';
 import { summary } from './commands/summary.ts';
+import { evaluate } from './commands/eval.ts';
+import { train } from './commands/train.ts';
 import { exitCode, report, UsageError } from './errors.ts';
 import type { Io } from './io.ts';
 
 /** A command puts its arguments, help and action under the program. Heavy modules are imported by actions alone, so that help is instant. */
-const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify, segment, detect, inspect, convert, cache];
+const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify, segment, detect, train, evaluate, inspect, convert, cache];
 
 const help = `
 Examples:
@@ -24,6 +26,8 @@ Examples:
   pvt features photo.jpg --model pvt_v2_nano --plot pyramid.png
   pvt segment street.jpg --weights fpn_pvt_v2_b0_ade20k.pth --plot seen.png
   pvt detect street.jpg --weights retinanet_pvt_v2_b0.pth --plot found.png
+  pvt train detect --data cells/ --model pvt_v2_nano --size 240x320 --minutes 50
+  pvt eval detect --data cells/ --weights pvt-detect/model.safetensors
   pvt inspect checkpoint.pth               what it is, and what is wrong with it
   pvt convert checkpoint.pth my-pvt/ --to hf
 

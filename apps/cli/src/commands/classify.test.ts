@@ -13,7 +13,7 @@ const input = inFolder('input.safetensors');
 const values = Float32Array.from({ length: 2 * 3 * 40 * 33 }, (_, i) => Math.sin(i * i));
 
 beforeAll(async () => {
-  await startBackend('cpu');
+  await startBackend('cpu', process);
   writeTinyWeights(weights);
   writeFileSync(config, JSON.stringify(tinyConfig));
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, [2, 3, 40, 33])]]));

@@ -51,7 +51,7 @@ export function classify(program: Command, io: Io): void {
 
     const given = options.labels === undefined ? undefined : await readLabels(options.labels);
     const model = await progress(io, 'loading the model', async () => {
-      await startBackend(options.backend);
+      await startBackend(options.backend, io);
       return loadModel(wanted, io);
     });
     try {

@@ -23,7 +23,7 @@ const low = ['--score', '0.0099'];
 const line = ['--weights', weights, '--config', config, '--size', '96x128', '--backend', 'cpu'];
 
 beforeAll(async () => {
-  await startBackend('cpu');
+  await startBackend('cpu', process);
   writeTinyDetector(weights);
   writeFileSync(config, JSON.stringify(tinyBody));
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, shape)]]));
@@ -46,7 +46,7 @@ const library = () => createDetector(readFileSync(weights), { config: tinyBody, 
 describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   it("gives the library's own objects of a picture", async () => {
     const out = inFolder(`${backend}.safetensors`);
-    await startBackend(backend as 'wasm' | 'cpu');
+    await startBackend(backend as 'wasm' | 'cpu', process);
     const before = tf.memory().numTensors;
     const { code, stdout } = await pvt('detect', sample, ...line.slice(0, -1), backend, ...low, '--out', out, '--json');
     expect(code).toBe(0);

@@ -16,7 +16,7 @@ const values = Float32Array.from({ length: 2 * 3 * height * width }, (_, i) => M
 const nhwc = () => tf.transpose(tf.tensor4d(values, [2, 3, height, width]), [0, 2, 3, 1]) as tf.Tensor4D;
 
 beforeAll(async () => {
-  await startBackend('cpu');
+  await startBackend('cpu', process);
   writeTinyWeights(weights);
   writeFileSync(config, JSON.stringify(tinyConfig));
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, [2, 3, height, width])]]));

@@ -58,7 +58,7 @@ Examples:
     const { isTensorFile, readInput } = await import('../input.ts');
 
     const model = await progress(io, 'loading the model', async () => {
-      await startBackend(options.backend);
+      await startBackend(options.backend, io);
       return loadModel(options, io);
     });
     const owned: { dispose(): void }[] = [model];

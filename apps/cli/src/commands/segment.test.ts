@@ -21,7 +21,7 @@ const values = Float32Array.from({ length: 2 * 3 * 64 * 96 }, (_, i) => Math.sin
 const line = ['--weights', weights, '--config', config, '--size', '128x96', '--labels', labels, '--backend', 'cpu'];
 
 beforeAll(async () => {
-  await startBackend('cpu');
+  await startBackend('cpu', process);
   writeTinySegmenter(weights);
   writeFileSync(config, JSON.stringify(tinyBody));
   writeFileSync(labels, 'sky\nsea\nship\nfoam\n');
@@ -52,7 +52,7 @@ const differing = (a: Uint16Array, b: Uint16Array): number => (a.length === b.le
 describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   it("gives the library's own labels and logits of a picture", async () => {
     const out = inFolder(`${backend}.safetensors`);
-    await startBackend(backend as 'wasm' | 'cpu');
+    await startBackend(backend as 'wasm' | 'cpu', process);
     const before = tf.memory().numTensors;
     const { code, stdout, stderr } = await pvt('segment', sample, ...line.slice(0, -1), backend, '--out', out, '--json');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
