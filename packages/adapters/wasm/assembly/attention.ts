@@ -22,7 +22,7 @@ export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void 
   for (let row = 0; row < rows; row++, scores += bytes) {
     for (let c = used; c < bytes; c += 4) f32.store(scores + c, -Infinity);
     let largest = v128.load(scores);
-    for (let c: usize = 16; c < bytes; c += 16) largest = f32x4.max(largest, v128.load(scores + c));
+    for (let c: usize = 16; c < bytes; c += 16) largest = f32x4.pmax(largest, v128.load(scores + c));
     const top = f32x4.splat(max(max(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)), max(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3))));
     let sums = f32x4.splat(0);
     for (let c: usize = 0; c < bytes; c += 16) {

@@ -150,7 +150,8 @@ describe('kernels', () => {
   );
 
   it('gelu is x·Φ(x) far out too, and keeps NaN', async () => {
-    await expectClose(gelu(tf.tensor1d([-1e30, -100, -6, -3, -0.5, 0, 0.5, 3, 6, 100, 1e30])), [0, 0, -5.9e-9, -0.0040496940, -0.1542687694, 0, 0.3457312306, 2.9959503060, 6, 100, Math.fround(1e30)], 1e-6);
+    await expectClose(gelu(tf.tensor1d([-6, -3, -0.5, 0, 0.5, 3, 6])), [-5.9e-9, -0.0040496940, -0.1542687694, 0, 0.3457312306, 2.9959503060, 6], 1e-6);
+    await expectClose(gelu(tf.tensor1d([-1e30, -100, 100, 1e30])), [0, 0, 100, Math.fround(1e30)], 0);
     expect(Number.isNaN(gelu(tf.tensor1d([NaN])).dataSync()[0]!)).toBe(true);
   });
 
