@@ -55,8 +55,8 @@ export interface TrainOptions<Batch> {
 }
 
 /** @throws ConfigError for options that describe no run */
-export function checkOptions<Batch>({ data, epochs, minutes, accumulate = 1, average = 0, validateEvery = 1 }: TrainOptions<Batch>): void {
-  const positive = { epochs, minutes, accumulate, validateEvery, 'data.length': data.length };
+export function checkOptions<Batch>({ data, epochs, minutes, accumulate = 1, average = 0, validateEvery = 1, patience }: TrainOptions<Batch>): void {
+  const positive = { epochs, minutes, accumulate, validateEvery, patience, 'data.length': data.length };
   for (const [name, value] of Object.entries(positive)) {
     if (value !== undefined && !(value > 0 && (name === 'minutes' || Number.isInteger(value)))) throw new ConfigError('training-invalid', `train: expected ${name} to be a positive ${name === 'minutes' ? 'number' : 'integer'}, got ${value}; correct it.`);
   }

@@ -60,6 +60,18 @@ describe('a run', () => {
     expect(lasting(resumed.snapshots.at(-1)!)).toEqual(lasting(whole.snapshots.at(-1)!));
   });
 
+  it('goes on bit for bit where it was stopped right after an epoch, whose validation it makes up for', async () => {
+    const [all, parts] = [[0.5, 0.25], [0.5, 0.25]];
+    const whole = await run({ validate: () => ({ score: all.shift()! }) });
+    const controller = new AbortController();
+    const stopped = await run({ validate: () => ({ score: parts.shift()! }), signal: controller.signal }, createToy(), (event) => {
+      if (event.kind === 'step' && event.step === 3) controller.abort();
+      return false;
+    });
+    const resumed = await run({ validate: () => ({ score: parts.shift()! }), resume: stopped.snapshots.at(-1)! });
+    expect(lasting(resumed.snapshots.at(-1)!)).toEqual(lasting(whole.snapshots.at(-1)!));
+  });
+
   it('learns', async () => {
     const { events } = await run({ data: toyData(20), epochs: 2, accumulate: 1 }, createToy({ dropPath: 0 }));
     const losses = curve(events).map(([, loss]) => loss!);

@@ -66,15 +66,26 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
 
   const saveDue = () => store !== undefined && performance.now() - saved >= 1000 * saveEvery;
 
-  /** Validates the average where there is one. */
-  async function measure(validate: NonNullable<typeof options.validate>): Promise<Metrics> {
+  /** Validates the average, or the weights where there is none, after an epoch whose turn it is and at the end. */
+  async function* validation(end: boolean): AsyncGenerator<TrainEvent> {
+    const epoch = Math.ceil(step / stepsPerEpoch);
+    const due = end || (step > 0 && step % stepsPerEpoch === 0 && epoch % validateEvery === 0);
+    if (options.validate === undefined || !due || validations.some((one) => one.step === step)) return;
     await average?.swap();
+    let metrics: Metrics;
     try {
-      return await validate();
+      metrics = await options.validate();
     } finally {
       await average?.swap();
     }
+    const found: Validation = { step, epoch, metrics };
+    const better = best === undefined || metrics.score > best.metrics.score;
+    validations.push(found);
+    if (better) best = found;
+    yield { kind: 'validation', ...found, best: better };
+    if (better) yield* save('best');
   }
+  const impatient = () => validations.length - 1 - validations.findIndex((one) => one.step === best?.step) >= patience;
 
   /** Mean loss and gradients of one batch. */
   async function slopes(batch: Batch, context: TrainingContext): Promise<{ readonly loss: number; readonly gradients: Map<string, Float32Array> }> {
@@ -91,7 +102,9 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
   }
   const ending = (): DoneEvent['reason'] | undefined => (signal?.aborted ? 'aborted' : step >= stepsPerEpoch * epochs ? 'finished' : seconds() / 60 >= minutes ? 'time' : undefined);
 
-  let reason = ending();
+  let reason = impatient() ? 'patience' : ending();
+  // A run that was stopped right after an epoch has not validated it yet.
+  if (reason === undefined) yield* validation(false);
   while (reason === undefined) {
     const epoch = Math.floor(step / stepsPerEpoch);
     const batches = iterate(data.batches(epoch));
@@ -136,16 +149,8 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
       const own = losses.slice(-stepsPerEpoch);
       yield { kind: 'epoch', epoch: epoch + 1, step, loss: own.reduce((a, b) => a + b, 0) / own.length };
     }
-    if (options.validate !== undefined && (reason === undefined ? (epoch + 1) % validateEvery === 0 : reason !== 'aborted')) {
-      const validation: Validation = { step, epoch: epoch + 1, metrics: await measure(options.validate) };
-      const better = best === undefined || validation.metrics.score > best.metrics.score;
-      validations.push(validation);
-      if (better) best = validation;
-      yield { kind: 'validation', ...validation, best: better };
-      if (better) yield* save('best');
-      const since = validations.length - 1 - validations.findIndex(({ step }) => step === best!.step);
-      reason ??= since >= patience ? 'patience' : ending();
-    }
+    if (reason !== 'aborted') yield* validation(reason !== undefined);
+    reason ??= impatient() ? 'patience' : ending();
     // Not before the validation, which a resumed run would miss.
     if (reason === undefined && saveDue()) yield* save('last');
   }
