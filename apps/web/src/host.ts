@@ -23,7 +23,7 @@ interface Live {
   readonly worker: Worker;
   readonly engine: Remote<Engine>;
   readonly check: Check;
-  /** Rejects when the worker is gone. */
+  /** Rejects when the worker or its device is gone. */
   readonly gone: Promise<never>;
 }
 
@@ -39,6 +39,10 @@ const launching = (backend: BackendName, options: { readonly timed: boolean; rea
     worker.addEventListener('error', (event) => {
       event.preventDefault();
       reject(new EngineError({ name: 'Error', code: 'worker-failed', message: event.message || 'the code of the models could not be loaded' }));
+    });
+    // What waits for a lost device may wait for ever.
+    worker.addEventListener('message', ({ data }) => {
+      if ((data as { readonly event?: string } | null)?.event === 'device-lost') reject(new EngineError({ name: 'BackendError', code: 'device-lost', message: 'the device was lost' }));
     });
   });
   gone.catch(() => worker.terminate());
@@ -147,11 +151,8 @@ export class Host {
     this.#live?.worker.terminate();
     this.#live = live;
     this.#opened = undefined;
-    live.worker.addEventListener('message', ({ data }) => {
-      if ((data as { readonly event?: string } | null)?.event !== 'device-lost') return;
-      const lost = new EngineError({ name: 'BackendError', code: 'device-lost', message: 'the device was lost' });
-      void this.#inTurn(async () => this.#live === live && this.#recover(lost)).catch(() => this.#tell('backends', undefined));
-    });
+    // A job that runs hears of it by itself; where none does, nobody else would.
+    live.gone.catch((error: EngineError) => this.#inTurn(async () => this.#live === live && this.#recover(error)).catch(() => this.#tell('backends', undefined)));
     this.#tell('backends', undefined);
   }
 

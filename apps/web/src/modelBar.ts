@@ -56,6 +56,7 @@ export class ModelBar {
     if (this.#request?.id === request.id) return;
     this.#before = this.#request;
     this.#request = request;
+    this.#notices.clear(`model ${this.#task}`);
     this.#frames = [];
     this.#describe(undefined);
     this.#changed();
@@ -95,7 +96,6 @@ export class ModelBar {
     }
     try {
       const model = await this.#host.open({ ...request, ...(picture && { picture }) }, (progress) => this.#show(progress));
-      this.#notices.clear(`model ${this.#task}`);
       this.#describe(model);
       return model;
     } catch (error) {
