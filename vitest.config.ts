@@ -55,7 +55,7 @@ const packaging: TestProjectConfiguration = {
 const browser = (executablePath: string): TestProjectConfiguration => ({
   extends: true,
   optimizeDeps: {
-    include: ['core', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu', 'layers'].map(
+    include: ['core', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu'].map(
       (name) => `@pvt/testing > @tensorflow/tfjs-${name}`,
     ),
   },

@@ -181,8 +181,8 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
       average: 0.998,
       seed: options.seed,
       ...(options.minutes === undefined ? { epochs: options.epochs ?? 10 } : { minutes: options.minutes }),
-      // Validation is not to take longer than training.
-      validateEvery: Math.ceil(data.validation.samples.length / Math.max(1, loader.length * batch)),
+      // Validation sees whole pictures, and shall take a fraction of the time that training takes.
+      validateEvery: Math.ceil((2 * data.validation.samples.length * size[0] * size[1]) / (loader.length * batch * crop[0] * crop[1])),
       validate: () => progress(io, 'validating', () => model.evaluate(truths(data.validation) as never)),
       store,
       signal: stopping.signal,

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { ForwardContext } from '../ops/dropout.ts';
 import { pipe } from '../ops/pipe.ts';
+import { sumOfRows } from '../ops/product.ts';
 import type { ParamSpec, ParamsOf } from '../params/spec.ts';
 
 const perChannel = (channels: number, value: number) => ({ shape: [channels], layout: 'plain', init: { kind: 'constant', value } }) as ParamSpec<tf.Tensor1D>;
@@ -27,14 +28,37 @@ const momentum = 0.1;
  * const y = batchNorm(map, params.bn, 1e-5, { training: false });
  */
 export function batchNorm(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number, context: ForwardContext): tf.Tensor4D {
-  const { weight, bias } = params;
+  const { weight, bias, running_mean, running_var } = params;
+  if (context.training) return byOwnStatistics(x, params, eps);
   return tf.tidy(() => {
-    const { mean, variance } = context.training ? tf.moments(x, [0, 1, 2]) : { mean: params.running_mean, variance: params.running_var };
-    if (context.training) follow(params, mean as tf.Tensor1D, variance as tf.Tensor1D, x.size / x.shape[3]);
-    const scale = tf.mul(weight, tf.rsqrt(tf.add(variance, eps)));
-    // One product and one sum over the map, whatever the statistics are.
-    return pipe<tf.Tensor4D>(x, (t: tf.Tensor4D) => tf.mul(t, scale), (t: tf.Tensor4D) => tf.add(t, tf.sub(bias, tf.mul(mean, scale))));
+    const scale = tf.mul(weight, tf.rsqrt(tf.add(running_var, eps)));
+    // One product and one sum over the map.
+    return pipe<tf.Tensor4D>(x, (t: tf.Tensor4D) => tf.mul(t, scale), (t: tf.Tensor4D) => tf.add(t, tf.sub(bias, tf.mul(running_mean, scale))));
   });
+}
+
+/** With a gradient of its own: that of two means would spread sums over the whole map, again and again. */
+function byOwnStatistics(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number): tf.Tensor4D {
+  const rows = x.size / x.shape[3];
+  const compute = tf.customGrad((...inputs) => {
+    const [x, weight, bias, save] = inputs as unknown as [tf.Tensor4D, tf.Tensor1D, tf.Tensor1D, tf.GradSaveFunc];
+    const mean = tf.div(sumOfRows(x), rows) as tf.Tensor1D;
+    const centered = tf.sub(x, mean);
+    const variance = tf.div(sumOfRows(tf.square(centered)), rows) as tf.Tensor1D;
+    follow(params, mean, variance, rows);
+    const inverse = tf.rsqrt(tf.add(variance, eps));
+    const normalized = tf.mul(centered, inverse);
+    save([normalized, inverse, weight]);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const [dBias, dWeight] = [sumOfRows(dy), sumOfRows(tf.mul(dy, normalized))];
+      // What moves all rows alike, or along the normalised ones, the statistics take back.
+      const own = tf.sub(tf.sub(dy, tf.div(dBias, rows)), tf.mul(normalized, tf.div(dWeight, rows)));
+      return [tf.mul(own, tf.mul(weight, inverse)), dWeight, dBias];
+    };
+    return { value: tf.add(tf.mul(normalized, weight), bias), gradFunc };
+  });
+  return compute(x, params.weight, params.bias) as tf.Tensor4D;
 }
 
 /** Moves the running statistics towards a batch's; the running variance is the unbiased one. */
