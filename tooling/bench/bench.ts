@@ -1,5 +1,5 @@
 /**
- * Times our wasm path beside onnxruntime and PyTorch on the same weights and picture, interleaved in one process, and
+ * Times our wasm path, with the kernels of @pvt/adapter-wasm and without, beside onnxruntime and PyTorch on the same weights and picture, interleaved in one process, and
  * checks that all of them compute the same logits: `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and
  * `pvt_v2_b2.onnx`, the official code exported with the generator's weights (b2's longer parameters repeat their first
  * 1024 values). The times of a run compare with each other and with nothing else.
@@ -13,6 +13,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
+import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
 import { createPvt, fromStateDict, pvtConfig, scoped, type StateDict } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
 import { fromFloat32, getModel, toCanonical, writeSafetensors } from '@pvt/presets';
@@ -63,7 +64,13 @@ function workOf(name: Work['name']): Work {
   return { name, config, state: repeated, picture: generate(0, 'input', [1, 3, size, size], new Map()) };
 }
 
-async function ours({ config, state, picture }: Work): Promise<Runner> {
+async function ours({ config, state, picture }: Work, kernels: boolean): Promise<Runner> {
+  // Taking the kernels back frees their packed weights: the first forward after that is not timed.
+  const prepare = async () => {
+    if (!kernels) return unregisterWasmKernels();
+    await registerWasmKernels();
+    read();
+  };
   const source = fromStateDict(toCanonical(state, 'official').state);
   const model = createPvt(config, source);
   const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
@@ -80,15 +87,17 @@ async function ours({ config, state, picture }: Work): Promise<Runner> {
     logits.dispose();
     return values;
   };
+  await prepare();
   const before = tf.memory().numBytes;
-  const { kernels, peakBytes } = await tf.profile(() => forward());
+  const { kernels: launched, peakBytes } = await tf.profile(() => forward());
   // The profiler also lists the scopes of fused ops and views that move nothing.
-  const launches = kernels.filter(({ name }) => !/__op$|^unnamed scope$|^(Reshape|Identity)$/.test(name)).length;
-  console.error(`  @pvt: ${launches} kernels besides reshapes, ${((peakBytes - before) / 1e6).toFixed(1)} MB at most beyond weights and input`);
+  const launches = launched.filter(({ name }) => !/__op$|^unnamed scope$|^(Reshape|Identity)$/.test(name)).length;
+  console.error(`  @pvt${kernels ? ' with kernels' : ''}: ${launches} kernels besides reshapes, ${((peakBytes - before) / 1e6).toFixed(1)} MB at most beyond weights and input`);
   return {
-    name: '@pvt wasm',
+    name: kernels ? '@pvt wasm, kernels' : '@pvt wasm',
     logits: read(),
     async run() {
+      await prepare();
       const start = performance.now();
       read();
       return performance.now() - start;
@@ -166,7 +175,7 @@ const median = (values: readonly number[]): number => {
 };
 
 async function bench(work: Work) {
-  const runners = [await ours(work), await onnx('onnxruntime-web', work), await onnx('onnxruntime-node', work), ...(python === undefined ? [] : [await torch(work)])];
+  const runners = [await ours(work, true), await ours(work, false), await onnx('onnxruntime-web', work), await onnx('onnxruntime-node', work), ...(python === undefined ? [] : [await torch(work)])];
   const [reference] = runners;
   const times = runners.map((): number[] => []);
   for (let round = -3; round < rounds; round++) {

@@ -7,7 +7,7 @@ function patchesAtOnce(depth: i32): i32 {
 
 /** Bytes that {@link convolution} needs beside its operands. */
 export function convolutionScratch(depth: i32): i32 {
-  return patchesAtOnce(depth) * (depth << 2) + multiplyScratch(depth);
+  return patchesAtOnce(depth) * (depth << 2) + multiplyScratch();
 }
 
 function copy(from: usize, to: usize, bytes: usize): void {
@@ -96,7 +96,7 @@ function fold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, 
 }
 
 /**
- * dx += the gradient of {@link convolution} for its input.
+ * dx += the gradient of {@link convolution} for its input; scratch as for the convolution.
  *
  * @param panels of the transposed filter [outputs, kernel·kernel·channels]
  */
@@ -110,9 +110,4 @@ export function convolutionInputGradient(height: i32, width: i32, channels: i32,
     multiply(count, depth, outputs, dy + ((first * outputs) << 2), panels, 0, 0, scratch, 0, rest);
     fold(height, width, channels, kernel, stride, padding, outWidth, first, count, scratch, dx);
   }
-}
-
-/** Bytes that {@link convolutionInputGradient} needs beside its operands. */
-export function convolutionInputGradientScratch(depth: i32, outputs: i32): i32 {
-  return patchesAtOnce(depth) * (depth << 2) + multiplyScratch(outputs);
 }

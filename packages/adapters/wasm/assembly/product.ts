@@ -4,10 +4,8 @@ import { multiplyAdd } from './math';
 /** Depth that is summed before the next part of it: a panel of so many rows fills half of the first cache. */
 const depthAtOnce = 512;
 
-/** Rows of `a` that pass over all panels together: some 32 KB, well within the second cache. */
-function rowsAtOnce(depth: i32): i32 {
-  return max(64, (8192 / min(depth, depthAtOnce)) & ~3);
-}
+/** Rows of `a` that pass over all panels together: they stay in the second cache, and so does what they write. */
+const rowsAtOnce = 64;
 
 /** Bytes of a matrix in panels. */
 export function panelBytes(columns: i32, depth: i32): i32 {
@@ -52,15 +50,19 @@ export function multiplyPanel(rows: i32, depth: i32, a: usize, aStride: usize, p
   const end = panel + (depth << 5);
   const bias0 = bias ? v128.load(bias) : f32x4.splat(0);
   const bias1 = bias ? v128.load(bias, 16) : f32x4.splat(0);
+  let aStep1 = aStride, aStep2 = 2 * aStride, aStep3 = 3 * aStride;
+  let step1 = outStride, step2 = 2 * outStride, step3 = 3 * outStride;
   for (let left = rows; left > 0; left -= 4, a += aStride << 2) {
-    // Where fewer than four are left, the first of them stands in for the others, and is stored last.
-    const step1 = left > 1 ? 1 : 0;
-    const step2 = left > 2 ? 2 : 0;
-    const step3 = left > 3 ? 3 : 0;
+    if (left < 4) {
+      // The first row stands in for those that are not there, and is stored last.
+      aStep3 = step3 = 0;
+      if (left < 3) aStep2 = step2 = 0;
+      if (left < 2) aStep1 = step1 = 0;
+    }
     let a0 = a;
-    let a1 = a + step1 * aStride;
-    let a2 = a + step2 * aStride;
-    let a3 = a + step3 * aStride;
+    let a1 = a + aStep1;
+    let a2 = a + aStep2;
+    let a3 = a + aStep3;
     let s00 = bias0, s01 = bias1, s10 = bias0, s11 = bias1, s20 = bias0, s21 = bias1, s30 = bias0, s31 = bias1;
     let b = panel;
     do {
@@ -84,13 +86,13 @@ export function multiplyPanel(rows: i32, depth: i32, a: usize, aStride: usize, p
       a2 += 4;
       a3 += 4;
     } while (b < end);
-    const o1 = out + step1 * outStride;
-    const o2 = out + step2 * outStride;
-    const o3 = out + step3 * outStride;
+    const o1 = out + step1;
+    const o2 = out + step2;
+    const o3 = out + step3;
     if (residual) {
-      const r1 = residual + step1 * outStride;
-      const r2 = residual + step2 * outStride;
-      const r3 = residual + step3 * outStride;
+      const r1 = residual + step1;
+      const r2 = residual + step2;
+      const r3 = residual + step3;
       s00 = f32x4.add(s00, v128.load(residual));
       s01 = f32x4.add(s01, v128.load(residual, 16));
       s10 = f32x4.add(s10, v128.load(r1));
@@ -127,8 +129,8 @@ export function moveColumns(rows: i32, columns: i32, from: usize, bias: usize, r
 }
 
 /** Bytes that {@link multiply} needs beside its operands. */
-export function multiplyScratch(depth: i32): i32 {
-  return rowsAtOnce(depth) << 5;
+export function multiplyScratch(): i32 {
+  return rowsAtOnce << 5;
 }
 
 /**
@@ -141,11 +143,10 @@ export function multiplyScratch(depth: i32): i32 {
  * @param activation 0 none, 1 ReLU, 2 GELU; not together with a residual
  */
 export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: usize, bias: usize, residual: usize, out: usize, activation: i32, scratch: usize): void {
-  const block = rowsAtOnce(depth);
   const aStride: usize = depth << 2;
   const outStride: usize = columns << 2;
-  for (let row = 0; row < rows; row += block) {
-    const count = min(block, rows - row);
+  for (let row = 0; row < rows; row += rowsAtOnce) {
+    const count = min(rowsAtOnce, rows - row);
     for (let k = 0; k < depth; k += depthAtOnce) {
       const part = min(depthAtOnce, depth - k);
       // The first part of the sums starts with bias and residual, the others with what is there.

@@ -110,7 +110,7 @@ const convolutionInputGradient: Kernel = (heap, { dy, filter }, attrs) => {
   const out = heap.zeros(shape);
   if (sizeOf(dy!.shape) * depth === 0) return out;
   const panels = heap.panels(filter!, depth, outputs, true);
-  const scratch = heap.scratch(heap.kernels.convolutionInputGradientScratch(depth, outputs));
+  const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
   const [slope, to] = [heap.address(dy!), heap.address(out)];
   const [step, outStep] = [4 * height * width * channels, 4 * outHeight * outWidth * outputs];
   for (let index = 0; index < batch; index++) heap.kernels.convolutionInputGradient(...geometry, slope + index * outStep, panels, to + index * step, scratch);

@@ -15,7 +15,7 @@ interface WasmBackend extends KernelBackend {
 /** What `assembly/index.ts` exports; addresses and sizes are whole numbers. */
 export type Exports = Record<
   | 'addRows' | 'attention' | 'attentionGradient' | 'attentionGradientScratch' | 'attentionScratch' | 'convolution' | 'convolutionFilterGradient'
-  | 'convolutionInputGradient' | 'convolutionInputGradientScratch' | 'convolutionScratch' | 'depthwise' | 'depthwiseFilterGradient' | 'depthwiseScratch' | 'gelu'
+  | 'convolutionInputGradient' | 'convolutionScratch' | 'depthwise' | 'depthwiseFilterGradient' | 'depthwiseScratch' | 'gelu'
   | 'geluGradient' | 'layerNorm' | 'layerNormGradient' | 'multiply' | 'multiplyScratch' | 'multiplyTransposed' | 'pack' | 'panelBytes',
   (...numbers: number[]) => number
 >;

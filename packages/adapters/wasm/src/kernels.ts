@@ -26,7 +26,7 @@ const linear: Kernel = (heap, { x, weight, bias, residual }, { activation, trans
   const rows = sizeOf(x!.shape.slice(0, -1));
   if (rows * columns * depth === 0) return out;
   const panels = heap.panels(weight!, inputs, outputs, transposed === true);
-  const scratch = heap.scratch(heap.kernels.multiplyScratch(depth));
+  const scratch = heap.scratch(heap.kernels.multiplyScratch());
   heap.kernels.multiply(rows, columns, depth, heap.address(x!), panels, bias ? heap.address(bias) : 0, residual ? heap.address(residual) : 0, heap.address(out), code, scratch);
   return out;
 };
@@ -99,7 +99,7 @@ const convolution: Kernel = (heap, { x, filter, bias }, attrs) => {
   const panels = heap.panels(filter!, depth, outputs);
   const [from, shift, to] = [heap.address(x!), bias ? heap.address(bias) : 0, heap.address(out)];
   if (kernel === 1 && stride === 1 && padding === 0) {
-    heap.kernels.multiply(batch * height * width, outputs, depth, from, panels, shift, 0, to, 0, heap.scratch(heap.kernels.multiplyScratch(depth)));
+    heap.kernels.multiply(batch * height * width, outputs, depth, from, panels, shift, 0, to, 0, heap.scratch(heap.kernels.multiplyScratch()));
     return out;
   }
   const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
