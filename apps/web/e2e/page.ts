@@ -35,18 +35,19 @@ export const texts = (page: Page, selector: string): Promise<string[]> => page.l
 /** What tfjs counts in the worker. */
 export interface Counts {
   readonly tensors: number;
-  /** Of textures, on webgl. */
+  /** Of textures on webgl, of the whole heap on wasm. */
   readonly bytes: number;
 }
 
 interface TfGlobal {
-  readonly tf: { memory(): { readonly numTensors: number; readonly numBytes: number; readonly numBytesInGPUAllocated?: number }; backend(): { readonly gpgpu: { readonly gl: WebGL2RenderingContext } } };
+  readonly tf: { memory(): { readonly numTensors: number; readonly numBytes: number; readonly numBytesInGPUAllocated?: number }; backend(): { readonly gpgpu: { readonly gl: WebGL2RenderingContext }; readonly wasm?: { readonly HEAPU8: Uint8Array } } };
 }
 
 export const counts = (page: Page): Promise<Counts> =>
   page.workers().at(-1)!.evaluate(() => {
-    const { numTensors, numBytes, numBytesInGPUAllocated } = (globalThis as unknown as TfGlobal).tf.memory();
-    return { tensors: numTensors, bytes: numBytesInGPUAllocated ?? numBytes };
+    const { tf } = globalThis as unknown as TfGlobal;
+    const { numTensors, numBytes, numBytesInGPUAllocated } = tf.memory();
+    return { tensors: numTensors, bytes: numBytesInGPUAllocated ?? tf.backend().wasm?.HEAPU8.length ?? numBytes };
   });
 
 /** Takes the worker's graphics context away, as a driver that resets does. */

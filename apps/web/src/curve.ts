@@ -2,10 +2,11 @@ import { fill, svg } from './dom.ts';
 
 const [width, height, margin] = [560, 200, 34];
 
-/** A running mean that follows a noisy loss. */
-function smoothed(losses: readonly number[]): number[] {
+/** A running mean over about a twentieth of the run, which follows a noisy loss. */
+function smoothed(losses: readonly number[], steps: number): number[] {
+  const share = Math.min(1, 2 / (1 + steps / 20));
   let mean = losses[0] ?? 0;
-  return losses.map((loss, i) => (mean += (loss - mean) * Math.max(0.08, 1 / (i + 1))));
+  return losses.map((loss) => (mean += (loss - mean) * share));
 }
 
 /** The loss of every step, and its running mean, against the steps. */
@@ -24,7 +25,7 @@ export function drawCurve(element: SVGElement, losses: readonly number[], steps:
     svg('text', { x: width - 8, y: height - 6, 'text-anchor': 'end' }, `${losses.length} of ${steps} steps`),
     svg('text', { x: margin, y: height - 6 }, 'loss'),
     line(losses, 'raw'),
-    line(smoothed(losses), 'mean'),
+    line(smoothed(losses, steps), 'mean'),
   );
   element.setAttribute('aria-label', losses.length === 0 ? 'no loss yet' : `loss ${losses.at(-1)!.toFixed(3)} after ${losses.length} of ${steps} steps`);
 }

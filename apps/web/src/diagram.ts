@@ -1,16 +1,18 @@
 import { fill, h, svg } from './dom.ts';
 import type { Architecture, LayerRow, StageRow } from './protocol.ts';
-import { by, count, megabytes, percent } from './text.ts';
+import { by, bytes, count, percent } from './text.ts';
 
 const column = 280;
-const square = 118;
+const square = 112;
 
 const text = (x: number, y: number, content: string, className = '') => svg('text', { x, y, class: className }, content);
 
-/** A grid of squares, at most so many lines that it stays one. */
+/** A grid of squares; one that is too fine to see is drawn coarser, every so many lines. */
 function gridOf(x: number, y: number, side: number, rows: number, columns: number, className: string): SVGElement {
   const [height, wide] = rows >= columns ? [side, (side * columns) / rows] : [(side * rows) / columns, side];
-  const lines = (n: number) => Math.min(n, 56);
+  const finest = Math.max(rows, columns);
+  const coarser = Math.ceil((3.4 * finest) / side);
+  const lines = (n: number) => Math.max(1, Math.round(n / coarser));
   const path = [
     ...Array.from({ length: Math.max(0, lines(columns) - 1) }, (_, i) => `M${x + (wide * (i + 1)) / lines(columns)} ${y}v${height}`),
     ...Array.from({ length: Math.max(0, lines(rows) - 1) }, (_, i) => `M${x} ${y + (height * (i + 1)) / lines(rows)}h${wide}`),
@@ -47,9 +49,9 @@ function stageColumn(architecture: Architecture, stage: StageRow, index: number)
     gridOf(x + 30 + scale, top, keySide, rows, columns, 'key-grid'),
     text(x + 30 + scale, top + Math.max(keySide, 12) + 18, `K, V ${count(stage.keyTokens)}`, 'strong'),
     ...(shrunk ? [text(x + 30 + scale, top + Math.max(keySide, 12) + 36, `${Math.round(stage.tokens / stage.keyTokens)} times fewer`)] : [text(x + 30 + scale, top + Math.max(keySide, 12) + 36, 'as many')]),
-    svg('rect', { x: x + 8, y: 252, width: column - 32, height: 10, rx: 5, class: 'track' }),
-    svg('rect', { x: x + 8, y: 252, width: Math.max(3, (column - 32) * share), height: 10, rx: 5, class: 'share' }),
-    text(x + 8, 282, `${count(stage.macs)} multiply-adds, ${percent(share)}`),
+    svg('rect', { x: x + 8, y: 236, width: column - 32, height: 10, rx: 5, class: 'track' }),
+    svg('rect', { x: x + 8, y: 236, width: Math.max(3, (column - 32) * share), height: 10, rx: 5, class: 'share' }),
+    text(x + 8, 266, `${count(stage.macs)} multiply-adds, ${percent(share)}`),
     ...(index < architecture.stages.length - 1 ? [svg('path', { d: `M${x + column - 18} ${top + 28}l9 9l-9 9`, class: 'arrow' })] : []),
   );
 }
@@ -78,7 +80,7 @@ function layerRow(layer: LayerRow, most: number): HTMLTableRowElement {
     h('td', { textContent: `${by(layer.input)} → ${by(layer.output)}` }),
     h('td', { textContent: layer.params === 0 ? '' : count(layer.params) }),
     h('td', { className: 'bar', attrs: { style: `--share: ${layer.macs / most}` } }, layer.macs === 0 ? '' : count(layer.macs)),
-    h('td', { textContent: megabytes(layer.activationBytes) }),
+    h('td', { textContent: bytes(layer.activationBytes) }),
   );
 }
 
@@ -91,14 +93,14 @@ export function drawArchitecture(element: HTMLElement, architecture: Architectur
     element,
     h('h2', { textContent: `PVT ${version}${linear ? ', linear' : ''} at ${by(size)} pixels` }),
     h('p', {
-      textContent: `${count(params)} parameters, ${count(macs)} multiply-adds, ${megabytes(activationBytes)} of activations. Every token asks (Q stays whole); the keys and values it asks come from a map that is shrunk first, most where tokens are most. So attention over a fine map stays affordable.`,
+      textContent: `${count(params)} parameters, ${count(macs)} multiply-adds, ${bytes(activationBytes)} of activations. Every token asks (Q stays whole); the keys and values it asks come from a map that is shrunk first, most where tokens are most. So attention over a fine map stays affordable.`,
     }),
-    h('div', { className: 'scroll', tabIndex: 0, attrs: { role: 'group', 'aria-label': 'Diagram of the stages' } }, svg('svg', { viewBox: `0 0 ${column * stages.length} 296`, role: 'img', 'aria-label': stages.map((stage, i) => `stage ${i + 1}: ${stage.tokens} queries, ${stage.keyTokens} keys`).join('; ') }, ...stages.map((stage, i) => stageColumn(architecture, stage, i)))),
+    h('div', { className: 'scroll', tabIndex: 0, attrs: { role: 'group', 'aria-label': 'Diagram of the stages' } }, svg('svg', { viewBox: `0 0 ${column * stages.length} 280`, role: 'img', 'aria-label': stages.map((stage, i) => `stage ${i + 1}: ${stage.tokens} queries, ${stage.keyTokens} keys`).join('; ') }, ...stages.map((stage, i) => stageColumn(architecture, stage, i)))),
     ...stages.map((stage, index) =>
       h(
         'details',
         { open: open.has(String(index)), attrs: { 'data-stage': String(index) } },
-        h('summary', {}, h('strong', { textContent: `Layers of stage ${index + 1}` }), h('span', { textContent: `${count(stage.params)} parameters, ${count(stage.macs)} multiply-adds, ${megabytes(stage.activationBytes)}` })),
+        h('summary', {}, h('strong', { textContent: `Layers of stage ${index + 1}` }), h('span', { textContent: `${count(stage.params)} parameters, ${count(stage.macs)} multiply-adds, ${bytes(stage.activationBytes)}` })),
         h(
           'div',
           { className: 'scroll' },

@@ -5,7 +5,6 @@ import { isAbort, Notices, sentenceOf } from './notices.ts';
 import { backendNames, type BackendName } from './protocol.ts';
 import { samples } from './samples.ts';
 import { Stage } from './stage.ts';
-import './style.css';
 import { createClassifyTab } from './tabs/classify.ts';
 import { createDetectTab, createSegmentTab } from './tabs/dense.ts';
 import { createExploreTab } from './tabs/explore.ts';
@@ -125,7 +124,7 @@ function enter(tab: Tab): void {
 
 const backend = h('select', { ariaLabel: 'Backend' });
 const findings = h('tbody');
-backend.onchange = () => {
+backend.addEventListener('change', () => {
   const asked = backend.value as BackendName | 'auto';
   localStorage.setItem('pvt.backend', asked);
   notices.clear('backend');
@@ -138,7 +137,7 @@ backend.onchange = () => {
       return refresh();
     },
   );
-};
+});
 
 const verdict = (finding: Finding | undefined): string => {
   if (finding === undefined) return 'not tried yet';

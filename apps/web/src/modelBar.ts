@@ -41,7 +41,7 @@ export class ModelBar {
     this.#changed = changed;
     const [first] = forTask(task);
     this.#request = first && embeddedRequest(task, first);
-    this.#button.onclick = () => void this.choose();
+    this.#button.addEventListener('click', () => void this.choose());
     this.element = h('section', { className: 'model-bar', ariaLabel: 'Model' }, this.#button, this.#facts, this.#loading, this.#times);
     this.#describe(undefined);
   }

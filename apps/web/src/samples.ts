@@ -43,7 +43,8 @@ function ball(context: Context, x: number, y: number, radius: number, stops: Sto
 
 function shape(context: Context, fill: string | CanvasGradient, path: string): void {
   context.fillStyle = fill;
-  context.fill(new Path2D(path));
+  const outline = new Path2D(path);
+  context.fill(outline);
 }
 
 function clouds(context: Context, random: () => number, places: readonly (readonly [x: number, y: number, scale: number])[]): void {

@@ -33,7 +33,7 @@ export class Stage {
     this.#notices = notices;
     this.#onPicture = onPicture;
     const input = h('input', { type: 'file', accept: 'image/*', hidden: true, ariaLabel: 'Picture file', onchange: () => input.files?.[0] && void this.open(input.files[0]) });
-    this.#cameraButton.onclick = () => void this.toggleCamera();
+    this.#cameraButton.addEventListener('click', () => void this.toggleCamera());
     this.#frame.append(this.#canvas, this.#video, this.#overlay, this.#marker);
     this.element = h(
       'section',

@@ -11,6 +11,13 @@ export function count(value: number): string {
   return unit === '' ? scaled.toLocaleString('en') : `${scaled < 99.95 ? scaled.toFixed(1) : Math.round(scaled)} ${unit}`;
 }
 
+/** A size as people read it: `320 B`, `4.1 kB`, `2.1 MB`. */
+export function bytes(value: number): string {
+  if (value < 1000) return `${value} B`;
+  const [unit, divisor] = value < 1e6 ? ['kB', 1e3] : ['MB', 1e6];
+  return `${(value / divisor).toFixed(value / divisor < 9.95 ? 1 : 0)} ${unit}`;
+}
+
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
 export const percent = (share: number): string => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;

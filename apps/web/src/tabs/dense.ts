@@ -46,10 +46,10 @@ export const createSegmentTab = (page: Page): Tab =>
 export const createDetectTab = (page: Page): Tab => {
   const score = h('input', { type: 'range', min: '0.05', max: '0.95', step: '0.05', value: '0.3' });
   const shown = h('output', { textContent: '30 %' });
-  score.oninput = () => {
+  score.addEventListener('input', () => {
     shown.textContent = percent(Number(score.value));
     page.refresh();
-  };
+  });
   return denseTab(page, 'detect', 'Detect', 'What is there?', 'No detector is loaded yet: choose one above, or drop its file on the page.', [field('Least score', h('span', { className: 'range' }, score, shown))], async (bar, result) => {
     const { overlay, objects, milliseconds } = await page.host.use(async (engine) => {
       const bitmap = await page.stage.snapshot();

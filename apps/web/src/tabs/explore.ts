@@ -33,19 +33,16 @@ export function createExploreTab(page: Page): Tab {
     options(blockSelect, Array.from({ length: model?.depths[index] ?? 0 }, (_, i) => [String(i), String(i + 1)] as const));
     options(headSelect, [['mean', 'mean'], ...Array.from({ length: model?.heads[index] ?? 0 }, (_, i) => [String(i), String(i + 1)] as const)]);
   };
-  stageSelect.onchange = () => {
-    blocks();
-    void attend();
-  };
-  blockSelect.onchange = headSelect.onchange = () => void attend();
-  keys.onkeydown = (event) => {
+  stageSelect.addEventListener('change', blocks);
+  for (const select of [stageSelect, blockSelect, headSelect]) select.addEventListener('change', () => void attend());
+  keys.addEventListener('keydown', (event) => {
     const [dx, dy] = ({ ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] } as Record<string, [number, number]>)[event.key] ?? [];
     if (dx === undefined || dy === undefined) return;
     event.preventDefault();
     const inside = (value: number) => Math.min(Math.max(value, 0), 1);
     point = { x: inside(point.x + dx), y: inside(point.y + dy) };
     void attend();
-  };
+  });
 
   /** The latest point wins; those in between are skipped. */
   async function attend(): Promise<void> {
@@ -53,8 +50,9 @@ export function createExploreTab(page: Page): Tab {
     if (attending) return;
     attending = true;
     try {
-      while (again && explored !== undefined) {
+      while (again) {
         again = false;
+        if (explored === undefined) return;
         const request: AttentionRequest = { stage: Number(stageSelect.value), block: Number(blockSelect.value), head: headSelect.value === 'mean' ? undefined : Number(headSelect.value), ...point };
         const map = await host.use((engine) => engine.attend(request));
         const { grid } = explored.levels[request.stage]!;
@@ -82,11 +80,11 @@ export function createExploreTab(page: Page): Tab {
         show(canvas, bitmap);
         const text = h('span', { textContent: 'all channels' });
         const channel = h('input', { type: 'range', min: '-1', max: String(channels - 1), value: '-1', ariaLabel: `Channel of ${name}` });
-        channel.oninput = () => {
+        channel.addEventListener('input', () => {
           const chosen = Number(channel.value);
           text.textContent = chosen < 0 ? 'all channels' : `channel ${chosen + 1}`;
           void host.use((engine) => engine.level(index, chosen < 0 ? undefined : chosen)).then((bitmap) => show(canvas, bitmap), page.fail);
-        };
+        });
         return h('figure', { attrs: { 'data-level': name } }, canvas, h('figcaption', {}, h('strong', { textContent: `Stage ${index + 1}` }), ` stride ${stride}, ${by([...grid, channels])}`), h('label', { className: 'channel' }, channel, text));
       }),
     );

@@ -35,17 +35,17 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
   const bar = new ModelBar('tune', host, notices, page.refresh);
   const classes: Class[] = [];
   const list = h('div', { className: 'classes' });
-  const trains = h('select', {}, h('option', { value: 'head', textContent: 'the head alone: seconds' }), h('option', { value: 'stage', textContent: 'the last stage too: minutes' }));
+  const trains = h('select', {}, h('option', { value: 'head', textContent: 'the head alone: fastest' }), h('option', { value: 'stage', textContent: 'the last stage too: thorough' }));
   const epochs = h('input', { type: 'number', min: '1', max: '1000', value: '60' });
-  trains.onchange = () => (epochs.value = trains.value === 'head' ? '60' : '15');
+  trains.addEventListener('change', () => (epochs.value = trains.value === 'head' ? '60' : '15'));
   const start = h('button', { type: 'button', className: 'primary', textContent: 'Train', onclick: () => void train() });
   const stop = h('button', { type: 'button', textContent: 'Stop', hidden: true, onclick: () => void host.aside((engine) => engine.stopTraining()) });
   const download = h('a', { className: 'button', textContent: 'Download .safetensors', hidden: true });
-  const useIt = h('button', { type: 'button', textContent: 'Use under Classify', hidden: true });
+  const useIt = h('button', { type: 'button', textContent: 'Use under Classify', hidden: true, onclick: () => trained && use(trained) });
   const status = h('p', { className: 'tune-status', attrs: { role: 'status' } });
   const curve = svg('svg', { class: 'curve', role: 'img', 'aria-label': 'no loss yet' });
   const guesses = h('ol', { className: 'bars', ariaLabel: 'What the trained model says' });
-  const tryIt = h('div', { className: 'try', hidden: true }, h('h2', { textContent: 'Try it: a picture, or the camera' }), guesses);
+  const tryIt = h('section', { className: 'card try', hidden: true, ariaLabel: 'Try it' }, h('h2', { textContent: 'What the model that you trained says' }), guesses);
 
   let training = false;
   let trained: File | undefined;
@@ -74,11 +74,11 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       const side = Math.min(bitmap.width, bitmap.height);
       thumbnail.getContext('2d')!.drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, 56, 56);
       const remove = h('button', { type: 'button', className: 'thumbnail', title: 'Remove this picture', ariaLabel: `Remove picture ${pictures.size} of ${nameInput.value}` }, thumbnail);
-      remove.onclick = () => {
+      remove.addEventListener('click', () => {
         pictures.delete(bitmap);
         remove.remove();
         recount();
-      };
+      });
       thumbnails.append(remove);
       recount();
     };
@@ -116,7 +116,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
 
   /** Two drawn kinds, for whoever only wants to see it work. */
   async function fillWithShapes(): Promise<void> {
-    for (const one of [...classes]) removeClass(one);
+    while (classes.length > 0) removeClass(classes[0]!);
     for (const kind of ['stripes', 'dots'] as const) {
       const one = addClass(kind);
       for (let number = 0; number < 8; number++) await one.add(drawShape(kind, number));
@@ -181,7 +181,6 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
     delete download.dataset['taken'];
     Object.assign(download, { href: link, download: file.name, hidden: false, onclick: () => (download.dataset['taken'] = 'yes') });
     useIt.hidden = false;
-    useIt.onclick = () => use(file);
   }
 
   addClass('class 1');
@@ -202,8 +201,8 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       h('div', { className: 'tools' }, start, stop, useIt, download),
       status,
       curve,
-      tryIt,
     ),
+    under: tryIt,
     take: (files) => {
       if (files.every(({ type }) => type.startsWith('image/'))) notices.say('pictures', 'info', 'Drop pictures onto the class that they show.');
       else bar.give(files);

@@ -2,7 +2,6 @@ import { BackendError } from '@pvt/core';
 import * as tf from '@tensorflow/tfjs-core';
 import plainBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url';
 import simdBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url';
-import threadedBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url';
 import type { BackendName } from '../protocol.ts';
 
 /** Bytes of textures that no tensor uses and that are kept for the next one; without a bound they are kept for ever. */
@@ -12,7 +11,9 @@ const register: Record<BackendName, () => Promise<unknown>> = {
   cpu: () => import('@tensorflow/tfjs-backend-cpu'),
   async wasm() {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
-    setWasmPaths({ 'tfjs-backend-wasm.wasm': plainBinary, 'tfjs-backend-wasm-simd.wasm': simdBinary, 'tfjs-backend-wasm-threaded-simd.wasm': threadedBinary });
+    // Our own kernels reach the heap of the build without threads alone.
+    tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
+    setWasmPaths({ 'tfjs-backend-wasm.wasm': plainBinary, 'tfjs-backend-wasm-simd.wasm': simdBinary });
   },
   async webgl() {
     await import('@tensorflow/tfjs-backend-webgl');
@@ -45,9 +46,20 @@ export async function startBackend(name: BackendName, onLost: () => void): Promi
   tf.enableProdMode();
   await register[name]();
   if (tf.engine().registryFactory[name] === undefined || !(await tf.setBackend(name))) throw absent(name, 'one where it does not start');
+  if (name === 'wasm') await useOwnKernels();
   const { gpgpu, device } = inner();
   gpgpu?.gl.canvas.addEventListener('webglcontextlost', onLost);
   void device?.lost.then(({ reason }) => reason !== 'destroyed' && onLost());
+}
+
+/** Without SIMD the layers go on without them. */
+async function useOwnKernels(): Promise<void> {
+  const { registerWasmKernels } = await import('@pvt/adapter-wasm');
+  try {
+    await registerWasmKernels();
+  } catch (error) {
+    if (!(error instanceof BackendError && error.code === 'wasm-simd-missing')) throw error;
+  }
 }
 
 /** Whether the graphics context is gone: then results are zeros without a word. */

@@ -1,11 +1,15 @@
-import '@tensorflow/tfjs-backend-cpu';
+import { useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, beforeAll, expect, it } from 'vitest';
 import golden from '../../../../tooling/golden/fixtures/custom_v2_small_64x64_seed0.json' with { type: 'json' };
 import { probe, tolerance } from './check.ts';
 import own from './golden.json' with { type: 'json' };
 
-const softmax = tf.getKernel('Softmax', 'cpu')!;
+let softmax: tf.KernelConfig;
+beforeAll(async () => {
+  await useBackend('cpu');
+  softmax = tf.getKernel('Softmax', 'cpu')!;
+});
 afterEach(() => {
   tf.unregisterKernel('Softmax', 'cpu');
   tf.registerKernel(softmax);
@@ -17,7 +21,6 @@ it('compares with the numbers of the official code', () => {
 });
 
 it('finds a backend right that is', async () => {
-  await tf.setBackend('cpu');
   const before = tf.memory().numTensors;
   const { error, small, dispose } = await probe();
   dispose();
@@ -30,7 +33,6 @@ it.each([
   ['a little wrong', (x: number) => x * 1.01],
   ['no number at all', () => Number.NaN],
 ])('finds a backend wrong whose softmax is %s', async (_what, spoil) => {
-  await tf.setBackend('cpu');
   tf.unregisterKernel('Softmax', 'cpu');
   tf.registerKernel({
     ...softmax,
