@@ -28,6 +28,7 @@ interface TrainArguments extends CommonOptions {
   readonly head?: (typeof heads)[number];
   readonly classes?: readonly string[];
   readonly turn?: true;
+  readonly saveEvery: number;
   readonly out?: string;
   readonly resume?: string;
   readonly seed: number;
@@ -72,6 +73,7 @@ export function train(program: Command, io: Io): void {
     .option('--classes <names>', 'names of the classes by index, with commas (default: as the data says)', (text: string) => text.split(',').map((name) => name.trim()))
     .option('--turn', 'pictures have no up, as under a microscope: turn and mirror them every way')
     .option('--out <folder>', 'where the run goes (default: pvt-TASK)')
+    .option('--save-every <seconds>', 'how often the state is saved for --resume', positive, 60)
     .option('--resume <folder>', 'go on with the run in this folder, with its own arguments')
     .option('--seed <number>', 'of all random numbers', seed, 0)
     .addHelpText(
@@ -185,6 +187,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
       validateEvery: Math.ceil((2 * data.validation.samples.length * size[0] * size[1]) / (loader.length * batch * crop[0] * crop[1])),
       validate: () => progress(io, 'validating', () => model.evaluate(truths(data.validation) as never)),
       store,
+      saveEvery: options.saveEvery,
       signal: stopping.signal,
       ...(record && { resume: await readSnapshot(folder, record) }),
     })) {

@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { encodePng } from '@pvt/adapter-image/node';
+import { createRandom } from '@pvt/core';
+import { readCheckpoint } from '@pvt/presets';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { folder, pvt } from '../fixtures/capture.ts';
+
+const inFolder = folder();
+const side = 32;
+
+/** A grey noise picture with a bright square from (left, top) on. */
+function picture(seed: string, [red, green, blue]: readonly [number, number, number], square?: { readonly left: number; readonly top: number; readonly side: number }) {
+  const random = createRandom(seed);
+  const data = new Uint8Array(side * side * 3);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const inside = square && x >= square.left && x < square.left + square.side && y >= square.top && y < square.top + square.side;
+      [red, green, blue].forEach((level, c) => (data[(y * side + x) * 3 + c] = (inside ? 230 : level) + 20 * random.uniform()));
+    }
+  }
+  return { width: side, height: side, data };
+}
+
+const write = async (path: string, content: ReturnType<typeof picture> | string) => {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, typeof content === 'string' ? content : await encodePng(content));
+};
+
+const colours = inFolder('colours');
+const squares = inFolder('squares');
+const boxes = inFolder('boxes');
+
+beforeAll(async () => {
+  for (let i = 0; i < 8; i++) {
+    const split = i < 4 ? 'train' : 'val';
+    await write(join(colours, split, 'blue', `${i}.png`), picture(`blue ${i}`, [20, 20, 200]));
+    await write(join(colours, split, 'red', `${i}.png`), picture(`red ${i}`, [200, 20, 20]));
+    const square = { left: 2 + i, top: 14 - i, side: 14 };
+    const whole = picture(`square ${i}`, [60, 60, 60], square);
+    const inside = (at: number) => at % side >= square.left && at % side < square.left + 14 && Math.floor(at / side) >= square.top && Math.floor(at / side) < square.top + 14;
+    await write(join(squares, 'images', `${i}.png`), whole);
+    await write(join(squares, 'masks', `${i}.png`), { ...whole, data: Uint8Array.from({ length: side * side * 3 }, (_, at) => (inside(Math.floor(at / 3)) ? 255 : 0)) });
+    await write(join(boxes, 'JPEGImages', `${i}.png`), whole);
+    // VOC counts pixels from 1.
+    const [left, top] = [square.left + 1, square.top + 1];
+    await write(join(boxes, 'Annotations', `${i}.xml`), `<annotation><filename>${i}.png</filename><size><width>${side}</width><height>${side}</height><depth>3</depth></size><object><name>square</name><bndbox><xmin>${left}</xmin><ymin>${top}</ymin><xmax>${left + 13}</xmax><ymax>${top + 13}</ymax></bndbox></object></annotation>`);
+  }
+});
+
+interface Event {
+  readonly kind: string;
+  readonly loss: number;
+  readonly step: number;
+  readonly reason?: string;
+  readonly metrics?: Record<string, number>;
+}
+
+const events = (stdout: string) => stdout.trim().split('\n').map((line) => JSON.parse(line) as Event);
+const losses = (all: readonly Event[]) => all.filter(({ kind }) => kind === 'step').map(({ loss }) => loss);
+const model = ['--model', 'pvt_v2_nano', '--size', `${side}`];
+
+describe('pvt train classify', () => {
+  it('separates two colours by its head alone, and every other command takes the result', async () => {
+    const out = inFolder('colours-run');
+    const trained = await pvt('train', 'classify', '--data', colours, ...model, '--freeze', 'head-only', '--epochs', '12', '--batch', '4', '--learning-rate', '0.02', '--out', out);
+    expect(trained.stderr).toBe('');
+    expect(trained.stdout).toContain('accuracy 1.0000');
+    expect(trained.stdout).toMatch(/^head +258 +0$/m);
+    const weights = join(out, 'model.safetensors');
+    expect(readFileSync(join(out, 'curve.png')).subarray(1, 4).toString()).toBe('PNG');
+
+    const measured = await pvt('eval', 'classify', '--data', colours, '--weights', weights, '--json');
+    expect(JSON.parse(measured.stdout)).toMatchObject({ pictures: 8, accuracy: 1 });
+    const { stdout } = await pvt('classify', join(colours, 'val', 'red', '5.png'), '--weights', weights, '--json');
+    expect(JSON.parse(stdout)).toMatchObject([{ guesses: [{ name: 'red' }, { name: 'blue' }] }]);
+    // What was frozen is what it was.
+    const embedded = readCheckpoint(readFileSync(join(dirname(fileURLToPath(import.meta.resolve('@pvt/checkpoints'))), '../files/pvt_v2_nano.cifar10.safetensors')));
+    const path = 'stages.0.blocks.0.mlp.fc1.weight';
+    expect(readCheckpoint(readFileSync(weights)).state.get(path)!.values).toEqual(embedded.state.get(path)!.values);
+  });
+});
+
+describe('pvt train segment and detect', () => {
+  it('finds bright squares pixel by pixel', async () => {
+    const out = inFolder('squares-run');
+    const trained = await pvt('train', 'segment', '--data', squares, '--classes', 'ground,square', ...model, '--epochs', '12', '--batch', '3', '--learning-rate', '0.01', '--out', out, '--json');
+    const all = events(trained.stdout);
+    expect(all.at(-1)).toMatchObject({ kind: 'done', reason: 'finished' });
+    expect(losses(all).at(-1)!).toBeLessThan(0.7 * losses(all)[0]!);
+    const { stdout } = await pvt('segment', join(squares, 'images', '1.png'), '--weights', join(out, 'model.safetensors'), '--json');
+    const [{ classes }] = JSON.parse(stdout) as [{ classes: readonly { readonly name: string; readonly pixels: number }[] }];
+    expect(classes.map(({ name }) => name)).toContain('ground');
+    expect(classes.reduce((sum, { pixels }) => sum + pixels, 0)).toBe(side * side);
+  });
+
+  it('learns boxes, with anchors of their size', async () => {
+    const out = inFolder('boxes-run');
+    const trained = await pvt('train', 'detect', '--data', boxes, ...model, '--epochs', '6', '--batch', '3', '--out', out, '--json');
+    const all = events(trained.stdout);
+    expect(losses(all).at(-1)!).toBeLessThan(0.9 * losses(all)[0]!);
+    expect(readCheckpoint(readFileSync(join(out, 'model.safetensors'))).metadata.get('anchorScale')).toBe('1');
+    const { code, stdout } = await pvt('eval', 'detect', '--data', boxes, '--weights', join(out, 'model.safetensors'), '--json');
+    expect([code, Object.keys(JSON.parse(stdout) as object)]).toEqual([0, expect.arrayContaining(['mAP', 'mAP50', 'AP square'])]);
+  });
+});
+
+describe('a run that is stopped', () => {
+  const line = ['--data', colours, ...model, '--epochs', '4', '--batch', '4', '--seed', '7', '--json'];
+  const whole = inFolder('whole');
+
+  /** Runs the command in a process of its own until `until` says so, then sends it a signal. */
+  const stopped = (out: string, signal: NodeJS.Signals, until: (event: Event) => boolean) =>
+    new Promise<number | null>((resolve) => {
+      const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('../pvt.ts', import.meta.url)), 'train', 'classify', ...line, '--save-every', '0.001', '--out', out], { stdio: ['ignore', 'pipe', 'ignore'] });
+      let text = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+        const complete = text.slice(0, text.lastIndexOf('\n'));
+        if (complete !== '' && events(complete).some(until)) child.kill(signal);
+      });
+      child.on('exit', resolve);
+    });
+
+  beforeAll(async () => {
+    expect((await pvt('train', 'classify', ...line, '--out', whole)).code).toBe(0);
+  });
+
+  const record = (out: string) => JSON.parse(readFileSync(join(out, 'run.json'), 'utf8')) as { readonly checkpoint: string; readonly progress: { readonly step: number; readonly losses: readonly number[] } };
+
+  it.each([
+    ['killed', 'SIGKILL', null],
+    ['interrupted', 'SIGINT', 130],
+  ] as const)('goes on bit for bit after it was %s', async (name, signal, code) => {
+    const out = inFolder(`run-${name}`);
+    expect(await stopped(out, signal, ({ kind, step }) => kind === 'step' && step === 4)).toBe(code);
+    const { checkpoint, progress } = record(out);
+    expect(progress.step).toBeLessThan(8);
+    expect(readCheckpoint(readFileSync(join(out, checkpoint, 'model.safetensors')), { config: 'pvt_v2_nano' }).config.classes).toBe(2);
+
+    const { code: resumed } = await pvt('train', 'classify', '--resume', out, '--json');
+    expect(resumed).toBe(0);
+    expect(record(out).progress.losses).toEqual(record(whole).progress.losses);
+    expect(readFileSync(join(out, record(out).checkpoint, 'state.safetensors')).equals(readFileSync(join(whole, record(whole).checkpoint, 'state.safetensors')))).toBe(true);
+    expect(readdirSync(out).filter((entry) => entry.startsWith('checkpoint-'))).toEqual([record(out).checkpoint]);
+  });
+});
+
+describe('what cannot be trained', () => {
+  it.each([
+    [['train', 'paint', '--data', colours], /expected classify, segment, detect, got paint/],
+    [['train', 'classify', '--model', 'pvt_v2_nano'], /expected a folder of pictures, got none; name it with --data/],
+    [['train', 'classify', '--data', colours, ...model, '--epochs', '1', '--minutes', '1'], /expected --epochs or --minutes, got both/],
+    [['train', 'classify', '--data', colours, ...model, '--freeze', 'stage:9'], /stage:3/],
+    [['train', 'classify', '--data', colours, ...model, '--head', 'unet'], /expected --head with segment alone/],
+    [['train', 'classify', '--data', colours, '--scratch'], /expected a variant/],
+    [['train', 'classify', '--data', colours], /expected a model, got none/],
+    [['train', 'classify', '--data', colours, '--model', 'pvt_v2_b0'], /no embedded weights/],
+    [['train', 'classify', '--data', colours, ...model, '--size', '8'], /from 32 to 4096/],
+    [['eval', 'classify', '--data', colours], /expected a checkpoint, got none/],
+  ])('%j is refused with its reason', async (line, message) => {
+    const { code, stdout, stderr } = await pvt(...line);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  it.each([
+    [['train', 'classify', '--data', inFolder('nowhere'), ...model, '--out', inFolder('a')], /nowhere/],
+    [['train', 'segment', '--data', colours, ...model, '--out', inFolder('b')], /masks/],
+    [['train', 'classify', '--resume', colours], /run\.json/],
+  ])('%j fails with its reason', async (line, message) => {
+    const { code, stderr } = await pvt(...line);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
+  });
+
+  it('does not write into a folder that is in use', async () => {
+    const { code, stderr } = await pvt('train', 'classify', '--data', colours, ...model, '--out', colours);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/expected .* to be new or empty, got 2 entries such as train/);
+    expect(existsSync(join(colours, 'run.json'))).toBe(false);
+  });
+});
