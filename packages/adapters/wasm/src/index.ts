@@ -3,7 +3,7 @@ import { BackendError } from '@pvt/core';
 import { binary } from './binary.ts';
 import { gradientKernels, gradients } from './gradients.ts';
 import { heapOf, type Heap } from './heap.ts';
-import { forwardKernels } from './kernels.ts';
+import { forwardKernels, tryKernels } from './kernels.ts';
 
 const kernels = { ...forwardKernels, ...gradientKernels };
 
@@ -43,6 +43,7 @@ export async function registerWasmKernels(): Promise<void> {
     });
   }
   for (const gradient of gradients) tf.registerGradient(gradient);
+  tryKernels(heap);
 }
 
 /**

@@ -1,5 +1,7 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { ShapeError } from '@pvt/core';
 import { check, checkNumber, geometryOf, sizeOf, type Kernel } from './check.ts';
+import type { Heap } from './heap.ts';
 
 const activations = { none: 0, relu: 1, gelu: 2 } as const;
 export type FusedActivation = keyof typeof activations;
@@ -118,3 +120,23 @@ export const forwardKernels: Readonly<Record<string, Kernel>> = {
   PvtDepthwise: depthwise,
   PvtConvolution: convolution,
 };
+
+/** Calls each kernel once: engines compile what is called into fast code in the background, while a model still loads. */
+export function tryKernels(heap: Heap): void {
+  const made: TensorInfo[] = [];
+  const zeros = (...shape: number[]): TensorInfo => {
+    made.push(heap.zeros(shape));
+    return made.at(-1)!;
+  };
+  const tokens = zeros(1, 256, 64);
+  const map = zeros(1, 16, 16, 64);
+  const [vector, square] = [zeros(64), zeros(64, 64)];
+  const calls = [
+    linear(heap, { x: tokens, weight: square, bias: vector }, {}),
+    layerNorm(heap, { x: tokens, weight: vector, bias: vector }, { eps: 1 }),
+    attention(heap, { query: tokens, keyValue: zeros(1, 64, 128) }, { heads: 2 }),
+    depthwise(heap, { x: map, filter: zeros(3, 3, 64, 1), bias: vector }, { activation: 'gelu' }),
+    convolution(heap, { x: map, filter: zeros(3, 3, 64, 64), bias: vector }, { stride: 2, padding: 1 }),
+  ];
+  for (const { dataId } of [...made, ...calls.flat()]) heap.backend.disposeData(dataId);
+}
