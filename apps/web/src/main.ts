@@ -167,7 +167,7 @@ function showBackends(): void {
 host.on('backends', showBackends);
 host.on('refused', (finding) => {
   if ('right' in finding) notices.say('backend', 'warning', `${finding.backend} computes wrongly on this device: its logits are off by ${finding.error.toPrecision(2)}, where 0.001 is allowed. It is not used.`);
-  else if (!host.automatic) notices.say('backend', 'warning', `${finding.backend} is not available in this browser on this device. Another backend serves.`);
+  else if (!host.automatic) notices.say('backend', 'warning', `${finding.backend} cannot be used here: ${finding.missing} Another backend serves.`);
 });
 host.on('recovered', ({ code, from, to }) => {
   if (code !== 'device-lost') return;

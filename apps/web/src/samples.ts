@@ -43,8 +43,10 @@ function ball(context: Context, x: number, y: number, radius: number, stops: Sto
 
 function shape(context: Context, fill: string | CanvasGradient, path: string): void {
   context.fillStyle = fill;
-  const outline = new Path2D(path);
-  context.fill(outline);
+  context.save();
+  context.clip(new Path2D(path));
+  context.fillRect(-1000, -1000, 3000, 3000);
+  context.restore();
 }
 
 function clouds(context: Context, random: () => number, places: readonly (readonly [x: number, y: number, scale: number])[]): void {

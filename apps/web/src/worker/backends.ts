@@ -13,7 +13,8 @@ const register: Record<BackendName, () => Promise<unknown>> = {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
     // Our own kernels reach the heap of the build without threads alone.
     tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
-    setWasmPaths({ 'tfjs-backend-wasm.wasm': plainBinary, 'tfjs-backend-wasm-simd.wasm': simdBinary });
+    // A place for the build with threads has to be named, though it is never fetched.
+    setWasmPaths({ 'tfjs-backend-wasm.wasm': plainBinary, 'tfjs-backend-wasm-simd.wasm': simdBinary, 'tfjs-backend-wasm-threaded-simd.wasm': simdBinary });
   },
   async webgl() {
     await import('@tensorflow/tfjs-backend-webgl');
@@ -63,7 +64,7 @@ async function useOwnKernels(): Promise<void> {
 }
 
 /** Whether the graphics context is gone: then results are zeros without a word. */
-export const contextLost = (): boolean => inner().gpgpu?.gl.isContextLost() ?? false;
+export const contextLost = (): boolean => tf.getBackend() === 'webgl' && (inner().gpgpu?.gl.isContextLost() ?? false);
 
 /**
  * Compiles all shaders of a forward at once, side by side where the driver can, before one of them runs. On other
