@@ -12,5 +12,6 @@ beforeAll(async () => {
 afterAll(unregisterWasmKernels);
 
 goldenSuite('wasm', goldens());
-headSuite('wasm', headGoldens());
+// Sums in another order, and GELU to 1e-6, may exchange detections whose scores are as close as that.
+headSuite('wasm', headGoldens(), 1e-6);
 gradientSuite('wasm');
