@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { BackendError, convolution, depthwise, gelu, layerNorm, linear, multiHeadAttention, ShapeError } from '@pvt/core';
+import { BackendError, convolution, createPvt, depthwise, gelu, layerNorm, linear, multiHeadAttention, pvtConfig, randomInit, ShapeError } from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import * as fc from 'fast-check';
 import { gzipSync } from 'node:zlib';
@@ -179,6 +179,32 @@ describe('kernels', () => {
       }),
       { numRuns: 150, seed: 1 },
     );
+  });
+});
+
+describe('whole backbones', () => {
+  const shape = { dims: [16, 24, 40, 64], depths: [1, 2, 1, 1], heads: [1, 2, 5, 8] };
+
+  it.each([
+    ['v1', { version: 'v1', ...shape, imageSize: [96, 64] }],
+    ['v2', { version: 'v2', ...shape }],
+    ['v2, linear', { version: 'v2', ...shape, linear: true }],
+  ] as const)('%s: the pyramid of the portable path, at odd sizes too', async (_, config) => {
+    const model = createPvt(pvtConfig(config), randomInit(1));
+    for (const [batch, height, width] of [[2, 96, 64], [1, 101, 75], [3, 64, 160]] as const) {
+      tf.engine().startScope();
+      const input = noise([batch, height, width, 3]) as tf.Tensor4D;
+      const all = () => {
+        const { pyramid, embedding } = model.forward(input);
+        return [...pyramid.map(({ tensor }) => tensor), embedding];
+      };
+      await registerWasmKernels();
+      const fused = all();
+      unregisterWasmKernels();
+      expect(differences(fused, all())).toBeLessThanOrEqual(5e-6);
+      tf.engine().endScope();
+    }
+    model.dispose();
   });
 });
 
