@@ -4,7 +4,7 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { filesBelow, packages } from './packages.ts';
 
-const libraries = ['@pvt/core', '@pvt/presets', '@pvt/heads', '@pvt/checkpoints', '@pvt/training'];
+const libraries = ['@pvt/core', '@pvt/presets', '@pvt/heads', '@pvt/checkpoints', '@pvt/checkpoints-microscopy', '@pvt/training'];
 
 /** Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the libraries, and apps may know all. */
 const allowed = (name: string): readonly string[] => {

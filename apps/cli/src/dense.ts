@@ -1,10 +1,11 @@
+import { fileURLToPath } from 'node:url';
 import type { Picture } from '@pvt/core';
 import type { CanvasContext } from '@pvt/draw';
 import type { Checkpoint, TensorEntry } from '@pvt/presets';
 import type { InputSize, Task, TaskOptions } from '@pvt/tasks';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
-import { ReportedError, report, sentence, UsageError } from './errors.ts';
+import { ReportedError, report, sentence } from './errors.ts';
 import { note, paintFor, print, printJson, progress, type Io } from './io.ts';
 import { common, pathOf, share, size, weightsOption, type CommonOptions } from './options.ts';
 import { by, milliseconds } from './text.ts';
@@ -48,7 +49,7 @@ export interface DenseModel {
 export const denseOptions = (command: Command, { score, sides }: { readonly score: string; readonly sides: string }): Command =>
   common(command, { computes: true })
     .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
-    .option(weightsOption[0], 'a checkpoint with such a head (safetensors, or what torch.save writes): file, folder, URL, hub repository or published name')
+    .option(weightsOption[0], 'a checkpoint with such a head (safetensors, or what torch.save writes): file, folder, URL, hub repository or published name (default: an embedded demonstration)')
     .option('--config <file>', "the backbone's architecture as JSON, ours or a Hugging Face config.json (default: as the weights say)")
     .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
     .option('--score <share>', score, share)
@@ -62,20 +63,18 @@ const numbered = (path: string | undefined, inputs: number): readonly string[] =
 
 /** Runs a model over the inputs and tells what it found. An input that cannot be read does not stop the others. */
 export async function runDense(
-  command: { readonly name: string; readonly model: string },
+  command: { readonly name: string; readonly model: string; readonly embedded: () => Promise<{ readonly url: URL; readonly about: string }> },
   inputs: readonly string[],
   options: DenseOptions,
   io: Io,
   create: (checkpoint: Checkpoint, options: TaskOptions & { readonly size?: Partial<InputSize> }) => Promise<DenseModel>,
 ): Promise<void> {
-  const { weights } = options;
-  if (weights === undefined) {
-    throw new UsageError(`${command.name}: expected a checkpoint of a ${command.model}, got none, and none is embedded; give one with --weights FILE.`);
-  }
+  const embedded = options.weights === undefined ? await command.embedded() : undefined;
+  const weights = options.weights ?? fileURLToPath(embedded!.url);
   const { checkOutputs, writeWhole } = await import('./files.ts');
   const outs = numbered(options.out, inputs.length);
   const plots = numbered(options.plot, inputs.length);
-  await checkOutputs([...outs, ...plots], [...inputs, weights, options.config, options.labels].filter((file) => file !== undefined));
+  await checkOutputs([...outs, ...plots], [...inputs, options.weights, options.config, options.labels].filter((file) => file !== undefined));
   const { readPicture } = await import('@pvt/adapter-image/node');
   const { openCheckpoint, writeSafetensors } = await import('@pvt/presets');
   const { startBackend } = await import('./backend.ts');
@@ -96,7 +95,7 @@ export async function runDense(
       ...(options.size && { size: { shortSide: Math.min(...options.size), longSide: Math.max(...options.size) } }),
     });
     noteGaps(weights, { unexpected: loaded.task.report?.unexpected ?? [], assumed: checkpoint.assumed }, io);
-    return { model: loaded, title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`}, a ${command.model} of ${loaded.classes} classes from ${weights}` };
+    return { model: loaded, title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`}, a ${command.model} of ${loaded.classes} classes from ${embedded ? `the embedded demonstration: ${embedded.about}` : weights}` };
   });
   try {
     if (names) checkLabels(names, model.classes);

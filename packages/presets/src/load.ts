@@ -1,4 +1,4 @@
-import { CheckpointError, fromStateDict, linearSpec, pvtConfig, pvtSpec, type ParamSource, type PvtConfig, type PvtConfigInput, type Recipe, type StateDict } from '@pvt/core';
+import { CheckpointError, fromStateDict, linearSpec, pvtConfig, pvtSpec, resamplings, type ParamSource, type PvtConfig, type PvtConfigInput, type Recipe, type StateDict } from '@pvt/core';
 import { readTensorFile } from './formats/detect.ts';
 import { fromBytes, readAtOnce, type ReadableFile, type Reading, type SynchronousFile } from './formats/readableFile.ts';
 import { toFloat32 } from './formats/safetensors.ts';
@@ -128,9 +128,11 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
   if (classes !== found.classes) source = withNewClassifier(source, seed);
   if (channels !== found.channels) source = withInputChannels(source);
   const recipes: Recipes = model === undefined ? {} : getModel(model).recipes;
-  const recipe = companions.recipe ?? recipes[naming === 'canonical' ? 'official' : naming];
+  const metadata = new Map(files.flatMap((file) => [...file.metadata]));
+  const told = toldByHeader(metadata);
+  const recipe = companions.recipe ?? told.recipe ?? recipes[naming === 'canonical' ? 'official' : naming];
   // Without a classifier they may be those of another head, which the folder's config names as well.
-  const labels = classes === found.classes || classes === 0 ? companions.labels : undefined;
+  const labels = classes === found.classes || classes === 0 ? (companions.labels ?? told.labels) : undefined;
   let nonFinite: readonly string[] | undefined;
   return {
     format: files[0]!.format,
@@ -141,7 +143,7 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
     ...(recipe !== undefined && { recipe }),
     ...(labels !== undefined && { labels }),
     assumed,
-    metadata: new Map(files.flatMap(({ metadata }) => [...metadata])),
+    metadata,
     state,
     tensors,
     unexpected,
@@ -150,6 +152,37 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
       return (nonFinite ??= Array.from(state, ([path, { values }]) => (isFinite(values) ? [] : [path])).flat());
     },
   };
+}
+
+/** Class names and recipe that our own training writes into a file's header, as JSON; under these names others may write what they like. */
+function toldByHeader(metadata: ReadonlyMap<string, string>): Pick<Companions, 'labels' | 'recipe'> {
+  const read = (key: string): unknown => {
+    try {
+      return JSON.parse(metadata.get(key) ?? 'null');
+    } catch {
+      return null;
+    }
+  };
+  const [labels, recipe] = [read('labels'), read('recipe')];
+  return {
+    ...(Array.isArray(labels) && labels.every((name) => typeof name === 'string') && { labels: labels as string[] }),
+    ...(isRecipe(recipe) && { recipe }),
+  };
+}
+
+const isSizes = (value: unknown, count: number): boolean => Array.isArray(value) && value.length === count && value.every((one) => typeof one === 'number' && Number.isFinite(one));
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function isRecipe(value: unknown): value is Recipe {
+  if (!isRecord(value)) return false;
+  const { resize, crop, rescale, normalize } = value;
+  const to = isRecord(resize) && isRecord(resize['to']) ? resize['to'] : undefined;
+  return (
+    (resize === undefined || (to !== undefined && (typeof to['shortSide'] === 'number' || isSizes(to['size'], 2)) && resamplings.includes((resize as { readonly resampling: never }).resampling))) &&
+    (crop === undefined || isSizes(crop, 2)) &&
+    (rescale === undefined || typeof rescale === 'number') &&
+    (normalize === undefined || (isRecord(normalize) && isSizes(normalize['mean'], 3) && isSizes(normalize['std'], 3)))
+  );
 }
 
 /** A sum is finite just where all values are: a double holds 2^896 times the largest float32. Four sums, as each addition waits for the one before; destructured, they would be boxed. */

@@ -81,7 +81,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every((one) => Number.isFinite(one));
 
 /**
- * What a checkpoint says of itself, the files beside the weights first, then its header.
+ * What a checkpoint says of itself.
  *
  * @throws CheckpointError `header-invalid` for a header entry that is not what training writes
  */
@@ -98,10 +98,8 @@ export function toldBy({ labels, recipe, metadata }: Checkpoint): Told {
     if (!valid(value)) throw new CheckpointError('header-invalid', `createTask: expected ${key} in the file's header as training writes it, got ${text.slice(0, 40)}; convert the file again.`);
     return value as T;
   };
-  const names = labels ?? read<string[]>('labels', (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'));
-  const own = metadata.has('recipe') ? read<Recipe>('recipe', isObject) : recipe;
   const isInput = (value: unknown): boolean => isObject(value) && (value['normalize'] === undefined || (isObject(value['normalize']) && isNumbers(value['normalize']['mean']) && isNumbers(value['normalize']['std'])));
   const { normalize, ...size } = read<InputSize & { readonly normalize?: Normalization }>('input', isInput) ?? {};
   const anchorScale = read<number>('anchorScale', (value) => typeof value === 'number' && value > 0);
-  return { ...(names && { labels: names }), ...(own && { recipe: own }), input: { size, ...(normalize && { normalize }) }, ...(anchorScale && { anchorScale }) };
+  return { ...(labels && { labels }), ...(recipe && { recipe }), input: { size, ...(normalize && { normalize }) }, ...(anchorScale && { anchorScale }) };
 }

@@ -39,7 +39,7 @@ A picture that cannot be read is reported and does not stop the others; the exit
 
   command.action(async (inputs: string[], options: RawOptions) => {
     if (options.raw && options.out === undefined) throw new UsageError('--raw: expected --out FILE.safetensors beside it, got none; say where to write.');
-    await runDense({ name: 'detect', model: 'detector' }, inputs, options, io, async (checkpoint, taskOptions) => {
+    await runDense({ name: 'detect', model: 'detector', embedded: async () => (await import('@pvt/checkpoints-microscopy')).microscopy['pvt_v2_nano.bccd'] }, inputs, options, io, async (checkpoint, taskOptions) => {
       const { drawDetections } = await import('@pvt/draw');
       const { detect: detectIn } = await import('@pvt/heads');
       const { fromFloat32 } = await import('@pvt/presets');

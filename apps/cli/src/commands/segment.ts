@@ -29,7 +29,7 @@ A picture that cannot be read is reported and does not stop the others; the exit
     );
 
   command.action((inputs: string[], options: DenseOptions) =>
-    runDense({ name: 'segment', model: 'segmenter' }, inputs, options, io, async (checkpoint, taskOptions) => {
+    runDense({ name: 'segment', model: 'segmenter', embedded: async () => (await import('@pvt/checkpoints-microscopy')).microscopy['pvt_v2_nano.nuclei'] }, inputs, options, io, async (checkpoint, taskOptions) => {
       const { drawLabels } = await import('@pvt/draw');
       const { encodeRuns, labelMaps, runLengths } = await import('@pvt/heads');
       const { fromFloat32 } = await import('@pvt/presets');
@@ -74,7 +74,7 @@ A picture that cannot be read is reported and does not stop the others; the exit
                 };
               }),
               tensors: [['logits', fromFloat32((await moved.data()) as Float32Array, moved.shape)]],
-              draw: (context) => drawLabels(context, maps[0]!, { names, clear: [unsure] }),
+              draw: (context) => drawLabels(context, maps[0]!, { names, clear: [unsure, names.indexOf('background')] }),
             };
           } finally {
             logits.dispose();

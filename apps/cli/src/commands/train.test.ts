@@ -75,7 +75,7 @@ describe('pvt train classify', () => {
     const measured = await pvt('eval', 'classify', '--data', colours, '--weights', weights, '--json');
     expect(JSON.parse(measured.stdout)).toMatchObject({ pictures: 8, accuracy: 1 });
     const { stdout } = await pvt('classify', join(colours, 'val', 'red', '5.png'), '--weights', weights, '--json');
-    expect(JSON.parse(stdout)).toMatchObject([{ guesses: [{ name: 'red' }, { name: 'blue' }] }]);
+    expect(JSON.parse(stdout)).toMatchObject([{ predictions: [{ name: 'red' }, { name: 'blue' }] }]);
     // What was frozen is what it was.
     const embedded = readCheckpoint(readFileSync(join(dirname(fileURLToPath(import.meta.resolve('@pvt/checkpoints'))), '../files/pvt_v2_nano.cifar10.safetensors')));
     const path = 'stages.0.blocks.0.mlp.fc1.weight';
@@ -101,7 +101,7 @@ describe('pvt train segment and detect', () => {
     const trained = await pvt('train', 'detect', '--data', boxes, ...model, '--epochs', '6', '--batch', '3', '--out', out, '--json');
     const all = events(trained.stdout);
     expect(losses(all).at(-1)!).toBeLessThan(0.9 * losses(all)[0]!);
-    expect(readCheckpoint(readFileSync(join(out, 'model.safetensors'))).metadata.get('anchorScale')).toBe('1');
+    expect(readCheckpoint(readFileSync(join(out, 'model.safetensors'))).metadata.get('anchorScale')).toBe('2');
     const { code, stdout } = await pvt('eval', 'detect', '--data', boxes, '--weights', join(out, 'model.safetensors'), '--json');
     expect([code, Object.keys(JSON.parse(stdout) as object)]).toEqual([0, expect.arrayContaining(['mAP', 'mAP50', 'AP square'])]);
   });

@@ -102,7 +102,8 @@ Examples:
 /** What a run is told; with --resume, what it was told when it began. */
 async function argumentsOf(task: Task, options: TrainArguments): Promise<{ readonly options: TrainArguments; readonly folder: string; readonly resumed: boolean }> {
   const { readRecord } = await import('../learning/run.ts');
-  const { mkdir, readdir } = await import('node:fs/promises');
+  const { originOf } = await import('../model.ts');
+  const { readdir } = await import('node:fs/promises');
   if (options.resume !== undefined) {
     const { arguments: given } = await readRecord(options.resume);
     if (given['task'] !== task) throw new UsageError(`train: expected to ${String(given['task'])}, as the run in ${options.resume} does, got ${task}; name its own task.`);
@@ -114,6 +115,7 @@ async function argumentsOf(task: Task, options: TrainArguments): Promise<{ reado
   if (options.epochs !== undefined && options.minutes !== undefined) throw new UsageError('train: expected --epochs or --minutes, got both; leave one out.');
   if (options.scratch && options.weights !== undefined) throw new UsageError('train: expected --weights or --scratch, got both; leave one out.');
   if (options.scratch && options.model === undefined) throw new UsageError('train: expected a variant to begin from random numbers, got none; name it with --model.');
+  if (!options.scratch) originOf({ ...(options.model !== undefined && { model: options.model }), ...(options.weights !== undefined && { weights: options.weights }) });
   if (options.head !== undefined && task !== 'segment') throw new UsageError(`train: expected --head with segment alone, got it with ${task}; leave it out.`);
   const folder = options.out ?? `pvt-${task}`;
   const there: readonly string[] = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
@@ -121,12 +123,12 @@ async function argumentsOf(task: Task, options: TrainArguments): Promise<{ reado
     throw new UsageError(`train: expected a folder to write to at ${folder}, got ${error.code === 'ENOTDIR' ? 'a file' : error.code}; choose another --out.`);
   });
   if (there.length > 0) throw new UsageError(`train: expected ${folder} to be new or empty, got ${there.length} entries such as ${there[0]}; choose another --out${there.some((name) => name === 'run.json') ? `, or go on with --resume ${folder}` : ''}.`);
-  await mkdir(folder, { recursive: true });
   return { options, folder, resumed: false };
 }
 
 async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
   const { options, folder, resumed } = await argumentsOf(task, given);
+  const { mkdir } = await import('node:fs/promises');
   const { join, resolve } = await import('node:path');
   const { createLoader, readDataSet, truths } = await import('@pvt/data/node');
   const { adamW, everything, fromStage, headOnly, layerWise, parametersOf, parameterTable, train: learn, warmupCosine } = await import('@pvt/training');
@@ -169,6 +171,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
     await writeWhole(curve, drawCurve({ losses, validations, ...(best && { best }) }, { title: `pvt train ${task}, ${title.split(' from ')[0]}`, score: scoreNames[task] }));
   };
   try {
+    await mkdir(folder, { recursive: true });
     const { json: _json, out: _out, resume: _resume, ...kept } = options;
     const store = await folderStore(folder, { arguments: { ...kept, task, data: resolve(options.data!) }, classes: data.train.classes, encode: (weights) => learner.encode(weights) });
     let ended: DoneEvent | undefined;

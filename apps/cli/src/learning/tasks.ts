@@ -4,10 +4,9 @@ import { pvtConfig, type PvtConfig, type PvtConfigInput } from '@pvt/core';
 import type { AugmentStep, DataSet, InputBounds, LoaderOptions, Targets, Task } from '@pvt/data';
 import type { LearningBatch, Learner, Evaluation, Start, Truth, SegmentationHeadName } from '@pvt/tasks/learning';
 import type { ModelName } from '@pvt/presets';
-import { UsageError } from '../errors.ts';
 import { fetchFiles } from '../fetch.ts';
 import type { Io } from '../io.ts';
-import { originOf, presetOf } from '../model.ts';
+import { presetOf } from '../model.ts';
 
 const embedded = checkpoints['pvt_v2_nano.cifar10'];
 
@@ -109,7 +108,6 @@ export async function startOf({ model, weights, scratch, seed }: { readonly mode
     const config = pvtConfig<PvtConfigInput>({ ...presetOf(model!).config, classes: task === 'classify' ? classes : 0 });
     return { start: fromScratch(config, seed), title: `${model} from random numbers` };
   }
-  if (originOf({ ...(model !== undefined && { model }), ...(weights !== undefined && { weights }) }) === 'init') throw new UsageError('train: expected weights, got none; name them with --weights, or begin with --scratch.');
   const path = weights ?? fileURLToPath(embedded.url);
   const checkpoint = await openCheckpoint(await fetchFiles(path, io), { ...(model !== undefined && { config: model as ModelName }), ...(task === 'classify' ? { classes, seed } : { classes: 0 }) });
   return { start: checkpoint, title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`} from ${weights ?? 'its embedded weights'}` };

@@ -74,7 +74,7 @@ export function drawCurve({ losses, validations, best }: Pick<Progress, 'losses'
   const most = Math.max(1e-6, (sorted[Math.floor(sorted.length * 0.99)] ?? 1) * 1.05);
   const left = chart('training loss', 0, width / 2, [0, most], (value) => `${Number(value.toPrecision(2))}`);
   left.draw(losses.map((value, i) => [i + 1, Math.min(value, most)]), '#bfdbfe', 1);
-  left.draw(smooth(losses, Math.max(0.02, 2 / (losses.length + 1))).map((value, i) => [i + 1, Math.min(value, most)]), line, 2);
+  left.draw(smooth(losses, Math.max(0.06, 2 / (losses.length + 1))).map((value, i) => [i + 1, Math.min(value, most)]), line, 2);
 
   const scores = validations.map(({ step, metrics }) => [step, metrics.score] as const);
   const right = chart(`${score} on validation`, width / 2, width, [0, 1], (value) => value.toFixed(1));
