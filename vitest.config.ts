@@ -33,11 +33,24 @@ const node: TestProjectConfiguration = {
     name: 'node',
     environment: 'node',
     include: ['{packages,apps,tooling}/**/*.test.ts'],
-    exclude: ['**/node_modules/**', '**/dist/**', '**/*.browser.test.ts', 'tooling/packaging/**'],
+    exclude: ['**/node_modules/**', '**/dist/**', '**/*.browser.test.ts', 'tooling/packaging/**', 'apps/web/e2e/**'],
     provide: { wasmPath },
     // The golden models on the cpu backend take seconds each, and minutes when both cores are busy.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+  },
+};
+
+/** The built page in a whole browser, one file after the other: each drives Chromium on all cores. */
+const demo: TestProjectConfiguration = {
+  extends: true,
+  test: {
+    name: 'demo',
+    environment: 'node',
+    include: ['apps/web/e2e/**/*.test.ts'],
+    fileParallelism: false,
+    testTimeout: 300_000,
+    hookTimeout: 120_000,
   },
 };
 
@@ -98,6 +111,6 @@ export default defineConfig({
     maxWorkers: '100%',
     // The cpu backend advertises a native one, once in every test file.
     onConsoleLog: (log) => !log.includes('install our node backend'),
-    projects: [node, packaging, ...(chromium ? [browser(chromium)] : [])],
+    projects: [node, packaging, ...(chromium ? [browser(chromium), demo] : [])],
   },
 });

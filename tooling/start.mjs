@@ -14,7 +14,7 @@ function demonstrate(/** @type {string[]} */ ...args) {
   if (status !== 0) process.exit(1);
 }
 
-const ready = (await step(...install)) && (await step('build', ...turbo('build')));
+const ready = (await step(...install)) && (await step('build', ...turbo('build', '--filter=@pvt/cli')));
 if (!ready) process.exit(1);
 mkdirSync(join(root, 'out'), { recursive: true });
 demonstrate('classify', sample);
@@ -24,4 +24,5 @@ The four levels of the pyramid are drawn in ${paint('bold', join(root, picture))
 
 Next: node apps/cli/dist/pvt.js --help
       node apps/cli/dist/pvt.js models
+      npm run demo
       npm test`);

@@ -51,13 +51,16 @@ function count(report) {
 function browserTestFiles() {
   return ['packages', 'apps', 'tooling'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(
-      (path) => path.endsWith('.browser.test.ts') && !path.includes('node_modules'),
+      (path) => (path.endsWith('.browser.test.ts') || /^web.e2e.*\.test\.ts$/.test(path)) && !path.includes('node_modules'),
     ),
   );
 }
 
-async function browserSuite() {
-  if (findChromium()) return suite('tests in Chromium', 'browser');
+async function browserSuites() {
+  if (findChromium()) {
+    await suite('tests in Chromium', 'browser');
+    return suite('the demo page in Chromium', 'demo');
+  }
   const files = browserTestFiles().length;
   const verdict = process.env.CI === 'true' ? 'failed' : 'skipped';
   total[verdict] += verdict === 'failed' ? Math.max(files, 1) : files;
@@ -72,7 +75,7 @@ if (await check(...install)) {
   await check('type-check the workspace itself', ...node('node_modules/typescript/bin/tsc', '-p', '.'));
   await check('lint', ...node('node_modules/oxlint/bin/oxlint'));
   await suite('tests in Node', 'node');
-  await browserSuite();
+  await browserSuites();
   await suite('packaging', 'packaging');
 }
 console.log(`\n${total.failed ? paint('red', '✗') : paint('green', '✓')} ${paint('dim', `all of it took ${duration(since)}`)}`);

@@ -1,0 +1,10 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { install, requireNode, root, step, turbo } from './steps.mjs';
+
+requireNode();
+const ready = (await step(...install)) && (await step('build', ...turbo('build', '--filter=@pvt/web')));
+if (!ready) process.exit(1);
+const folder = join(root, 'apps/web');
+const server = spawn(process.execPath, [join(folder, 'node_modules/vite/bin/vite.js'), 'preview', ...process.argv.slice(2)], { cwd: folder, stdio: 'inherit' });
+server.on('close', (code) => process.exit(code ?? 0));
