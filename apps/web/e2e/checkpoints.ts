@@ -1,5 +1,5 @@
 import { leavesOf, pvtConfig, pvtSpec, randomInit, type Spec } from '@pvt/core';
-import { fpnSpec, retinaNetSpec, semanticFpnSpec } from '@pvt/heads';
+import { fpnSpec, semanticFpnSpec } from '@pvt/heads';
 import { fromCanonical, fromFloat32, writeSafetensors } from '@pvt/presets';
 
 /** The smallest backbone with all that matters. */
@@ -9,21 +9,14 @@ const features = body.dims.map((channels, i) => ({ name: `stage${i + 1}`, stride
 const official = (path: string): string => `backbone.${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', body).keys()][0]}`;
 
 /** Random parameters; weights are `gain` times as large as initialisers draw them, so that pictures make a difference. */
-const drawn = (spec: Spec, seed: number, nameOf: (path: string) => string, gain: (path: string) => number = () => 1) =>
+const drawn = (spec: Spec, seed: number, nameOf: (path: string) => string, gain = 1) =>
   Array.from(leavesOf(spec), ([path, leaf]) => {
     const values = randomInit(seed).values(path, leaf);
-    return [nameOf(path), fromFloat32(path.endsWith('weight') && leaf.shape.length > 1 ? values.map((value) => gain(path) * value) : values, leaf.shape)] as const;
+    return [nameOf(path), fromFloat32(path.endsWith('weight') && leaf.shape.length > 1 ? values.map((value) => gain * value) : values, leaf.shape)] as const;
   });
 
 /** A semantic FPN of four classes, with mmsegmentation's names. */
 export function segmenter(): Uint8Array {
   const head = { features: features.map((feature) => ({ ...feature, channels: 12 })), classes: 4, channels: 10 };
-  return writeSafetensors([...drawn(pvtSpec(body), 1, official, () => 4), ...drawn(fpnSpec({ features, channels: 12 }), 2, (path) => `neck.${path}`), ...drawn(semanticFpnSpec(head), 6, (path) => `decode_head.${path}`)]);
-}
-
-/** A RetinaNet of four classes, with mmdetection's names. */
-export function detector(): Uint8Array {
-  const neck = { features, channels: 12, startLevel: 1, outputs: 5, extra: 'input' } as const;
-  const head = { features: [8, 16, 32, 64, 128].map((stride) => ({ name: '', stride, channels: 12 })), classes: 4, depth: 1 };
-  return writeSafetensors([...drawn(pvtSpec(body), 1, official, () => 4), ...drawn(fpnSpec(neck), 2, (path) => `neck.${path}`), ...drawn(retinaNetSpec(head), 3, (path) => `bbox_head.${path}`, (path) => (path.startsWith('retina_cls') ? 80 : 2))]);
+  return writeSafetensors([...drawn(pvtSpec(body), 1, official, 4), ...drawn(fpnSpec({ features, channels: 12 }), 2, (path) => `neck.${path}`), ...drawn(semanticFpnSpec(head), 6, (path) => `decode_head.${path}`)]);
 }

@@ -175,7 +175,7 @@ it('learns from a few pictures, and the command reads what it has learnt', async
   await page.waitForFunction(() => document.querySelector('.try .name')?.textContent === 'dots');
   const [download] = await Promise.all([page.waitForEvent('download'), page.click('a:text-is("Download .safetensors")')]);
   expect(download.suggestedFilename()).toBe('stripes-dots.safetensors');
-  const { predictions } = pvt<{ predictions: { index: number }[] }>('classify', '--weights', await download.path());
+  const { predictions } = pvt<{ predictions: { index: number }[] }>('classify', { options: ['--weights', await download.path()] });
   expect(predictions.map(({ index }) => index).toSorted()).toEqual([0, 1]);
   await page.click('button:text-is("Use under Classify")');
   await modelOpen(page, 'stripes-dots.safetensors');

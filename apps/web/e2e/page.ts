@@ -5,9 +5,9 @@ import type { Page } from 'playwright';
 export const sample = fileURLToPath(new URL('../../cli/assets/sample.png', import.meta.url));
 const command = fileURLToPath(new URL('../../cli/dist/pvt.js', import.meta.url));
 
-/** What the command line answers about the sample. */
-export function pvt<T>(...args: readonly string[]): T {
-  const answers = JSON.parse(execFileSync(process.execPath, [command, args[0]!, sample, ...args.slice(1), '--json'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })) as T[];
+/** What the command line answers about a picture, the page's first sample where none is named. */
+export function pvt<T>(name: string, { picture = sample, options = [] }: { readonly picture?: string; readonly options?: readonly string[] } = {}): T {
+  const answers = JSON.parse(execFileSync(process.execPath, [command, name, picture, ...options, '--json'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })) as T[];
   return answers[0]!;
 }
 
@@ -29,6 +29,15 @@ export async function loadFile(page: Page, name: string, bytes: Uint8Array): Pro
 /** The model that the page says it has open. */
 export const modelOpen = (page: Page, title: string): Promise<unknown> =>
   page.waitForFunction((wanted) => document.querySelector<HTMLElement>('.model')?.dataset['id'] !== '' && document.querySelector('.model .name')?.textContent === wanted && !document.body.hasAttribute('aria-busy'), title, { timeout: 120_000 });
+
+/** A sample as the page draws it, as a PNG. */
+export async function samplePicture(page: Page, tab: string, id: string): Promise<Buffer> {
+  await page.click(`#tab-${tab}`);
+  await page.click(`[data-sample=${id}]`);
+  await page.waitForFunction((wanted) => document.querySelector(`[data-sample=${wanted}]`)?.ariaPressed === 'true', id);
+  const url = await page.locator('canvas.picture').evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
+  return Buffer.from(url.slice(url.indexOf(',') + 1), 'base64');
+}
 
 export const texts = (page: Page, selector: string): Promise<string[]> => page.locator(selector).allTextContents();
 

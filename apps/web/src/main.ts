@@ -3,7 +3,7 @@ import { fill, h, options, svg } from './dom.ts';
 import { Host, type Finding } from './host.ts';
 import { isAbort, Notices, sentenceOf } from './notices.ts';
 import { backendNames, type BackendName } from './protocol.ts';
-import { samples } from './samples.ts';
+import { samples, type Sample } from './samples.ts';
 import { Stage } from './stage.ts';
 import { createClassifyTab } from './tabs/classify.ts';
 import { createDetectTab, createSegmentTab } from './tabs/dense.ts';
@@ -117,10 +117,15 @@ function enter(tab: Tab): void {
   fill(below, tab.below);
   stage.clearOverlay();
   const suiting = samples.filter(({ tasks }) => tasks.includes(tab.name as never));
-  stage.showSamples(suiting, (sample) => void sample.draw().then((bitmap) => stage.show(bitmap, sample.title), page.fail));
+  stage.showSamples(suiting, showSample);
   tab.enter?.();
-  void refresh();
+  const made = samples.find(({ tasks }) => tasks[0] === tab.name);
+  // A sample gives way to one that was drawn for this task, the visitor's own picture does not.
+  if (made !== undefined && !stage.visitors && stage.shown !== undefined && samples.find(({ title }) => title === stage.shown)?.tasks[0] !== tab.name) showSample(made);
+  else void refresh();
 }
+
+const showSample = (sample: Sample): void => void sample.draw().then((bitmap) => stage.show(bitmap, sample.title), page.fail);
 
 const backend = h('select', { ariaLabel: 'Backend' });
 const findings = h('tbody');
@@ -224,7 +229,7 @@ async function start(): Promise<void> {
     notices.say('start', 'error', 'This browser lacks workers or canvases for them. A current Firefox, Chrome, Edge or Safari has both.');
     return;
   }
-  const [first] = samples;
+  const first = samples.find(({ tasks }) => tasks[0] === current.name) ?? samples[0];
   const asked = new URLSearchParams(location.search).get('backend') ?? localStorage.getItem('pvt.backend') ?? 'auto';
   const drawn = first!.draw().then((bitmap) => stage.empty && stage.show(bitmap, first!.title));
   await host.start(backendNames.find((name) => name === asked) ?? 'auto');

@@ -1,4 +1,5 @@
 import { checkpoints } from '@pvt/checkpoints';
+import { microscopy } from '@pvt/checkpoints-microscopy';
 import type { OpenRequest, TaskName } from './protocol.ts';
 
 /** A model that comes along with the page. */
@@ -8,8 +9,7 @@ export interface EmbeddedModel {
   readonly tasks: readonly TaskName[];
   readonly about: string;
   readonly url: URL;
-  readonly names?: readonly string[];
-  /** Shorter side of its input in pixels, where the checkpoint does not tell. */
+  /** Shorter side of its input in pixels, of segmenters and detectors. */
   readonly shortSide?: number;
 }
 
@@ -21,6 +21,8 @@ export const embedded: readonly EmbeddedModel[] = [
     about: 'a demonstration: the ten classes of CIFAR-10, at 64 px',
     url: checkpoints['pvt_v2_nano.cifar10'].url,
   },
+  { name: 'pvt_v2_nano.nuclei', tasks: ['segment', 'explore'], about: microscopy['pvt_v2_nano.nuclei'].about, url: microscopy['pvt_v2_nano.nuclei'].url, shortSide: 256 },
+  { name: 'pvt_v2_nano.bccd', tasks: ['detect', 'explore'], about: microscopy['pvt_v2_nano.bccd'].about, url: microscopy['pvt_v2_nano.bccd'].url, shortSide: 240 },
 ];
 
 /** A slow device may be asked for less: `?side=64`. */
@@ -32,11 +34,7 @@ export const shortSides: Readonly<Record<TaskName, number | undefined>> = { clas
 export const forTask = (task: TaskName): readonly EmbeddedModel[] => embedded.filter(({ tasks }) => tasks.includes(task));
 
 /** What the worker is asked for to open an embedded model. */
-export const embeddedRequest = (task: TaskName, { name, url, names, shortSide = shortSides[task] }: EmbeddedModel): OpenRequest => ({
-  id: `${task} ${name} ${shortSide}`,
-  task,
-  title: name,
-  from: { kind: 'embedded', url: url.href },
-  ...(names && { names }),
-  ...(shortSide !== undefined && { shortSide }),
-});
+export function embeddedRequest(task: TaskName, { name, tasks, url, shortSide: own }: EmbeddedModel): OpenRequest {
+  const shortSide = side !== undefined || task !== tasks[0] ? shortSides[task] : (own ?? shortSides[task]);
+  return { id: `${task} ${name} ${shortSide}`, task, title: name, from: { kind: 'embedded', url: url.href }, ...(shortSide !== undefined && { shortSide }) };
+}

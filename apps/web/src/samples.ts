@@ -5,7 +5,7 @@ import type { TaskName } from './protocol.ts';
 export interface Sample {
   readonly id: string;
   readonly title: string;
-  /** Tasks that it suits. */
+  /** Tasks that it suits, what it was drawn for first. */
   readonly tasks: readonly TaskName[];
   draw(): Promise<ImageBitmap>;
 }

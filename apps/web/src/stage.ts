@@ -26,6 +26,7 @@ export class Stage {
   readonly #notices: Notices;
   readonly #onPicture: () => void;
   #picture: ImageBitmap | undefined;
+  #visitors = false;
   #onPoint: ((point: Point) => void) | undefined;
   #onDropFiles: ((files: readonly File[]) => void) | undefined;
 
@@ -103,6 +104,16 @@ export class Stage {
     return !this.live && this.#picture === undefined;
   }
 
+  /** What the picture is called. */
+  get shown(): string | undefined {
+    return this.#picture === undefined ? undefined : (this.#canvas.getAttribute('aria-label') ?? undefined);
+  }
+
+  /** Whether what is shown is the visitor's own. */
+  get visitors(): boolean {
+    return this.live || this.#visitors;
+  }
+
   /** A copy of what is shown now, for the worker to keep. */
   snapshot(): Promise<ImageBitmap> {
     return createImageBitmap(this.live ? this.#video : this.#picture!);
@@ -135,11 +146,12 @@ export class Stage {
       bitmap = smaller;
     }
     this.#notices.clear('picture');
-    this.show(bitmap, name);
+    this.show(bitmap, name, true);
   }
 
-  show(bitmap: ImageBitmap, name: string): void {
+  show(bitmap: ImageBitmap, name: string, visitors = false): void {
     this.#stopCamera();
+    this.#visitors = visitors;
     this.#picture?.close();
     this.#picture = bitmap;
     this.#canvas.width = bitmap.width;

@@ -4,7 +4,7 @@ import { ModelBar } from '../modelBar.ts';
 import { percent } from '../text.ts';
 import type { Page, Tab } from './tab.ts';
 
-const sides = [64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 800];
+const sides = [64, 96, 128, 160, 192, 240, 256, 320, 384, 512, 640, 800];
 
 /** Segment and Detect have a size, a legend, and nothing to show before there is a model. */
 function denseTab(page: Page, name: 'segment' | 'detect', title: string, question: string, empty: string, more: readonly HTMLElement[], run: (bar: ModelBar, result: HTMLElement) => Promise<void>): Tab {
@@ -57,8 +57,12 @@ export const createDetectTab = (page: Page): Tab => {
     });
     bar.took(milliseconds);
     page.stage.drawOverlay(overlay);
-    const rows = objects.slice(0, 12).map((object) => row(object.color, object.name, percent(object.score)));
-    fill(result, ...(rows.length > 0 ? rows : [h('li', { className: 'empty', textContent: 'Nothing scores that high; lower the least score.' })]), objects.length > 12 && h('li', { className: 'empty', textContent: `and ${objects.length - 12} more` }));
+    // The surest object comes first, and with it its class.
+    const rows = [...new Set(objects.map(({ label }) => label))].map((label) => {
+      const alike = objects.filter((object) => object.label === label);
+      return row(alike[0]!.color, alike[0]!.name, `${alike.length}, up to ${percent(alike[0]!.score)}`);
+    });
+    fill(result, ...(rows.length > 0 ? rows : [h('li', { className: 'empty', textContent: 'Nothing scores that high; lower the least score.' })]));
     if (!page.stage.live) page.announce(objects.length === 0 ? 'nothing found' : `${objects.length} objects, the surest: ${objects[0]!.name}, ${percent(objects[0]!.score)}`);
   });
 };

@@ -224,7 +224,7 @@ const engine = {
     const counts = new Map<number, number>();
     for (const label of map.labels) counts.set(label, (counts.get(label) ?? 0) + 1);
     const classes = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => ({ label, name: segmenter.names[label] ?? `${label}`, share: count / map.labels.length, color: hex(label) }));
-    const overlay = drawOverlay(map.width, map.height, (context) => drawLabels(context, map, { names: segmenter.names, alpha: 0.5 }), { tint: true });
+    const overlay = drawOverlay(map.width, map.height, (context) => drawLabels(context, map, { names: segmenter.names, alpha: 0.5, clear: [segmenter.names.indexOf('background')] }), { tint: true });
     return transfer({ overlay, classes, milliseconds }, [overlay]);
   },
 
