@@ -75,7 +75,7 @@ describe('pvt train classify', () => {
     const measured = await pvt('eval', 'classify', '--data', colours, '--weights', weights, '--json');
     expect(JSON.parse(measured.stdout)).toMatchObject({ pictures: 8, accuracy: 1 });
     const { stdout } = await pvt('classify', join(colours, 'val', 'red', '5.png'), '--weights', weights, '--json');
-    expect(JSON.parse(stdout)).toMatchObject([{ predictions: [{ name: 'red' }, { name: 'blue' }] }]);
+    expect(JSON.parse(stdout)).toMatchObject([{ predictions: [{ label: 'red' }, { label: 'blue' }] }]);
     // What was frozen is what it was.
     const embedded = readCheckpoint(readFileSync(join(dirname(fileURLToPath(import.meta.resolve('@pvt/checkpoints'))), '../files/pvt_v2_nano.cifar10.safetensors')));
     const path = 'stages.0.blocks.0.mlp.fc1.weight';
@@ -182,5 +182,17 @@ describe('what cannot be trained', () => {
     expect(code).toBe(2);
     expect(stderr).toMatch(/expected .* to be new or empty, got 2 entries such as train/);
     expect(existsSync(join(colours, 'run.json'))).toBe(false);
+  });
+});
+
+describe('the embedded models for the microscope', () => {
+  it('segment and detect without --weights, and say what they are', async () => {
+    const slide = inFolder('slide.png');
+    await write(slide, picture('slide', [60, 60, 60], { left: 8, top: 8, side: 14 }));
+    const segmented = await pvt('segment', slide);
+    expect(segmented.stdout).toContain('a segmenter of 2 classes from the embedded demonstration: cell nuclei under the microscope');
+    const detected = await pvt('detect', slide, '--score', '0');
+    expect(detected.stdout).toContain('a detector of 3 classes from the embedded demonstration: blood cells under the microscope');
+    expect([segmented.code, detected.code, segmented.stderr, detected.stderr]).toEqual([0, 0, '', '']);
   });
 });

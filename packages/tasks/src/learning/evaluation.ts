@@ -27,11 +27,18 @@ type Truths<T> = AsyncIterable<Truth<T>> | Iterable<Truth<T>>;
  */
 export async function evaluateClassifier<S>(classifier: Classifier<S>, truths: Truths<number>, options: RunOptions = {}): Promise<Evaluation & { readonly accuracy: number }> {
   let [right, count] = [0, 0];
-  for await (const { picture, target } of truths) {
-    const [best] = await classifier.classify(picture, { ...options, top: 1 });
-    if (best!.label === target) right++;
-    count++;
+  let waiting: Truth<number>[] = [];
+  const judge = async () => {
+    const guesses = await classifier.classify(waiting.map(({ picture }) => picture), { ...options, top: 1 });
+    right += guesses.filter(([best], i) => best!.label === waiting[i]!.target).length;
+    count += waiting.length;
+    waiting = [];
+  };
+  for await (const truth of truths) {
+    waiting.push(truth);
+    if (waiting.length === 32) await judge();
   }
+  await judge();
   return { score: right / count, accuracy: right / count };
 }
 
