@@ -121,7 +121,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       const one = addClass(kind);
       for (let number = 0; number < 8; number++) await one.add(drawShape(kind, number));
     }
-    stage.show(drawShape('dots', 99), 'a drawn picture of dots');
+    stage.show(drawShape('dots', 99), 'a drawn picture of dots', true);
   }
 
   async function train(): Promise<void> {
