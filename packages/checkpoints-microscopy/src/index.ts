@@ -1,6 +1,7 @@
 /**
  * Two models for the microscope that were trained with this library, as data; the model cards are in the README. `url` points to a safetensors file with float16
  * values; class names and the input's size are in its header, where `createSegmenter` and `createDetector` find them.
+ * `scores` were measured on these files: on the 134 pictures to validate, and on the 72 test pictures.
  *
  * @example
  * const segmenter = await createSegmenter(microscopy['pvt_v2_nano.nuclei'].url);
@@ -15,8 +16,9 @@ export const microscopy = {
       return new URL('../files/pvt_v2_nano.nuclei.safetensors', import.meta.url);
     },
     bytes: 2_279_268,
-    sha256: 'c7c70db0787bdb63230b2789caa82fcfd765983106f3c4b6c8cd07474b7af5b5',
+    sha256: '9d70b0c152805c4c3c61f31bcce360f09a5f9d3c7c2db4996f582bd04526927f',
     labels: ['background', 'nucleus'],
+    scores: { meanIoU: 0.9051, 'IoU nucleus': 0.8383 },
   },
   'pvt_v2_nano.bccd': {
     model: 'pvt_v2_nano',
@@ -26,7 +28,8 @@ export const microscopy = {
       return new URL('../files/pvt_v2_nano.bccd.safetensors', import.meta.url);
     },
     bytes: 2_602_726,
-    sha256: '0d9f8cf697d7c7bf24807b489bb7179f19c3241e657310ef7013681a6c8ad936',
+    sha256: '46f5c8b5880fa3e2f26dc7869a3139d675cb2f01e5555ccd05c8b65cd5e700f6',
     labels: ['Platelets', 'RBC', 'WBC'],
+    scores: { mAP50: 0.8794, mAP: 0.5316 },
   },
 } as const;
