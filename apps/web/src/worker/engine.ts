@@ -67,13 +67,8 @@ async function fetchFiles(from: Reference, onProgress: (progress: Progress) => v
 
 const variantOf = ({ model, config }: Checkpoint) => model ?? `PVT ${config.version}`;
 
-/** How a classifier's pictures are prepared: as the file says, else as its family does. */
-function recipeOf({ metadata, recipe, config }: Checkpoint): Recipe {
-  const stored = metadata.get('recipe');
-  if (stored !== undefined) return JSON.parse(stored) as Recipe;
-  const [height, width] = config.imageSize;
-  return recipe ?? { resize: { to: { size: [height, width] }, resampling: 'bilinear' }, rescale: 1 / 255, normalize: imageNet };
-}
+/** How a classifier's pictures are prepared: as the file says, else stretched to what the model was trained at. */
+const recipeOf = ({ recipe, config }: Checkpoint): Recipe => recipe ?? { resize: { to: { size: config.imageSize }, resampling: 'bilinear' }, rescale: 1 / 255, normalize: imageNet };
 
 const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
