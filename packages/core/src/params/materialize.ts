@@ -29,20 +29,9 @@ function copiesArrays(): boolean {
 }
 
 /** Room for the largest parameter as a source gives it, and as it lies in the tensor. */
-interface Room {
-  readonly read: Float32Array;
-  readonly moved: Float32Array;
-}
-
-/** The last model's room, until the garbage collector wants it: a head mostly follows its backbone, and new memory costs more than filling it. */
-let spare: WeakRef<Room> | undefined;
-
-/** Takes the spare room where it is large enough, so that nobody else has it meanwhile. */
-function takeRoom(spec: Spec): Room {
+function roomFor(spec: Spec): { readonly read: Float32Array; readonly moved: Float32Array } {
   const most = Math.max(0, ...Array.from(leavesOf(spec), ([, { shape }]) => sizeOf(shape)));
-  const room = spare?.deref();
-  spare = undefined;
-  return room !== undefined && room.read.length >= most ? room : { read: new Float32Array(most), moved: new Float32Array(most) };
+  return { read: new Float32Array(most), moved: new Float32Array(most) };
 }
 
 /**
@@ -74,7 +63,7 @@ export function materialize<S extends Spec>(spec: S, source: ParamSource, who: s
   }
 
   const allocated: tf.Variable[] = [];
-  const room = copiesArrays() ? takeRoom(spec) : undefined;
+  const room = copiesArrays() ? roomFor(spec) : undefined;
   try {
     return mapLeaves(spec, (path, leaf) => {
       const given = source.values(path, leaf, room?.read.subarray(0, sizeOf(leaf.shape)));
@@ -88,8 +77,6 @@ export function materialize<S extends Spec>(spec: S, source: ParamSource, who: s
   } catch (error) {
     tf.dispose(allocated);
     throw error;
-  } finally {
-    if (room !== undefined) spare = new WeakRef(room);
   }
 }
 
