@@ -8,4 +8,4 @@ if (source === undefined || name === undefined) throw new Error('pack-weights: e
 const { tensors, metadata } = parseSafetensors(readFileSync(source));
 const packed = writeSafetensors(Array.from(tensors, ([path, entry]) => [path, fromFloat32(toFloat32(entry), entry.shape, 'F16')]), Object.fromEntries(metadata));
 writeFileSync(new URL(`../files/${name}.safetensors`, import.meta.url), packed);
-console.log(`${name}: bytes ${packed.length}, sha256 ${createHash('sha256').update(packed).digest('hex')}`);
+process.stdout.write(`${name}: bytes ${packed.length}, sha256 ${createHash('sha256').update(packed).digest('hex')}\n`);

@@ -31,7 +31,7 @@ export interface LearningTask<K extends Task = Task> {
   evaluate(truths: AsyncIterable<Truth<Targets[K]>>, signal?: AbortSignal): Promise<Evaluation>;
 }
 
-/** A batch of `@pvt/data` is one of `@pvt/tasks`; soft targets stand in for classes where pictures are mixed. */
+/** A batch of `@pvt/data` is one of `@pvt/tasks`. */
 export const asBatch = (batch: { readonly inputs: Float32Array; readonly shape: readonly [number, number, number, number]; readonly targets: readonly unknown[] }): LearningBatch<never> => batch as LearningBatch<never>;
 
 /** Sides of an input for pictures of any shape. */

@@ -20,10 +20,7 @@ export interface ClassificationLearnerOptions {
   readonly seed?: number;
 }
 
-/** A class per picture, or a share of each class, as mixup and cutmix make them. */
-export type ClassTarget = number | readonly number[] | Float32Array;
-
-export interface ClassificationLearner extends Learner<ClassTarget> {
+export interface ClassificationLearner extends Learner<number> {
   readonly models: PvtClassifier;
   /** How pictures have to be prepared for it. */
   readonly recipe: Recipe;
@@ -49,8 +46,8 @@ export function createClassificationLearner({ from, names, size, normalize = ima
     loss(batch, context) {
       return tf.tidy(() => {
         const { logits } = models.forward(inputOf(batch), context);
-        const targets = batch.targets.map((target) => (typeof target === 'number' ? oneHot([target], classes) : tf.tensor2d([...target], [1, classes])));
-        return softCrossEntropy(logits, tf.concat(targets), { smoothing });
+        const targets = batch.soft === undefined ? oneHot(batch.targets, classes) : tf.tensor2d(batch.soft, [batch.shape[0], classes]);
+        return softCrossEntropy(logits, targets, { smoothing });
       });
     },
     encode: (weights, dtype) => encode(weights, '', config, { labels: names, recipe }, dtype),

@@ -12,6 +12,8 @@ export interface LearningBatch<T> {
   readonly shape: readonly [batch: number, height: number, width: number, channels: number];
   /** One per picture, in the input's pixels. */
   readonly targets: readonly T[];
+  /** [batch, classes], the share of each class where pictures were mixed; goes before `targets`. */
+  readonly soft?: Float32Array;
 }
 
 /**

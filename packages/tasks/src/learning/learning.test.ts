@@ -1,0 +1,84 @@
+import { createRandom, materialize, pvtConfig, stateDict } from '@pvt/core';
+import { readCheckpoint } from '@pvt/presets';
+import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
+import * as tf from '@tensorflow/tfjs-core';
+import { readState, stateOf } from '@pvt/training';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createDetector, createSegmenter } from '../node.ts';
+import { anchorScaleFor, createClassificationLearner, createDetectionLearner, createSegmentationLearner, fromScratch } from './index.ts';
+
+const config = pvtConfig({ version: 'v2', dims: [8, 16, 40, 64], depths: [1, 1, 1, 1], classes: 0 });
+const names = ['ground', 'cell'];
+const size = { shortSide: 64, longSide: 128, multiple: 32 };
+const training = () => ({ training: true, random: createRandom(1) }) as const;
+const inputs = Float32Array.from({ length: 2 * 64 * 64 * 3 }, (_, i) => Math.sin(i * i));
+const shape = [2, 64, 64, 3] as const;
+
+beforeAll(() => useBackend('wasm'));
+
+const value = (loss: tf.Scalar): number => {
+  const [number] = loss.dataSync();
+  loss.dispose();
+  return number!;
+};
+
+describe('createClassificationLearner', () => {
+  const start = () => createClassificationLearner({ from: fromScratch({ ...config, classes: 2 }), names, size: [64, 64], smoothing: 0 });
+
+  it('takes shares of classes as what they are: the loss of a mixture is the mixture of losses', async () => {
+    const learner = start();
+    const loss = (targets: number[], soft?: Float32Array) => value(learner.loss({ inputs, shape, targets, ...(soft && { soft }) }, training()));
+    const [zeros, ones] = [loss([0, 0]), loss([1, 1])];
+    expect(Math.abs(loss([0, 0], Float32Array.of(0.3, 0.7, 0.3, 0.7)) - (0.3 * zeros + 0.7 * ones))).toBeLessThan(1e-6);
+    await expectNoLeak(() => learner.loss({ inputs, shape, targets: [0, 1] }, training()).dispose());
+    learner.dispose();
+  });
+
+  it('saves what it is: the same parameters, names and recipe', async () => {
+    const learner = start();
+    const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), { config: { ...config, classes: 2 } });
+    expect(checkpoint).toMatchObject({ labels: names, recipe: learner.recipe, unexpected: [] });
+    const again = materialize(learner.models.spec, checkpoint.source, 'test');
+    const [before, after] = [await stateDict(learner.models), await stateDict({ spec: learner.models.spec, params: again })];
+    for (const [path, { values }] of before) expect(after.get(path)!.values).toEqual(values);
+    tf.dispose(again as unknown as tf.TensorContainer);
+    learner.dispose();
+  });
+});
+
+describe.each([
+  ['segmenter', () => createSegmentationLearner({ from: fromScratch(config), names, size })],
+  ['detector', () => createDetectionLearner({ from: fromScratch(config), names, size, anchorScale: 2 })],
+] as const)('a %s that learns', (kind, create) => {
+  it('is the task that its file makes, to the bit', async () => {
+    const learner = create();
+    const bytes = learner.encode(await readState(stateOf(learner.models)));
+    const picture = { width: 80, height: 64, data: Uint8Array.from({ length: 80 * 64 * 3 }, (_, i) => (i * i) % 251) };
+    const open = kind === 'segmenter' ? createSegmenter : createDetector;
+    const outputs = async (task: { forward(picture: object): Promise<object> }) => {
+      const answer = (await task.forward(picture)) as { readonly logits?: tf.Tensor; readonly levels?: readonly { readonly logits: tf.Tensor }[] };
+      return answer.logits ?? answer.levels![0]!.logits;
+    };
+    const [own, read] = [await open(learner.parts as never, { ...learner.options, warmUp: false }), await open(bytes, { config, warmUp: false })];
+    expect(read.names).toEqual(names);
+    await expectClose(await outputs(read as never), await (await outputs(own as never)).data(), 0);
+    read.dispose();
+    own.dispose();
+  });
+});
+
+it('goes on with a head of as many classes, and starts another where they differ', async () => {
+  const learner = createSegmentationLearner({ from: fromScratch(config), names, size, head: 'segFormer', channels: 16 });
+  const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), { config });
+  const same = createSegmentationLearner({ from: checkpoint, names, size });
+  const other = createSegmentationLearner({ from: checkpoint, names: ['a', 'b', 'c'], size });
+  const paths = (one: typeof learner) => stateOf(one.models).map(({ path }) => path);
+  expect(paths(same)).toEqual(paths(learner));
+  expect(paths(other)).toContain('decode_head.blocks.0.conv1.conv.weight');
+  for (const one of [learner, same, other]) one.dispose();
+});
+
+it('takes anchors no larger than small objects', () => {
+  expect([40, 20, 10].map((side) => anchorScaleFor([side, side, 200]))).toEqual([4, 2, 1]);
+  expect(() => anchorScaleFor([])).toThrow(expect.objectContaining({ code: 'objects-missing' }));
+});
