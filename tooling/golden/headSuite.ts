@@ -3,7 +3,7 @@ import type { Detection } from '@pvt/heads';
 import { useBackend, type BackendName } from '@pvt/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { headOutputs, type GoldenDetections, type HeadGolden } from './heads.ts';
-import { deviation } from './suite.ts';
+import { deviation, directly, type Run } from './suite.ts';
 
 const fixtures = import.meta.glob<HeadGolden>('./fixtures/heads/*.json', { eager: true, import: 'default' });
 
@@ -31,14 +31,14 @@ function inOrder(found: readonly Detection[], { scores, labels, boxes }: GoldenD
  *
  * @param noise of the backend's float32 sums, in scores
  */
-export function headSuite(backend: BackendName, some: readonly HeadGolden[], noise = 0): void {
+export function headSuite(backend: BackendName, some: readonly HeadGolden[], noise = 0, run: Run = directly): void {
   describe(`necks and heads on ${backend}`, () => {
     beforeAll(() => useBackend(backend));
     afterAll(() => expect(tf.memory().numTensors, 'tensors left behind').toBe(0));
 
     it.each(some.map((golden) => [golden.name, golden] as const))('%s', async (_, golden) => {
       tf.engine().startScope();
-      const { tensors, detections, labels } = await headOutputs(golden);
+      const { tensors, detections, labels } = await headOutputs(golden, run);
       const far: string[] = [];
       for (const [name, expected] of Object.entries(golden.outputs)) {
         const difference = await deviation(tensors.get(name)!, expected);

@@ -4,6 +4,7 @@ import { anchorsOf, createFpn, createRetinaNet, createSegFormer, createSemanticF
 import { fromCanonical } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';
 import type { GoldenTensor } from './golden.ts';
+import type { Run } from './suite.ts';
 
 /** Objects that an implementation found in one picture, in its order. */
 export interface GoldenDetections {
@@ -55,33 +56,33 @@ const small = pvtConfig({ version: 'v2', dims: [16, 32, 40, 64], depths: [1, 1, 
 const b0 = pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] });
 const bodyOf = ({ name }: HeadGolden): PvtConfig => (name.includes('_b0_') ? b0 : small);
 
-function fpns(golden: HeadGolden): HeadOutputs {
+async function fpns(golden: HeadGolden, runIn: Run): Promise<HeadOutputs> {
   const pyramid = pyramidOf(golden);
   const channels = golden.name.includes('odd') ? 32 : 64;
   const torchvision = golden.name.includes('torchvision');
-  const run = (config: Partial<FpnConfig>): tf.Tensor4D[] => {
+  const run = async (config: Partial<FpnConfig>): Promise<tf.Tensor4D[]> => {
     const full = { features: pyramid, channels, reluBeforeExtra: torchvision, ...config };
     const fpn = createFpn(full, parameters(golden, fpnSpec(full), (path) => (torchvision ? namesOf(path, torchvisionFpnNames(4))[0]! : path)));
-    const maps = fpn.forward(pyramid).map(({ tensor }) => nchw(tensor));
+    const maps = await runIn((from) => fpn.forward(from).map(({ tensor }) => nchw(tensor) as tf.Tensor4D), pyramid);
     fpn.dispose();
     return maps;
   };
   if (!torchvision) {
     const named = (prefix: string, maps: tf.Tensor4D[]) => maps.map((map, i) => [`${prefix}/${i}`, map] as const);
-    return { tensors: new Map([...named('start1_on_input_5', run({ startLevel: 1, outputs: 5, extra: 'input' })), ...named('start0_maxpool_5', run({ outputs: 5 }))]) };
+    return { tensors: new Map([...named('start1_on_input_5', await run({ startLevel: 1, outputs: 5, extra: 'input' })), ...named('start0_maxpool_5', await run({ outputs: 5 }))]) };
   }
-  const extras = (name: string, extra: ExtraLevels) => run({ outputs: 6, extra }).slice(4).map((map, i) => [`${name}/p${6 + i}`, map] as const);
+  const extras = async (name: string, extra: ExtraLevels) => (await run({ outputs: 6, extra })).slice(4).map((map, i) => [`${name}/p${6 + i}`, map] as const);
   return {
     tensors: new Map([
-      ...run({}).map((map, i) => [`plain/${i}`, map] as const),
-      ['maxpool/pool', run({ outputs: 5 })[4]!] as const,
-      ...extras('p6p7_on_c5', 'input'),
-      ...extras('p6p7_on_p5', 'output'),
+      ...(await run({})).map((map, i) => [`plain/${i}`, map] as const),
+      ['maxpool/pool', (await run({ outputs: 5 }))[4]!] as const,
+      ...(await extras('p6p7_on_c5', 'input')),
+      ...(await extras('p6p7_on_p5', 'output')),
     ]),
   };
 }
 
-async function semanticFpn(golden: HeadGolden): Promise<HeadOutputs> {
+async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   const onPicture = 'input' in golden.inputs;
   const [neckWidth, channels, classes] = onPicture ? [256, 128, 150] : [32, 16, 6];
   let pyramid: readonly FeatureMap[];
@@ -94,8 +95,10 @@ async function semanticFpn(golden: HeadGolden): Promise<HeadOutputs> {
   const neck = createFpn(neckConfig, parameters(golden, fpnSpec(neckConfig), (path) => `neck.${path}`));
   const headConfig = { features: neck.features, classes, channels };
   const head = createSemanticFpn(headConfig, parameters(golden, semanticFpnSpec(headConfig), (path) => `decode_head.${path}`));
-  const maps = neck.forward(pyramid);
-  const logits = head.forward(maps);
+  const { maps, logits } = await run((from) => {
+    const maps = neck.forward(from);
+    return { maps, logits: head.forward(maps) };
+  }, pyramid);
   neck.dispose();
   head.dispose();
   const [, , height, width] = onPicture ? golden.inputs['input']! : golden.outputs['upsampled']!.shape;
@@ -133,14 +136,16 @@ export function retinaNetParts(golden: Pick<HeadGolden, 'seed' | 'overrides'>, t
   return { backbone, fpn, head, rules };
 }
 
-async function retinaNet(golden: HeadGolden): Promise<HeadOutputs> {
+async function retinaNet(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   const torchvision = golden.name.includes('torchvision');
   const picture = generated(golden, 'input', [1, ...golden.inputs['input']!].slice(-4));
   const prepared = golden.name.includes('pipeline') ? transformed(picture, 128, 180) : undefined;
   const input = prepared?.input ?? picture;
   const { backbone, fpn, head, rules } = retinaNetParts(golden, torchvision, bodyOf(golden));
-  const pyramid = fpn.forward(backbone.forward(input).pyramid);
-  const levels = head.forward(pyramid);
+  const { pyramid, levels } = await run((from) => {
+    const pyramid = fpn.forward(backbone.forward(from).pyramid);
+    return { pyramid, levels: head.forward(pyramid) };
+  }, input);
   const size = [input.shape[1], input.shape[2]] as const;
   const [detections] = await detect(levels, { rules, input: size, ...(prepared && { pictures: [prepared.placement] }) });
   for (const model of [backbone, fpn, head]) model.dispose();
@@ -165,7 +170,7 @@ async function retinaNet(golden: HeadGolden): Promise<HeadOutputs> {
 }
 
 /** The heads whose references `torch_heads.py` makes. */
-function segmentation(golden: HeadGolden): HeadOutputs {
+async function segmentation(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   const pyramid = pyramidOf(golden);
   const widths = { features: pyramid, classes: 7, channels: 24 };
   const from = (spec: Spec) => parameters(golden, spec, (path) => `decode_head.${path}`);
@@ -175,10 +180,11 @@ function segmentation(golden: HeadGolden): HeadOutputs {
     : golden.name.startsWith('segformer')
       ? createSegFormer(widths, from(segFormerSpec(widths)))
       : createUnet(unet, from(unetSpec(unet)));
-  const logits = head.forward(pyramid);
+  const logits = await run((from) => head.forward(from), pyramid);
   head.dispose();
   return { tensors: new Map([['seg_logits', nchw(logits)]]) };
 }
 
 /** Runs our necks and heads on a golden's weights and inputs. */
-export const headOutputs = async (golden: HeadGolden): Promise<HeadOutputs> => (golden.name.startsWith('fpn') ? fpns(golden) : golden.name.startsWith('semfpn') ? semanticFpn(golden) : golden.name.startsWith('retinanet') ? retinaNet(golden) : segmentation(golden));
+export const headOutputs = (golden: HeadGolden, run: Run): Promise<HeadOutputs> =>
+  (golden.name.startsWith('fpn') ? fpns : golden.name.startsWith('semfpn') ? semanticFpn : golden.name.startsWith('retinanet') ? retinaNet : segmentation)(golden, run);

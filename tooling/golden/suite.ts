@@ -30,8 +30,12 @@ export function toleranceOf({ name, config }: Golden): number {
   return blocks > 20 ? 5e-5 : 2e-5;
 }
 
+/** Runs a forward: as it is, or in some other place. */
+export type Run = <I, O>(forward: (input: I) => O, input: I) => O | Promise<O>;
+export const directly: Run = (forward, input) => forward(input);
+
 /** What our forward calls each of an implementation's outputs, in PyTorch's layout. */
-async function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tensor2D, input: tf.Tensor4D, golden: Golden): Promise<Map<string, tf.Tensor>> {
+function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tensor2D, input: tf.Tensor4D, golden: Golden): Record<string, tf.Tensor> {
   const { pyramid, embedding, tokens, hiddenStates } = model.forward(input, { tokens: true, hiddenStates: true });
   const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);
   const last = pyramid.length;
@@ -56,7 +60,7 @@ async function outputsOf(model: Pvt, logits: (embedding: tf.Tensor2D) => tf.Tens
     const { attentions } = model.forward(input, { attentions: true });
     for (const [i, map] of attentions.flat().entries()) found.set(`attentions.${i}`, map);
   }
-  return found;
+  return Object.fromEntries(found);
 }
 
 export const inputOf = ({ seed, input }: Golden): tf.Tensor4D =>
@@ -78,10 +82,10 @@ function deviationOf(values: ArrayLike<number> & Iterable<number>, { shape, step
 
 export const deviation = async (tensor: tf.Tensor, golden: GoldenTensor): Promise<number> => deviationOf(await tensor.data(), golden);
 
-async function expectOutputs(outputs: ReadonlyMap<string, tf.Tensor>, expected: Readonly<Record<string, GoldenTensor>>, tolerance: number): Promise<void> {
+async function expectOutputs(outputs: Readonly<Record<string, tf.Tensor>>, expected: Readonly<Record<string, GoldenTensor>>, tolerance: number): Promise<void> {
   const far: string[] = [];
   for (const [name, golden] of Object.entries(expected)) {
-    const tensor = outputs.get(name);
+    const tensor = outputs[name];
     if (tensor === undefined) throw new Error(`golden: expected a counterpart of ${name}, got none; name it in outputsOf`);
     const difference = await deviation(tensor, golden);
     if (!(difference <= tolerance)) far.push(`${name} by ${difference}`);
@@ -90,7 +94,7 @@ async function expectOutputs(outputs: ReadonlyMap<string, tf.Tensor>, expected: 
 }
 
 /** Asserts all outputs of the goldens on a backend. Those for which `skipped` gives a reason are listed as skipped, with it. */
-export function goldenSuite(backend: BackendName, some: readonly Golden[], skipped: (golden: Golden) => string | undefined = () => undefined): void {
+export function goldenSuite(backend: BackendName, some: readonly Golden[], skipped: (golden: Golden) => string | undefined = () => undefined, run: Run = directly): void {
   describe(`reference numbers on ${backend}`, () => {
     beforeAll(() => useBackend(backend));
     afterAll(() => expect(tf.memory().numTensors, 'tensors left behind').toBe(0));
@@ -105,13 +109,13 @@ export function goldenSuite(backend: BackendName, some: readonly Golden[], skipp
       tf.engine().startScope();
       const model = createPvt(config, source);
       const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
-      await expectOutputs(await outputsOf(model, (embedding) => head.forward(embedding), input, golden), golden.outputs, toleranceOf(golden));
+      await expectOutputs(await run((x) => outputsOf(model, (embedding) => head.forward(embedding), x, golden), input), golden.outputs, toleranceOf(golden));
       model.dispose();
       head.dispose();
       if (golden.dense !== undefined && config.version === 'v1') {
         const dense = createPvt({ ...config, classToken: false }, source);
-        const maps = dense.forward(input).pyramid.map(({ tensor }, i) => [`stage${i + 1}`, tf.transpose(tensor, [0, 3, 1, 2])] as const);
-        await expectOutputs(new Map(maps), golden.dense, toleranceOf(golden));
+        const mapsOf = (x: tf.Tensor4D) => Object.fromEntries(dense.forward(x).pyramid.map(({ tensor }, i) => [`stage${i + 1}`, tf.transpose(tensor, [0, 3, 1, 2]) as tf.Tensor]));
+        await expectOutputs(await run(mapsOf, input), golden.dense, toleranceOf(golden));
         dense.dispose();
       }
       tf.engine().endScope();

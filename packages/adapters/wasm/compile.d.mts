@@ -1,2 +1,2 @@
-/** The WebAssembly binary of `assembly/`. */
-export function compile(): Promise<Uint8Array>;
+/** What `src/binary.ts` exports: the binaries of `assembly/` in base64, and what workers run. */
+export function compile(): Promise<Record<string, string>>;

@@ -1,5 +1,5 @@
 import { exponential, multiplyAdd, sumOfLanes } from './math';
-import { moveColumns, multiplyPanel, multiplyTransposed, pack, panelBytes } from './product';
+import { moveColumns, multiplyPanel, multiplyTransposed, pack, packedRowBytes, packRows, panelBytes } from './product';
 
 /** Queries that are handled together: their rows of probabilities stay in the first cache. */
 function queriesAtOnce(keys: i32): i32 {
@@ -10,9 +10,14 @@ function paddedKeys(keys: i32): i32 {
   return (keys + 7) & ~7;
 }
 
+/** Bytes that {@link multiplyKeys} and {@link multiplyHead} need for the rows that they multiply. */
+function rowScratch(keys: i32, width: i32): i32 {
+  return packedRowBytes(queriesAtOnce(keys), max(keys, width));
+}
+
 /** Bytes that {@link attention} needs beside its operands. */
 export function attentionScratch(keys: i32, width: i32): i32 {
-  return panelBytes(keys, width) + panelBytes(width, keys) + ((queriesAtOnce(keys) * (paddedKeys(keys) + 8)) << 2);
+  return panelBytes(keys, width) + panelBytes(width, keys) + rowScratch(keys, width) + ((queriesAtOnce(keys) * (paddedKeys(keys) + 8)) << 2);
 }
 
 /** Turns rows of scores into probabilities; `stride` floats to a row, zeros behind the last key. */
@@ -36,18 +41,20 @@ export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void 
 }
 
 /** [rows, width] times panels of keys: [rows, padded keys]. */
-function multiplyKeys(rows: i32, keys: i32, width: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize): void {
-  for (let key = 0; key < keys; key += 8, panels += width << 5, out += 32) multiplyPanel(rows, width, a, aStride, panels, 0, 0, out, outStride);
+function multiplyKeys(rows: i32, keys: i32, width: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize, scratch: usize): void {
+  packRows(rows, width, a, aStride, scratch);
+  for (let key = 0; key < keys; key += 8, panels += width << 5, out += 32) multiplyPanel(rows, width, scratch, panels, 0, 0, out, outStride);
 }
 
-/** [rows, keys] times panels of a head's columns: [rows, width]. */
-function multiplyHead(rows: i32, width: i32, keys: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize, scratch: usize): void {
+/** [rows, keys] times panels of a head's columns: [rows, width]; `tail` has room for 8 columns. */
+function multiplyHead(rows: i32, width: i32, keys: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize, scratch: usize, tail: usize): void {
+  packRows(rows, keys, a, aStride, scratch);
   for (let column = 0; column < width; column += 8, panels += keys << 5, out += 32) {
     if (column + 8 <= width) {
-      multiplyPanel(rows, keys, a, aStride, panels, 0, 0, out, outStride);
+      multiplyPanel(rows, keys, scratch, panels, 0, 0, out, outStride);
     } else {
-      multiplyPanel(rows, keys, a, aStride, panels, 0, 0, scratch, 32);
-      moveColumns(rows, width - column, scratch, 0, 0, out, outStride);
+      multiplyPanel(rows, keys, scratch, panels, 0, 0, tail, 32);
+      moveColumns(rows, width - column, tail, 0, 0, out, outStride);
     }
   }
 }
@@ -68,6 +75,7 @@ export function attention(tokens: i32, keys: i32, heads: i32, width: i32, query:
   const valuePanels = keyPanels + panelBytes(keys, width);
   const probabilities = valuePanels + panelBytes(width, keys);
   const tail = probabilities + block * rowBytes;
+  const rows = tail + (block << 5);
   const scale: f32 = 1 / sqrt<f32>(f32(width));
   for (let head = 0; head < heads; head++) {
     const offset: usize = (head * width) << 2;
@@ -77,9 +85,9 @@ export function attention(tokens: i32, keys: i32, heads: i32, width: i32, query:
     let to = out + offset;
     for (let token = 0; token < tokens; token += block, from += block * stride, to += block * stride) {
       const count = min(block, tokens - token);
-      multiplyKeys(count, keys, width, from, stride, keyPanels, probabilities, rowBytes);
+      multiplyKeys(count, keys, width, from, stride, keyPanels, probabilities, rowBytes, rows);
       softmax(count, keys, probabilities, padded);
-      multiplyHead(count, width, keys, probabilities, rowBytes, valuePanels, to, stride, tail);
+      multiplyHead(count, width, keys, probabilities, rowBytes, valuePanels, to, stride, rows, tail);
     }
   }
 }
@@ -87,7 +95,7 @@ export function attention(tokens: i32, keys: i32, heads: i32, width: i32, query:
 /** Bytes that {@link attentionGradient} needs beside its operands. */
 export function attentionGradientScratch(keys: i32, width: i32): i32 {
   const padded = paddedKeys(keys);
-  return 2 * panelBytes(keys, width) + panelBytes(width, keys) + ((queriesAtOnce(keys) * (2 * padded + 8) + 2 * padded * width) << 2);
+  return 2 * panelBytes(keys, width) + panelBytes(width, keys) + rowScratch(keys, width) + ((queriesAtOnce(keys) * (2 * padded + 8) + 2 * padded * width) << 2);
 }
 
 /** Turns slopes of probabilities into slopes of scores, p·(dp - Σ p·dp)·scale. */
@@ -118,6 +126,7 @@ export function attentionGradient(tokens: i32, keys: i32, heads: i32, width: i32
   const dKeys = slopes + block * rowBytes;
   const dValues = dKeys + padded * widthBytes;
   const tail = dValues + padded * widthBytes;
+  const rows = tail + (block << 5);
   const scale: f32 = 1 / sqrt<f32>(f32(width));
   for (let head = 0; head < heads; head++) {
     const offset: usize = head * widthBytes;
@@ -129,13 +138,13 @@ export function attentionGradient(tokens: i32, keys: i32, heads: i32, width: i32
     let at = offset;
     for (let token = 0; token < tokens; token += block, at += block * stride) {
       const count = min(block, tokens - token);
-      multiplyKeys(count, keys, width, query + at, stride, keyPanels, probabilities, rowBytes);
+      multiplyKeys(count, keys, width, query + at, stride, keyPanels, probabilities, rowBytes, rows);
       softmax(count, keys, probabilities, padded);
-      multiplyKeys(count, keys, width, dy + at, stride, valuePanels, slopes, rowBytes);
+      multiplyKeys(count, keys, width, dy + at, stride, valuePanels, slopes, rowBytes, rows);
       multiplyTransposed(count, padded, width, probabilities, rowBytes, dy + at, stride, dValues, widthBytes);
       softmaxGradient(count, rowBytes, probabilities, slopes, scale);
       multiplyTransposed(count, padded, width, slopes, rowBytes, query + at, stride, dKeys, widthBytes);
-      multiplyHead(count, width, keys, slopes, rowBytes, backPanels, dQuery + at, stride, tail);
+      multiplyHead(count, width, keys, slopes, rowBytes, backPanels, dQuery + at, stride, rows, tail);
     }
     let to = dKeyValue + offset;
     for (let index = 0; index < keys; index++, to += 2 * stride) {

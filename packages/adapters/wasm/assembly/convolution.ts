@@ -43,6 +43,18 @@ function unfold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32
   }
 }
 
+/** {@link convolution} for `count` pixels of the output from `first` on. */
+export function convolutionPart(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outWidth: i32, outputs: i32, first: i32, count: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize): void {
+  const depth = kernel * kernel * channels;
+  const block = patchesAtOnce(depth);
+  const rest = scratch + block * (depth << 2);
+  for (const end = first + count; first < end; first += block) {
+    const pixels = min(block, end - first);
+    unfold(height, width, channels, kernel, stride, padding, outWidth, first, pixels, x, scratch);
+    multiply(pixels, outputs, depth, scratch, panels, bias, 0, out + ((first * outputs) << 2), 0, rest);
+  }
+}
+
 /**
  * Convolution of one picture as a product of its patches with the filter.
  *
@@ -52,15 +64,7 @@ function unfold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32
  * @param out [outHeight, outWidth, outputs]
  */
 export function convolution(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outHeight: i32, outWidth: i32, outputs: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize): void {
-  const depth = kernel * kernel * channels;
-  const block = patchesAtOnce(depth);
-  const rest = scratch + block * (depth << 2);
-  const total = outHeight * outWidth;
-  for (let first = 0; first < total; first += block) {
-    const count = min(block, total - first);
-    unfold(height, width, channels, kernel, stride, padding, outWidth, first, count, x, scratch);
-    multiply(count, outputs, depth, scratch, panels, bias, 0, out + ((first * outputs) << 2), 0, rest);
-  }
+  convolutionPart(height, width, channels, kernel, stride, padding, outWidth, outputs, 0, outHeight * outWidth, x, panels, bias, out, scratch);
 }
 
 /** dFilter += the gradient of {@link convolution} for its filter; scratch as for the convolution. */

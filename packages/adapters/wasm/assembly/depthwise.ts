@@ -1,6 +1,14 @@
 import { activate, gelu } from './activation';
 import { multiplyAdd } from './math';
 
+/** Bytes of a band of a hidden map that stays in the second cache between its two products. */
+const bandBytes = 1 << 18;
+
+/** Rows of a map that go through a depthwise convolution and the product after it together. */
+export function bandRows(width: i32, channels: i32): i32 {
+  return max(1, bandBytes / ((width * channels) << 2));
+}
+
 /** Channels that are handled together: three rows of them stay in the first cache, whatever the stride of the map. */
 const channelsAtOnce = 32;
 
@@ -24,30 +32,36 @@ function copyPixels(pixels: i32, count: usize, from: usize, fromStride: usize, t
 }
 
 /**
- * Depthwise 3x3 convolution of one picture, stride 1 and a frame of zeros, then the activation (0 none, 1 ReLU, 2 GELU).
+ * Depthwise 3x3 convolution of one picture, stride 1 and a frame of zeros, then the activation (0 none, 1 ReLU, 2 GELU),
+ * for `rows` rows of the output from `first` on.
  *
  * @param x [height, width, channels]
  * @param filter [9, channels]
  * @param bias [channels], or 0
+ * @param out [rows, width, channels]
  */
-export function depthwise(height: i32, width: i32, channels: i32, x: usize, filter: usize, bias: usize, out: usize, activation: i32, scratch: usize): void {
+export function depthwise(height: i32, width: i32, channels: i32, first: i32, rows: i32, x: usize, filter: usize, bias: usize, out: usize, activation: i32, scratch: usize): void {
   const stride: usize = channels << 2;
   const mapRow = stride * width;
   const chunk: usize = channelsAtOnce << 2;
   const row = rowBytes(width);
   const outputs = scratch + 3 * row;
   const weights = outputs + row;
-  for (let first: usize = 0; first < stride; first += chunk) {
-    const count = min(chunk, stride - first);
-    memory.fill(scratch, 0, 4 * row + 10 * chunk);
-    copyPixels(9, count, filter + first, stride, weights, chunk);
-    if (bias) copyPixels(1, count, bias + first, 0, weights + 9 * chunk, 0);
+  // Where no chunk is a part of one, only what frames the rows must be zero, and nothing else is written there.
+  memory.fill(scratch, 0, 4 * row + 10 * chunk);
+  for (let channel: usize = 0; channel < stride; channel += chunk) {
+    const count = min(chunk, stride - channel);
+    if (count < chunk) memory.fill(scratch, 0, 4 * row + 10 * chunk);
+    copyPixels(9, count, filter + channel, stride, weights, chunk);
+    if (bias) copyPixels(1, count, bias + channel, 0, weights + 9 * chunk, 0);
     // Three rows take turns: the one above, this one and the one below.
     let above = scratch, here = scratch + row, below = here + row;
-    let from = x + first;
-    let to = out + first;
+    let from = x + first * mapRow + channel;
+    let to = out + channel;
+    if (first > 0) copyPixels(width, count, from - mapRow, stride, above + chunk, chunk);
+    else memory.fill(above, 0, row);
     copyPixels(width, count, from, stride, here + chunk, chunk);
-    for (let y = 1; y <= height; y++, to += mapRow) {
+    for (let y = first + 1; y <= first + rows; y++, to += mapRow) {
       from += mapRow;
       if (y < height) copyPixels(width, count, from, stride, below + chunk, chunk);
       else memory.fill(below, 0, row);

@@ -1,6 +1,6 @@
 export { gelu, geluGradient } from './activation';
 export { attention, attentionGradient, attentionGradientScratch, attentionScratch } from './attention';
 export { convolution, convolutionFilterGradient, convolutionInputGradient, convolutionScratch } from './convolution';
-export { depthwise, depthwiseFilterGradient, depthwiseScratch } from './depthwise';
+export { bandRows, depthwise, depthwiseFilterGradient, depthwiseScratch } from './depthwise';
 export { layerNorm, layerNormGradient } from './norm';
 export { addRows, multiply, multiplyScratch, multiplyTransposed, pack, panelBytes } from './product';

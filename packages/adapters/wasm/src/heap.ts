@@ -14,18 +14,14 @@ interface WasmBackend extends KernelBackend {
 
 /** What `assembly/index.ts` exports; addresses and sizes are whole numbers. */
 export type Exports = Record<
-  | 'addRows' | 'attention' | 'attentionGradient' | 'attentionGradientScratch' | 'attentionScratch' | 'convolution' | 'convolutionFilterGradient'
+  | 'addRows' | 'attention' | 'bandRows' | 'attentionGradient' | 'attentionGradientScratch' | 'attentionScratch' | 'convolution' | 'convolutionFilterGradient'
   | 'convolutionInputGradient' | 'convolutionScratch' | 'depthwise' | 'depthwiseFilterGradient' | 'depthwiseScratch' | 'gelu'
   | 'geluGradient' | 'layerNorm' | 'layerNormGradient' | 'multiply' | 'multiplyScratch' | 'multiplyTransposed' | 'pack' | 'panelBytes',
   (...numbers: number[]) => number
 >;
 
-/**
- * tfjs's own heap with our kernels over it. Addresses stay good when the memory grows; views of it would not, and so there
- * are none.
- */
+/** Where kernels find their tensors. Addresses stay good when the memory grows; views of it would not, and so there are none. */
 export interface Heap {
-  readonly backend: WasmBackend;
   readonly kernels: Exports;
   address(tensor: TensorInfo): number;
   output(shape: readonly number[]): TensorInfo;
@@ -35,13 +31,18 @@ export interface Heap {
   scratch(bytes: number): number;
   /** The address of a weight in panels. They are kept for as long as tfjs keeps the weight's values. */
   panels(weight: TensorInfo, inputs: number, outputs: number, transposed?: boolean): number;
+}
+
+/** tfjs's own heap with our kernels over it. */
+export interface BackendHeap extends Heap {
+  readonly backend: WasmBackend;
   free(): void;
 }
 
 /**
  * @throws BackendError where the memory of the backend is out of reach, as in its threaded build
  */
-export function heapOf(backend: KernelBackend, module: WebAssembly.Module): Heap {
+export function heapOf(backend: KernelBackend, module: WebAssembly.Module): BackendHeap {
   const wasmBackend = backend as WasmBackend;
   const memory = wasmBackend.wasm.asm?.memory;
   if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof ArrayBuffer)) {

@@ -1,13 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '@pvt/core';
-import { binary } from './binary.ts';
+import { kernelsBinary } from './binary.ts';
 import { gradientKernels, gradients } from './gradients.ts';
-import { heapOf, type Heap } from './heap.ts';
+import { heapOf, type BackendHeap } from './heap.ts';
 import { forwardKernels, tryKernels } from './kernels.ts';
+import { compileBinary } from './module.ts';
+
+export { createRunner, type Runner, type RunnerOptions } from './runner.ts';
 
 const kernels = { ...forwardKernels, ...gradientKernels };
 
-let current: Heap | undefined;
+let current: BackendHeap | undefined;
 
 /**
  * Registers SIMD kernels for the layers of `@pvt/core` with tfjs's wasm backend. From then on every forward and backward
@@ -26,9 +29,7 @@ export async function registerWasmKernels(): Promise<void> {
     throw new BackendError('wasm-backend-missing', `registerWasmKernels: expected a started wasm backend, got ${tf.getBackend() || 'none'}; await tf.setBackend('wasm') first.`);
   }
   if (current?.backend === backend) return;
-  const module = await WebAssembly.compile(Uint8Array.from(atob(binary), (character) => character.charCodeAt(0))).catch((cause: unknown) => {
-    throw new BackendError('wasm-simd-missing', 'registerWasmKernels: expected an engine with WebAssembly SIMD, got one that cannot compile the kernels; go on without them.', { cause });
-  });
+  const module = await compileBinary(kernelsBinary, 'registerWasmKernels');
   const heap = heapOf(backend, module);
   unregisterWasmKernels();
   current = heap;

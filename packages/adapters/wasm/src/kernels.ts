@@ -1,7 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { ShapeError } from '@pvt/core';
 import { check, checkNumber, geometryOf, sizeOf, type Kernel } from './check.ts';
-import type { Heap } from './heap.ts';
+import type { BackendHeap } from './heap.ts';
 
 const activations = { none: 0, relu: 1, gelu: 2 } as const;
 export type FusedActivation = keyof typeof activations;
@@ -83,7 +83,7 @@ const depthwise: Kernel = (heap, { x, filter, bias }, { activation }) => {
   const scratch = heap.scratch(heap.kernels.depthwiseScratch(width));
   const step = 4 * height * width * channels;
   const [from, weights, shift, to] = [heap.address(x!), heap.address(filter!), bias ? heap.address(bias) : 0, heap.address(out)];
-  for (let index = 0; index < batch; index++) heap.kernels.depthwise(height, width, channels, from + index * step, weights, shift, to + index * step, code, scratch);
+  for (let index = 0; index < batch; index++) heap.kernels.depthwise(height, width, channels, 0, height, from + index * step, weights, shift, to + index * step, code, scratch);
   return out;
 };
 
@@ -122,7 +122,7 @@ export const forwardKernels: Readonly<Record<string, Kernel>> = {
 };
 
 /** Calls each kernel once: engines compile what is called into fast code in the background, while a model still loads. */
-export function tryKernels(heap: Heap): void {
+export function tryKernels(heap: BackendHeap): void {
   const made: TensorInfo[] = [];
   const zeros = (...shape: number[]): TensorInfo => {
     made.push(heap.zeros(shape));

@@ -108,9 +108,11 @@ export function conv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D | 
  * @returns [B, H', W', C]
  */
 export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D, padding: number, activation?: Activation): tf.Tensor4D {
-  if (filter.shape[0] === 3 && padding === 1 && isFusable(activation)) {
-    const quick = fused<tf.Tensor4D>('PvtDepthwise', { x, filter, bias }, activation && { activation });
-    if (quick !== undefined) return quick;
+  const activate = (t: tf.Tensor) => (activation === undefined ? t : activationFunctions[activation](t));
+  if (filter.shape[0] === 3 && padding === 1) {
+    const whole = isFusable(activation);
+    const quick = fused<tf.Tensor4D>('PvtDepthwise', { x, filter, bias }, whole && activation ? { activation } : {});
+    if (quick !== undefined) return whole ? quick : pipe(x, () => quick, activate);
   }
   const compute = tf.customGrad((...inputs) => {
     const [x, filter, bias, save] = inputs as unknown as [tf.Tensor4D, tf.Tensor4D, tf.Tensor1D, tf.GradSaveFunc];
@@ -133,6 +135,5 @@ export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Te
     };
     return { value, gradFunc };
   });
-  const activate = (t: tf.Tensor) => (activation === undefined ? t : activationFunctions[activation](t));
   return pipe(x, () => compute(x, filter, bias), activate);
 }

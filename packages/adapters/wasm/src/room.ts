@@ -1,0 +1,50 @@
+/** Free and taken stretches of a memory that may grow: the first free stretch that is large enough is taken. */
+export class Room {
+  private readonly free: { start: number; bytes: number }[] = [];
+  private readonly taken = new Map<number, number>();
+  /** Where the memory ends so far. */
+  end: number;
+
+  constructor(start = 0) {
+    this.end = start;
+  }
+
+  /** The address of so many bytes, a multiple of 64 as cache lines are. */
+  take(bytes: number): number {
+    const size = Math.max(64, Math.ceil(bytes / 64) * 64);
+    const index = this.free.findIndex((stretch) => stretch.bytes >= size);
+    const stretch = this.free[index];
+    let start = this.end;
+    if (stretch === undefined) {
+      // What is free at the end is the beginning of what is asked for.
+      const last = this.free.at(-1);
+      if (last !== undefined && last.start + last.bytes === this.end) {
+        start = last.start;
+        this.free.pop();
+      }
+      this.end = start + size;
+    } else {
+      start = stretch.start;
+      stretch.start += size;
+      stretch.bytes -= size;
+      if (stretch.bytes === 0) this.free.splice(index, 1);
+    }
+    this.taken.set(start, size);
+    return start;
+  }
+
+  /** Gives back what {@link take} gave. */
+  give(start: number): void {
+    const bytes = this.taken.get(start)!;
+    this.taken.delete(start);
+    const next = this.free.findIndex((stretch) => stretch.start > start);
+    const index = next < 0 ? this.free.length : next;
+    this.free.splice(index, 0, { start, bytes });
+    for (const i of [index, index - 1]) {
+      const [left, right] = [this.free[i], this.free[i + 1]];
+      if (left === undefined || right === undefined || left.start + left.bytes !== right.start) continue;
+      left.bytes += right.bytes;
+      this.free.splice(i + 1, 1);
+    }
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * What a thread does: the same on the calling thread, in a worker of Node and in a worker of a page. It uses nothing from
+ * outside of itself, as workers get it as text (compile.mjs writes that).
+ *
+ * @param {(message: object, transfer: ArrayBuffer[]) => void} answer
+ * @returns {(message: object) => void}
+ */
+export function serve(answer) {
+  let memory;
+  let run;
+  let me;
+  return (message) => {
+    if (message.module) {
+      me = message;
+      memory = me.memory || new WebAssembly.Memory({ initial: 1, maximum: me.maximum, shared: true });
+      run = new WebAssembly.Instance(me.module, { env: { memory } }).exports.run;
+      return;
+    }
+    if (me.thread === 0) {
+      const missing = Math.ceil(message.end / 65536) - memory.buffer.byteLength / 65536;
+      if (missing > 0) {
+        try {
+          memory.grow(missing);
+        } catch {
+          answer({ exhausted: message.end }, []);
+          return;
+        }
+      }
+      for (const [address, bytes] of message.writes) new Uint8Array(memory.buffer).set(bytes, address);
+    }
+    if (message.count > 0) run(message.steps, message.count, me.thread, me.threads, message.scratch + me.thread * message.scratchBytes, me.control);
+    if (me.thread > 0) return;
+    const results = message.reads.map(([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer);
+    answer({ results }, results);
+  };
+}

@@ -1,0 +1,129 @@
+import { BackendError } from '@pvt/core';
+import { threadText } from './binary.ts';
+import { serve, type Answer, type Order, type Start } from './serve.js';
+
+/** Threads over one memory, as far as the platform has them. */
+export interface Threads {
+  readonly count: number;
+  /** Why there are fewer than asked for, or why they do not run beside the caller. */
+  readonly limitation?: string;
+  /** Lets all threads run the same order, one order after the other. */
+  send(order: Order): Promise<readonly ArrayBuffer[]>;
+  stop(): void;
+}
+
+/** What Node's workers and pages' workers have in common, after {@link openWorker}. */
+interface Port {
+  post(message: Start | Order): void;
+  stop(): void;
+  /** Whether the process waits for it. */
+  hold(held: boolean): void;
+}
+
+interface NodeWorker {
+  on(event: string, listener: (value: never) => void): void;
+  postMessage(message: unknown): void;
+  terminate(): Promise<number>;
+  ref(): void;
+  unref(): void;
+}
+
+const isNode = (): boolean => typeof process === 'object' && typeof process.versions?.node === 'string';
+
+async function openWorker(onAnswer: (answer: Answer) => void, onFailure: (cause: unknown) => void): Promise<Port> {
+  if (isNode()) {
+    // Bundlers for pages must not look for it.
+    const name = 'node:worker_threads';
+    const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as { Worker: new (text: string, options: object) => NodeWorker };
+    const worker = new Worker(`const { parentPort } = require('node:worker_threads');\n${threadText}\nparentPort.on('message', serve((answer, transfer) => parentPort.postMessage(answer, transfer)));`, { eval: true });
+    worker.on('message', onAnswer);
+    worker.on('error', onFailure);
+    worker.on('exit', onFailure);
+    return { post: (message) => worker.postMessage(message), stop: () => void worker.terminate(), hold: (held) => (held ? worker.ref() : worker.unref()) };
+  }
+  const address = URL.createObjectURL(new Blob([`${threadText}\nconst handle = serve((answer, transfer) => postMessage(answer, transfer));\nonmessage = ({ data }) => handle(data);`], { type: 'text/javascript' }));
+  const worker = new Worker(address);
+  worker.onmessage = ({ data }) => onAnswer(data as Answer);
+  worker.onerror = (event) => onFailure(event.message);
+  // The worker has its text by the time that it answers; an address that is never given back would keep it.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  return { post: (message) => worker.postMessage(message), stop: () => worker.terminate(), hold: () => undefined };
+}
+
+/** Whether memory can be sent to a worker: in Node always, in a page if it is cross-origin isolated. */
+const canShare = (): boolean => typeof SharedArrayBuffer === 'function' && (isNode() || (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === true);
+
+/**
+ * Starts threads for a module. Where memory cannot be shared there is one, and where there are no workers that one is the
+ * caller's own.
+ *
+ * @throws BackendError where a worker does not start, as under a policy of the page that forbids it
+ */
+export async function startThreads(module: WebAssembly.Module, wanted: number, control: number): Promise<Threads> {
+  const maximum = 65536;
+  const workers = isNode() || typeof Worker === 'function';
+  const count = workers && canShare() ? wanted : 1;
+  const limitation = !workers
+    ? 'there are no workers here: forwards run on the calling thread'
+    : count < wanted
+      ? 'memory cannot be shared with workers: the page is not cross-origin isolated (headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)'
+      : undefined;
+
+  let waiting: { resolve: (results: readonly ArrayBuffer[]) => void; reject: (error: BackendError) => void } | undefined;
+  let failed: BackendError | undefined;
+  const ports: Port[] = [];
+  const settle = (): typeof waiting => {
+    const now = waiting;
+    waiting = undefined;
+    for (const port of ports) port.hold(false);
+    return now;
+  };
+  const onAnswer = (answer: Answer): void => {
+    if ('results' in answer) settle()?.resolve(answer.results);
+    else settle()?.reject(new BackendError('wasm-memory-exhausted', `createRunner: expected ${answer.exhausted} bytes of memory, got fewer; use smaller pictures or batches.`));
+  };
+  const onFailure = (cause: unknown): void => {
+    failed ??= new BackendError('worker-failed', `createRunner: expected its workers to run, got ${cause instanceof Error ? cause.message : String(cause)}; create the runner again (a page's policy must allow worker-src blob:).`, { cause });
+    for (const port of ports) port.stop();
+    settle()?.reject(failed);
+  };
+
+  const memory = count > 1 ? new WebAssembly.Memory({ initial: 1, maximum, shared: true }) : undefined;
+  for (let thread = 0; thread < count; thread++) {
+    if (workers) {
+      ports.push(await openWorker(onAnswer, onFailure));
+    } else {
+      const handle = serve(onAnswer);
+      ports.push({ post: handle, stop: () => undefined, hold: () => undefined });
+    }
+    ports[thread]!.post({ module, ...(memory && { memory }), maximum, thread, threads: count, control });
+    ports[thread]!.hold(false);
+  }
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    count,
+    ...(limitation !== undefined && { limitation }),
+    send(order) {
+      const next = last.then(
+        () =>
+          new Promise<readonly ArrayBuffer[]>((resolve, reject) => {
+            if (failed !== undefined) return reject(failed);
+            waiting = { resolve, reject };
+            for (const port of ports) port.hold(true);
+            try {
+              for (const [thread, port] of ports.entries()) if (thread === 0 || order.count > 0) port.post(thread === 0 ? order : { ...order, writes: [], reads: [] });
+            } catch (error) {
+              onFailure(error);
+            }
+          }),
+      );
+      last = next.catch(() => undefined);
+      return next;
+    },
+    stop() {
+      failed ??= new BackendError('worker-failed', 'createRunner: expected a live runner, got one that was disposed of; create it again before use.');
+      for (const port of ports) port.stop();
+      settle()?.reject(failed);
+    },
+  };
+}
