@@ -1,5 +1,5 @@
 /**
- * Times our wasm path, with the kernels of @pvt/adapter-wasm and without, beside onnxruntime and PyTorch on the same weights and picture, interleaved in one process, and
+ * Times our wasm path, on the threads of @pvt/adapter-wasm's runner, with its kernels and without, beside onnxruntime and PyTorch on the same weights and picture, interleaved in one process, and
  * checks that all of them compute the same logits: `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and
  * `pvt_v2_b2.onnx`, the official code exported with the generator's weights (b2's longer parameters repeat their first
  * 1024 values). The times of a run compare with each other and with nothing else.
@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
+import { createRunner, registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
 import { createPvt, fromStateDict, pvtConfig, scoped, type StateDict } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
 import { fromFloat32, getModel, toCanonical, writeSafetensors } from '@pvt/presets';
@@ -23,6 +23,9 @@ import { generated } from '../golden/golden.ts';
 const size = 224;
 /** Of the largest logit. The repeated weights of b2 amplify rounding: onnxruntime is 4e-5 away from PyTorch, too. */
 const tolerance = 1e-4;
+
+/** Milliseconds before each turn. */
+const pause = 150;
 
 /** One implementation, loaded and warm. */
 interface Runner {
@@ -64,37 +67,78 @@ function workOf(name: Work['name']): Work {
   return { name, config, state: repeated, picture: generate(0, 'input', [1, 3, size, size], new Map()) };
 }
 
-async function ours({ config, state, picture }: Work, kernels: boolean): Promise<Runner> {
+function modelOf({ config, state, picture }: Work) {
+  const source = fromStateDict(toCanonical(state, 'official').state);
+  const model = createPvt(config, source);
+  const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
+  const input = tf.tidy(() => tf.transpose(tf.tensor(picture, [1, 3, size, size]), [0, 2, 3, 1])) as tf.Tensor4D;
+  const forward = (from: tf.Tensor4D) => {
+    const output = model.forward(from);
+    const logits = head.forward(output.embedding);
+    tf.dispose(output as unknown as tf.TensorContainer);
+    return logits;
+  };
+  const close = () => {
+    model.dispose();
+    head.dispose();
+    input.dispose();
+  };
+  return { forward, input, close };
+}
+
+/** The runner: all of a forward beside the caller, on as many threads as the others have. */
+async function onThreads(work: Work): Promise<Runner> {
+  unregisterWasmKernels();
+  const { forward, input, close } = modelOf(work);
+  const runner = await createRunner(forward, { threads });
+  const read = async () => {
+    const logits = await runner.run(input);
+    const values = logits.dataSync() as Float32Array;
+    logits.dispose();
+    return values;
+  };
+  const time = async () => {
+    const start = performance.now();
+    await read();
+    return performance.now() - start;
+  };
+  await runner.warmup(input);
+  const first = await time();
+  const steady = Math.min(...[await time(), await time(), await time(), await time(), await time(), await time()]);
+  console.error(`  @pvt runner: ${(runner.bytes / 1e6).toFixed(1)} MB, weights included; first call after warmup() ${(first / steady).toFixed(2)} of the fastest of the next six`);
+  return {
+    name: `@pvt runner, ${runner.threads} thread(s)`,
+    logits: await read(),
+    run: time,
+    close() {
+      runner.dispose();
+      close();
+    },
+  };
+}
+
+async function ours(work: Work, kernels: boolean): Promise<Runner> {
   // Taking the kernels back frees their packed weights: the first forward after that is not timed.
   const prepare = async () => {
     if (!kernels) return unregisterWasmKernels();
     await registerWasmKernels();
     read();
   };
-  const source = fromStateDict(toCanonical(state, 'official').state);
-  const model = createPvt(config, source);
-  const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
-  const input = tf.tidy(() => tf.transpose(tf.tensor(picture, [1, 3, size, size]), [0, 2, 3, 1])) as tf.Tensor4D;
-  const forward = () => {
-    const output = model.forward(input);
-    const logits = head.forward(output.embedding);
-    tf.dispose(output as unknown as tf.TensorContainer);
-    return logits;
-  };
+  const { forward, input, close } = modelOf(work);
   const read = () => {
-    const logits = forward();
+    const logits = forward(input);
     const values = logits.dataSync() as Float32Array;
     logits.dispose();
     return values;
   };
   await prepare();
   const before = tf.memory().numBytes;
-  const { kernels: launched, peakBytes } = await tf.profile(() => forward());
+  const { kernels: launched, peakBytes } = await tf.profile(() => forward(input));
   // The profiler also lists the scopes of fused ops and views that move nothing.
   const launches = launched.filter(({ name }) => !/__op$|^unnamed scope$|^(Reshape|Identity)$/.test(name)).length;
   console.error(`  @pvt${kernels ? ' with kernels' : ''}: ${launches} kernels besides reshapes, ${((peakBytes - before) / 1e6).toFixed(1)} MB at most beyond weights and input`);
   return {
-    name: kernels ? '@pvt wasm, kernels' : '@pvt wasm',
+    name: kernels ? '@pvt in tfjs, kernels' : '@pvt in tfjs, portable',
     logits: read(),
     async run() {
       await prepare();
@@ -102,11 +146,7 @@ async function ours({ config, state, picture }: Work, kernels: boolean): Promise
       read();
       return performance.now() - start;
     },
-    close() {
-      model.dispose();
-      head.dispose();
-      input.dispose();
-    },
+    close,
   };
 }
 
@@ -175,11 +215,15 @@ const median = (values: readonly number[]): number => {
 };
 
 async function bench(work: Work) {
-  const runners = [await ours(work, true), await ours(work, false), await onnx('onnxruntime-web', work), await onnx('onnxruntime-node', work), ...(python === undefined ? [] : [await torch(work)])];
+  const runners = [await onThreads(work), await ours(work, true), await ours(work, false), await onnx('onnxruntime-web', work), await onnx('onnxruntime-node', work), ...(python === undefined ? [] : [await torch(work)])];
   const [reference] = runners;
   const times = runners.map((): number[] => []);
   for (let round = -3; round < rounds; round++) {
     for (const [i, runner] of runners.entries()) {
+      // Thread pools go on looking for work for a while: without a pause each runs beside the one before. Then one
+      // forward brings caches and threads back.
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      await runner.run();
       const elapsed = await runner.run();
       if (round >= 0) times[i]!.push(elapsed);
     }
@@ -211,7 +255,7 @@ for (const name of ['pvt_v2_b0', 'pvt_v2_b2']) {
 setWasmPaths(`${dirname(requireHere.resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
 await tf.setBackend('wasm');
 const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version, threads, rounds };
-console.log(`${machine.cpu}, ${machine.cores} cores, Node ${process.version}; ${size}x${size}, batch 1, ${threads} thread(s) each; @pvt always 1; median of ${rounds} interleaved rounds`);
+console.log(`${machine.cpu}, ${machine.cores} cores, Node ${process.version}; ${size}x${size}, batch 1, ${threads} thread(s) each, but 1 in tfjs; median of ${rounds} interleaved rounds, each turn after a pause and an untimed forward`);
 if (python === undefined) console.log('PyTorch: not measured, no Python here imports torch.');
 
 const results = [];

@@ -1,12 +1,13 @@
 /**
- * Classifies the 10,000 CIFAR-10 test pictures with the float32 checkpoint and with the float16 one of
- * `@pvt/checkpoints`, and compares logits, predictions and accuracy with the reference implementation's:
+ * Classifies the 10,000 CIFAR-10 test pictures with the float32 checkpoint, with the float16 one of `@pvt/checkpoints`, and
+ * with both in runners of `@pvt/adapter-wasm` whose weights are float16 and int8, and compares logits, predictions and accuracy with the reference implementation's:
  * `pnpm --filter @pvt/golden cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER`. The archive holds `test/CLASS/*.jpg`; the folder
  * holds `pvt_v2_nano_cifar10.safetensors` and `samples.safetensors`.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { createRunner, type WeightForm } from '@pvt/adapter-wasm';
 import { preprocess } from '@pvt/adapter-image';
 import { readPicture } from '@pvt/adapter-image/node';
 import { checkpoints } from '@pvt/checkpoints';
@@ -27,14 +28,27 @@ await tf.setBackend('wasm');
 
 const demo = checkpoints['pvt_v2_nano.cifar10'];
 
-function load(path: string | URL) {
+async function load(path: string | URL, weights?: WeightForm) {
   const { config, source } = readCheckpoint(readFileSync(path));
   const backbone = createPvt(config, source);
   const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
-  return (pictures: readonly Picture[]): Float32Array =>
-    tf.tidy(() => head.forward(backbone.forward(preprocess(pictures, demo.recipe)).embedding).dataSync()) as Float32Array;
+  const forward = (input: tf.Tensor4D) => tf.tidy(() => head.forward(backbone.forward(input).embedding));
+  const runner = weights && (await createRunner(forward, { weights }));
+  return async (pictures: readonly Picture[]): Promise<Float32Array> => {
+    const input = preprocess(pictures, demo.recipe);
+    const logits = runner ? await runner.run(input) : forward(input);
+    const values = logits.dataSync<'float32'>();
+    tf.dispose([input, logits]);
+    return values;
+  };
 }
-const models = { float32: load(join(folder, 'pvt_v2_nano_cifar10.safetensors')), float16: load(demo.url) };
+const float32 = join(folder, 'pvt_v2_nano_cifar10.safetensors');
+const models = {
+  float32: await load(float32),
+  float16: await load(demo.url),
+  'float16 in a runner': await load(demo.url, 'float16'),
+  'float32 in a runner, weights in int8': await load(float32, 'int8'),
+};
 const names = Object.keys(models) as (keyof typeof models)[];
 
 const { tensors } = parseSafetensors(readFileSync(join(folder, 'samples.safetensors')));
@@ -43,7 +57,7 @@ const bytes = 32 * 32 * 3;
 const samples = Array.from({ length: images.shape[0]! }, (_, i) => ({ width: 32, height: 32, data: images.bytes.slice(i * bytes, (i + 1) * bytes) }));
 const reference = toFloat32(tensors.get('logits')!);
 for (const name of names) {
-  const logits = models[name](samples);
+  const logits = await models[name](samples);
   console.log(`${name}: largest difference of ${samples.length} x 10 logits from the reference: ${Math.max(...logits.map((value, i) => Math.abs(value - reference[i]!))).toExponential(2)}`);
 }
 
@@ -65,8 +79,8 @@ if (paths.length !== predicted.length) {
   process.exit(1);
 }
 
-const right = { float32: 0, float16: 0, reference: 0 };
-const same = { float32: 0, float16: 0 };
+const right: Record<string, number> = { reference: 0 };
+const same: Record<string, number> = {};
 const batch = 100;
 const started = performance.now();
 for (let start = 0; start < paths.length; start += batch) {
@@ -74,21 +88,21 @@ for (let start = 0; start < paths.length; start += batch) {
   const pictures = await Promise.all(some.map((path) => readPicture(files.get(path)!)));
   const labels = some.map((path) => (demo.labels as readonly string[]).indexOf(path.slice(0, path.indexOf('/'))));
   for (const name of names) {
-    const logits = models[name](pictures);
+    const logits = await models[name](pictures);
     for (const [i, label] of labels.entries()) {
       const row = logits.subarray(i * 10, i * 10 + 10);
       const guess = row.indexOf(Math.max(...row));
-      if (guess === label) right[name]++;
-      if (guess === predicted[start + i]) same[name]++;
+      if (guess === label) right[name] = (right[name] ?? 0) + 1;
+      if (guess === predicted[start + i]) same[name] = (same[name] ?? 0) + 1;
     }
   }
-  for (const [i, label] of labels.entries()) if (predicted[start + i] === label) right.reference++;
+  for (const [i, label] of labels.entries()) if (predicted[start + i] === label) right['reference']!++;
   const done = start + some.length;
   const left = ((performance.now() - started) / done) * (paths.length - done);
   if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${paths.length}, ${Math.round(left / 1000)} s left `);
 }
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 const percent = (count: number) => `${((100 * count) / paths.length).toFixed(2)} %`;
-console.log(`reference: top-1 ${percent(right.reference)}`);
-for (const name of names) console.log(`${name}: top-1 ${percent(right[name])}; the reference's prediction on ${same[name]} of ${paths.length}`);
-console.log(`${Math.round((performance.now() - started) / 1000)} s for both`);
+console.log(`reference: top-1 ${percent(right['reference']!)}`);
+for (const name of names) console.log(`${name}: top-1 ${percent(right[name] ?? 0)}; the reference's prediction on ${same[name] ?? 0} of ${paths.length}`);
+console.log(`${Math.round((performance.now() - started) / 1000)} s for all`);

@@ -44,14 +44,14 @@ function unfold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32
 }
 
 /** {@link convolution} for `count` pixels of the output from `first` on. */
-export function convolutionPart(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outWidth: i32, outputs: i32, first: i32, count: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize): void {
+export function convolutionPart(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outWidth: i32, outputs: i32, first: i32, count: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize, form: i32): void {
   const depth = kernel * kernel * channels;
   const block = patchesAtOnce(depth);
   const rest = scratch + block * (depth << 2);
   for (const end = first + count; first < end; first += block) {
     const pixels = min(block, end - first);
     unfold(height, width, channels, kernel, stride, padding, outWidth, first, pixels, x, scratch);
-    multiply(pixels, outputs, depth, scratch, panels, bias, 0, out + ((first * outputs) << 2), 0, rest);
+    multiply(pixels, outputs, depth, scratch, panels, bias, 0, out + ((first * outputs) << 2), 0, rest, form);
   }
 }
 
@@ -64,7 +64,7 @@ export function convolutionPart(height: i32, width: i32, channels: i32, kernel: 
  * @param out [outHeight, outWidth, outputs]
  */
 export function convolution(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outHeight: i32, outWidth: i32, outputs: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize): void {
-  convolutionPart(height, width, channels, kernel, stride, padding, outWidth, outputs, 0, outHeight * outWidth, x, panels, bias, out, scratch);
+  convolutionPart(height, width, channels, kernel, stride, padding, outWidth, outputs, 0, outHeight * outWidth, x, panels, bias, out, scratch, 0);
 }
 
 /** dFilter += the gradient of {@link convolution} for its filter; scratch as for the convolution. */
@@ -111,7 +111,7 @@ export function convolutionInputGradient(height: i32, width: i32, channels: i32,
   const total = outHeight * outWidth;
   for (let first = 0; first < total; first += block) {
     const count = min(block, total - first);
-    multiply(count, depth, outputs, dy + ((first * outputs) << 2), panels, 0, 0, scratch, 0, rest);
+    multiply(count, depth, outputs, dy + ((first * outputs) << 2), panels, 0, 0, scratch, 0, rest, 0);
     fold(height, width, channels, kernel, stride, padding, outWidth, first, count, scratch, dx);
   }
 }

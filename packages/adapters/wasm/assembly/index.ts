@@ -4,3 +4,4 @@ export { convolution, convolutionFilterGradient, convolutionInputGradient, convo
 export { bandRows, depthwise, depthwiseFilterGradient, depthwiseScratch } from './depthwise';
 export { layerNorm, layerNormGradient } from './norm';
 export { addRows, multiply, multiplyScratch, multiplyTransposed, pack, panelBytes } from './product';
+export { int8Bytes, narrow, packInt8 } from './weights';

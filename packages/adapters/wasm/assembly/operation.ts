@@ -1,7 +1,6 @@
 /** What a step of a plan does. Both the module that runs plans and the code that writes them read this list. */
 export enum Operation {
   multiply,
-  multiplyHalf,
   layerNorm,
   gelu,
   attention,

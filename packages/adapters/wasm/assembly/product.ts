@@ -1,5 +1,6 @@
 import { activate } from './activation';
 import { multiplyAdd } from './math';
+import { multiplyWhole, packWhole, widen } from './weights';
 
 /** Depth that is summed before the next part of it: a panel of so many rows fills half of the first cache. */
 const depthAtOnce = 512;
@@ -220,9 +221,13 @@ export function moveColumns(rows: i32, columns: i32, from: usize, bias: usize, r
   }
 }
 
+/** Where {@link multiply} keeps what: a panel's product, packed rows, then for weights in other forms a panel or rows. */
+const packedAt: i32 = rowsAtOnce * 36;
+const widenedAt: i32 = packedAt + ((rowsAtOnce * depthAtOnce) << 2);
+
 /** Bytes that {@link multiply} needs beside its operands. */
 export function multiplyScratch(): i32 {
-  return (rowsAtOnce << 5) + packedRowBytes(rowsAtOnce, depthAtOnce);
+  return widenedAt + ((rowsAtOnce * (depthAtOnce + 4)) << 1);
 }
 
 /**
@@ -233,11 +238,16 @@ export function multiplyScratch(): i32 {
  * @param bias [columns], or 0
  * @param residual [rows, columns], or 0; may be `out`
  * @param activation 0 none, 1 ReLU, 2 GELU; not together with a residual
+ * @param form of the panels: 0 float32, 1 float16, 2 int8
  */
-export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: usize, bias: usize, residual: usize, out: usize, activation: i32, scratch: usize): void {
+export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: usize, bias: usize, residual: usize, out: usize, activation: i32, scratch: usize, form: i32): void {
   const aStride: usize = depth << 2;
   const outStride: usize = columns << 2;
-  const packed = scratch + (rowsAtOnce << 5);
+  const packed = scratch + packedAt;
+  const widened = scratch + widenedAt;
+  // Of eight columns at one depth: 32 bytes, 16, or 8 with depth made even.
+  const panelStride: usize = form === 2 ? ((depth + 1) & ~1) << 3 : depth << (5 - form);
+  const scales = panels + ((columns + 7) >> 3) * panelStride;
   for (let row = 0; row < rows; row += rowsAtOnce) {
     const count = min(rowsAtOnce, rows - row);
     for (let k = 0; k < depth; k += depthAtOnce) {
@@ -245,18 +255,26 @@ export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: 
       // The first part of the sums starts with bias and residual, the others with what is there.
       const biasNow = k === 0 ? bias : 0;
       const residualNow = k === 0 ? residual : out;
-      let panel = panels + (k << 5);
-      packRows(count, part, a + (k << 2), aStride, packed);
-      for (let column = 0; column < columns; column += 8, panel += aStride << 3) {
+      let panel = panels + (k << (5 - form));
+      if (form === 2) packWhole(count, part, a + (k << 2), aStride, scratch, widened, packed);
+      else packRows(count, part, a + (k << 2), aStride, packed);
+      for (let column = 0; column < columns; column += 8, panel += panelStride) {
         const offset: usize = column << 2;
         const biasHere = biasNow ? biasNow + offset : 0;
         const residualHere = residualNow ? residualNow + offset : 0;
-        if (column + 8 <= columns) {
-          multiplyPanel(count, part, packed, panel, biasHere, residualHere, out + offset, outStride);
+        // Columns that fill no panel go through scratch, behind the scales of rows there.
+        const whole = column + 8 <= columns;
+        const to = whole ? out + offset : scratch + (rowsAtOnce << 2);
+        const stride: usize = whole ? outStride : 32;
+        const first = whole ? biasHere : 0;
+        const second = whole ? residualHere : 0;
+        if (form === 2) {
+          multiplyWhole(count, (part + 1) >> 1, packed, panel, scratch, scales + offset, first, second, to, stride);
         } else {
-          multiplyPanel(count, part, packed, panel, 0, 0, scratch, 32);
-          moveColumns(count, columns - column, scratch, biasHere, residualHere, out + offset, outStride);
+          if (form === 1) widen(part << 3, panel, widened);
+          multiplyPanel(count, part, packed, form === 1 ? widened : panel, first, second, to, stride);
         }
+        if (!whole) moveColumns(count, columns - column, to, biasHere, residualHere, out + offset, outStride);
       }
     }
     if (activation) activate(activation, count * columns, out);

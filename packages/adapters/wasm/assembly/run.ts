@@ -11,7 +11,7 @@ import { multiply, pack } from './product';
 const stepWords = 20;
 
 /** How often a thread looks again before it sleeps: some 20 microseconds. */
-const looks = 20000;
+const looks = 50000;
 
 /**
  * Waits for all threads. Those that come early look for a while and then sleep, so that threads which share a core do not
@@ -71,7 +71,7 @@ function perform(step: usize, first: i32, count: i32, scratch: usize): void {
       const columns = word(step, 1);
       const depth = word(step, 2);
       const move = (first * columns) << 2;
-      multiply(count, columns, depth, at(step, 3, (first * depth) << 2), word(step, 4), word(step, 5), at(step, 6, move), at(step, 7, move), word(step, 8), scratch);
+      multiply(count, columns, depth, at(step, 3, (first * depth) << 2), word(step, 4), word(step, 5), at(step, 6, move), at(step, 7, move), word(step, 8), scratch, word(step, 10));
       return;
     }
     case Operation.layerNorm: {
@@ -98,7 +98,7 @@ function perform(step: usize, first: i32, count: i32, scratch: usize): void {
     case Operation.depthwiseMultiply:
       return depthwiseMultiply(step, first, count, scratch);
     case Operation.convolution:
-      convolutionPart(word(step, 0), word(step, 1), word(step, 2), word(step, 3), word(step, 4), word(step, 5), word(step, 7), word(step, 8), first, count, word(step, 9), word(step, 10), word(step, 11), word(step, 12), scratch);
+      convolutionPart(word(step, 0), word(step, 1), word(step, 2), word(step, 3), word(step, 4), word(step, 5), word(step, 7), word(step, 8), first, count, word(step, 9), word(step, 10), word(step, 11), word(step, 12), scratch, word(step, 14));
       return;
     case Operation.pack: {
       const depth = word(step, 1);
@@ -138,6 +138,6 @@ function depthwiseMultiply(step: usize, first: i32, count: i32, scratch: usize):
     const rows = min(band, first + count - row);
     const move = (row * width * columns) << 2;
     depthwise(word(step, 0), width, channels, row, rows, word(step, 3), word(step, 4), word(step, 5), scratch, word(step, 6), rest);
-    multiply(rows * width, columns, channels, scratch, word(step, 8), word(step, 9), at(step, 10, move), at(step, 11, move), 0, rest);
+    multiply(rows * width, columns, channels, scratch, word(step, 8), word(step, 9), at(step, 10, move), at(step, 11, move), 0, rest, word(step, 12));
   }
 }

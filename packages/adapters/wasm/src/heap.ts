@@ -16,7 +16,7 @@ interface WasmBackend extends KernelBackend {
 export type Exports = Record<
   | 'addRows' | 'attention' | 'bandRows' | 'attentionGradient' | 'attentionGradientScratch' | 'attentionScratch' | 'convolution' | 'convolutionFilterGradient'
   | 'convolutionInputGradient' | 'convolutionScratch' | 'depthwise' | 'depthwiseFilterGradient' | 'depthwiseScratch' | 'gelu'
-  | 'geluGradient' | 'layerNorm' | 'layerNormGradient' | 'multiply' | 'multiplyScratch' | 'multiplyTransposed' | 'pack' | 'panelBytes',
+  | 'geluGradient' | 'int8Bytes' | 'layerNorm' | 'layerNormGradient' | 'multiply' | 'multiplyScratch' | 'multiplyTransposed' | 'narrow' | 'pack' | 'packInt8' | 'panelBytes',
   (...numbers: number[]) => number
 >;
 

@@ -6,6 +6,7 @@ import { heapOf, type BackendHeap } from './heap.ts';
 import { forwardKernels, tryKernels } from './kernels.ts';
 import { compileBinary } from './module.ts';
 
+export { weightForms, type WeightForm } from './packer.ts';
 export { createRunner, type Runner, type RunnerOptions } from './runner.ts';
 
 const kernels = { ...forwardKernels, ...gradientKernels };

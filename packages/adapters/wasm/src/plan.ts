@@ -13,17 +13,18 @@ interface Sharing {
   readonly least: number;
   readonly out: number;
   readonly float?: number;
+  /** The words for panels and, behind what calls have, for their form. */
+  readonly panels?: readonly [address: number, form: number];
 }
 
 const sharing: Record<keyof typeof Operation, Sharing> = {
-  multiply: { items: (w) => w[0]!, multiple: 4, least: 16, out: 7 },
-  multiplyHalf: { items: (w) => w[0]!, multiple: 4, least: 16, out: 7 },
+  multiply: { items: (w) => w[0]!, multiple: 4, least: 16, out: 7, panels: [4, 10] },
   layerNorm: { items: (w) => w[0]!, multiple: 1, least: 16, out: 5, float: 6 },
   gelu: { items: (w) => w[0]!, multiple: 4, least: 4096, out: 2 },
   attention: { items: (w) => w[0]!, multiple: 4, least: 16, out: 6 },
   depthwise: { items: (w) => w[0]!, multiple: 1, least: 2, out: 8 },
-  depthwiseMultiply: { items: (w) => w[0]!, multiple: 1, least: 2, out: 11 },
-  convolution: { items: (w) => w[6]! * w[7]!, multiple: 4, least: 16, out: 12 },
+  depthwiseMultiply: { items: (w) => w[0]!, multiple: 1, least: 2, out: 11, panels: [8, 12] },
+  convolution: { items: (w) => w[6]! * w[7]!, multiple: 4, least: 16, out: 12, panels: [10, 14] },
   pack: { items: (w) => Math.ceil(w[0]! / 8), multiple: 1, least: 16, out: 5, float: 6 },
   binary: { items: (w) => w[1]!, multiple: 4, least: 16384, out: 5 },
   unary: { items: (w) => w[1]!, multiple: 4, least: 16384, out: 3 },
@@ -120,19 +121,34 @@ export function planOf({ blocks, calls: recorded, scratchBytes, results }: Recor
   };
 }
 
+/**
+ * Items of a share. Several shares for each thread leave those of a thread that is held up to the others, but only where
+ * they come out even: seven shares keep one of two threads waiting.
+ */
+function shareOf(items: number, multiple: number, least: number, threads: number): number {
+  if (threads === 1) return items;
+  const options = [4, 3, 2, 1].map((each) => {
+    const share = Math.ceil(items / (each * threads) / multiple) * multiple;
+    return { share, longest: Math.min(items, Math.ceil(Math.ceil(items / share) / threads) * share), worth: each === 1 || share >= least };
+  });
+  const shortest = Math.min(...options.map(({ longest }) => longest));
+  return options.find(({ longest, worth }) => worth && longest <= 1.05 * shortest)?.share ?? items;
+}
+
 const floatBits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0]!;
 
 /** Calls as the module reads them. */
-export function encode(calls: readonly Call[], threads: number, addressOf: (block: number) => number): Int32Array<ArrayBuffer> {
+export function encode(calls: readonly Call[], threads: number, addressOf: (block: number) => number, formOf: (block: number) => number): Int32Array<ArrayBuffer> {
   const steps = new Int32Array(stepWords * calls.length);
   for (const [i, { operation, words }] of calls.entries()) {
-    const { items, multiple, least, float } = sharing[operation];
+    const { items, multiple, least, float, panels } = sharing[operation];
     const count = items(words);
-    // Some shares more than threads: those of a thread that is held up are left to the others.
-    const shares = Math.max(1, Math.min(4 * threads, Math.floor(count / least)));
-    const even = threads === 1 ? 1 : shares > threads ? shares - (shares % threads) : shares;
-    const share = Math.ceil(count / even / multiple) * multiple;
+    const share = shareOf(count, multiple, least, threads);
     const resolved = words.map((word, k) => (isAddress(word) ? addressOf(blockAt(word)) + (word % blockUnit) : k === float ? floatBits(word) : word));
+    if (panels !== undefined) {
+      while (resolved.length < panels[1]) resolved.push(0);
+      resolved.push(formOf(blockAt(words[panels[0]]!)));
+    }
     steps.set([Operation[operation], count, share, 0, ...resolved], stepWords * i);
   }
   return steps;

@@ -3,7 +3,7 @@ import { ConfigError, DisposedError } from '@pvt/core';
 import { kernelsBinary, runnerBinary } from './binary.ts';
 import { encode, planOf, type Plan } from './plan.ts';
 import { compileBinary } from './module.ts';
-import { packerOf } from './packer.ts';
+import { packerOf, weightForms, type WeightForm } from './packer.ts';
 import { blockUnit, record, replaceTensors, tensorsOf, type Block, type Call, type Recording } from './record.ts';
 import { Room } from './room.ts';
 import { sizeOf } from './check.ts';
@@ -12,6 +12,13 @@ import { startThreads } from './threads.ts';
 export interface RunnerOptions {
   /** Threads that share each forward; 1 by default. More than the machine's cores make it slower. */
   readonly threads?: number;
+  /**
+   * How the weights of products lie in memory; `float32` by default. `float16` takes half of the room, and only weights that
+   * are float16 numbers anyway, as in a checkpoint of that type: results stay the same, to the bit. `int8` takes a quarter and
+   * is the fastest; weights are rounded to 8 bits, by a scale for each output channel, and activations to 16, by one for
+   * each token, so that results differ (docs/decisions/wasm-kernels.md).
+   */
+  readonly weights?: WeightForm;
 }
 
 /** A forward on threads of its own. */
@@ -48,11 +55,16 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =
   return byteLength === buffer.byteLength ? bytes : bytes.slice();
 };
 
+interface Placed {
+  readonly address: number;
+  readonly form: WeightForm;
+}
+
 interface Ready<O> {
   readonly recording: Recording<O>;
   readonly plan: Plan;
   /** Where what lasts is, by block. */
-  readonly places: ReadonlyMap<number, number>;
+  readonly places: ReadonlyMap<number, Placed>;
   /** What only this plan has, to be given back. */
   readonly own: readonly number[];
   readonly steps: number;
@@ -77,13 +89,14 @@ interface Ready<O> {
  * const logits = await runner.run(input);
  * runner.dispose();
  */
-export async function createRunner<I, O>(forward: (input: I) => O, { threads: wanted = 1 }: RunnerOptions = {}): Promise<Runner<I, O>> {
+export async function createRunner<I, O>(forward: (input: I) => O, { threads: wanted = 1, weights: form = 'float32' }: RunnerOptions = {}): Promise<Runner<I, O>> {
   if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64)) throw new ConfigError('threads-invalid', `createRunner: expected 1 to 64 threads, got ${String(wanted)}; the machine's cores are a good number.`);
+  if (!weightForms.includes(form)) throw new ConfigError('weights-invalid', `createRunner: expected weights as one of ${weightForms.join(', ')}, got ${String(form)}; leave it out for float32.`);
   const [kernels, module] = await Promise.all([compileBinary(kernelsBinary, 'createRunner'), compileBinary(runnerBinary, 'createRunner')]);
   const threads = await startThreads(module, wanted, controlAddress);
   const packer = packerOf(kernels);
   const room = new Room(controlAddress + 64);
-  const weights = new Map<string, number>();
+  const weights = new Map<string, Placed>();
   const numbers = new Map<object, number>();
   const readies = new Map<string, Promise<Ready<O>>>();
   let arena = { address: 0, bytes: 0 };
@@ -96,15 +109,16 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     if (now.bytes > 0) room.give(now.address);
     return { address: room.take(bytes), bytes };
   };
+  const placing = ({ plan, places }: Pick<Ready<O>, 'plan' | 'places'>) => (block: number): number => places.get(block)?.address ?? arena.address + plan.offsets.get(block)!;
   const stepsOf = (calls: readonly Call[], { plan, places }: Pick<Ready<O>, 'plan' | 'places'>): Uint8Array =>
-    new Uint8Array(encode(calls, threads.count, (block) => places.get(block) ?? arena.address + plan.offsets.get(block)!).buffer);
+    new Uint8Array(encode(calls, threads.count, placing({ plan, places }), (block) => weightForms.indexOf(places.get(block)?.form ?? 'float32')).buffer);
   const order = (steps: number, count: number, writes: [number, Uint8Array][] = [], reads: [number, number][] = []) =>
     threads.send({ end: room.end, writes, steps, count, scratch: scratch.address, scratchBytes: scratch.bytes / threads.count, reads });
 
   async function prepare(input: I): Promise<Ready<O>> {
     const recording = record(forward, input, packer.sizes);
     const plan = planOf(recording, packer.scratchOf);
-    const places = new Map<number, number>();
+    const places = new Map<number, Placed>();
     const own: number[] = [];
     let writes: [number, Uint8Array][] = [];
     let written = 0;
@@ -112,15 +126,18 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
       const block = recording.blocks[index]!;
       const key = keyOf(block);
       const known = key === undefined ? undefined : weights.get(key);
-      const address = known ?? room.take(block.bytes);
-      places.set(index, address);
-      if (known !== undefined) continue;
-      if (key === undefined) own.push(address);
-      else weights.set(key, address);
-      const values = await valuesOf(block);
+      if (known !== undefined) {
+        places.set(index, known);
+        continue;
+      }
+      const values = await contentOf(block);
+      const placed = { address: room.take(values?.bytes.byteLength ?? block.bytes), form: values?.form ?? 'float32' };
+      places.set(index, placed);
+      if (key === undefined) own.push(placed.address);
+      else weights.set(key, placed);
       if (values === undefined) continue;
-      writes.push([address, bytesOf(values)]);
-      written += values.byteLength;
+      writes.push([placed.address, values.bytes]);
+      written += values.bytes.byteLength;
       if (written < lotBytes) continue;
       await order(0, 0, writes);
       [writes, written] = [[], 0];
@@ -146,12 +163,19 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     return String(numbers.get(dataId));
   };
 
-  async function valuesOf({ source }: Block): Promise<Float32Array | undefined> {
-    if (source === undefined || 'input' in source) return undefined;
-    if ('values' in source) return source.values;
-    if ('tensor' in source) return (await source.tensor.data()) as Float32Array;
+  async function contentOf({ source }: Block): Promise<{ readonly bytes: Uint8Array; readonly form: WeightForm } | undefined> {
+    if (source === undefined || !('panelsOf' in source)) {
+      const values = await valuesOf(source);
+      return values && { bytes: bytesOf(values), form: 'float32' };
+    }
     const { panelsOf, inputs, outputs, transposed } = source;
-    return packer.pack((await valuesOf(panelsOf))!, inputs, outputs, transposed);
+    return packer.pack((await valuesOf(panelsOf.source))!, inputs, outputs, transposed, form);
+  }
+
+  async function valuesOf(source: Block['source']): Promise<Float32Array | undefined> {
+    if (source === undefined) return undefined;
+    if ('values' in source) return source.values;
+    return 'tensor' in source ? source.tensor.data<'float32'>() : undefined;
   }
 
   /** The plan for a shape; of those that have not been used for long, one goes for it. */
@@ -174,8 +198,8 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
   async function forwardOf(input: I, reading: Promise<readonly Float32Array[]>): Promise<{ readonly recording: Recording<O>; readonly buffers: readonly ArrayBuffer[] }> {
     const ready = await readyFor(input);
     const values = await reading;
-    const { recording, plan, places, steps } = ready;
-    const placeOf = (block: number): number => places.get(block) ?? arena.address + plan.offsets.get(block)!;
+    const { recording, plan, steps } = ready;
+    const placeOf = placing(ready);
     const writes: [number, Uint8Array][] = [];
     if (ready.arena !== arena.address) writes.push([steps, stepsOf(plan.calls, ready)]);
     ready.arena = arena.address;
