@@ -65,16 +65,20 @@ const packaging: TestProjectConfiguration = {
   },
 };
 
-const browser = (executablePath: string): TestProjectConfiguration => ({
+/** Tests that run in a page as it is, and again in one that may share memory with its workers. */
+const alsoIsolated = ['packages/adapters/wasm/src/runner.browser.test.ts'];
+
+const browser = (executablePath: string, isolated = false): TestProjectConfiguration => ({
   extends: true,
+  ...(isolated && { server: { headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' } } }),
   optimizeDeps: {
     include: ['core', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu'].map(
       (name) => `@pvt/testing > @tensorflow/tfjs-${name}`,
     ),
   },
   test: {
-    name: 'browser',
-    include: ['{packages,apps,tooling}/**/*.browser.test.ts'],
+    name: isolated ? 'isolated' : 'browser',
+    include: isolated ? alsoIsolated : ['{packages,apps,tooling}/**/*.browser.test.ts'],
     provide: { wasmPath: `/@fs${wasmPath}` },
     // Without a GPU, WebGPU on SwiftShader takes ten seconds for its first pass alone.
     testTimeout: 180_000,
@@ -111,6 +115,6 @@ export default defineConfig({
     maxWorkers: '100%',
     // The cpu backend advertises a native one, once in every test file.
     onConsoleLog: (log) => !log.includes('install our node backend'),
-    projects: [node, packaging, ...(chromium ? [browser(chromium), demo] : [])],
+    projects: [node, packaging, ...(chromium ? [browser(chromium), browser(chromium, true), demo] : [])],
   },
 });

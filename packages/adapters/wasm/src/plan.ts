@@ -69,10 +69,10 @@ function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
     const block = outOf(first);
     // One convolution for each picture of a batch.
     let last = i;
-    while (first.operation === 'depthwise' && calls[last]!.operation === 'depthwise' && outOf(calls[last]!) === block) last++;
-    const product = calls[last]!;
+    while (first.operation === 'depthwise' && calls[last]?.operation === 'depthwise' && outOf(calls[last]!) === block) last++;
+    const product = calls[last];
     const [, columns, depth, a, panels, bias, residual, out, activation] = product?.words ?? [];
-    if (first.operation !== 'depthwise' || product?.operation !== 'multiply' || activation !== 0 || a !== first.words[8] || readers.get(block) !== 1 || kept.has(block)) {
+    if (first.operation !== 'depthwise' || product?.operation !== 'multiply' || activation !== 0 || a !== first.words[8] || depth !== first.words[2] || readers.get(block) !== 1 || kept.has(block)) {
       fused.push(first);
       continue;
     }
@@ -81,7 +81,6 @@ function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
       const move = 4 * picture * height! * width! * columns!;
       fused.push({ operation: 'depthwiseMultiply', words: [height!, width!, channels!, x!, filter!, shift!, kind!, columns!, panels!, bias!, residual! === 0 ? 0 : residual! + move, out! + move] });
     }
-    if (depth !== first.words[2]) throw new Error('plan: a product of another depth than the map that it reads');
   }
   return fused;
 }

@@ -101,11 +101,14 @@ class Recorder extends tf.KernelBackend {
     return { dataId, shape: [...shape], dtype: 'float32' };
   }
 
-  /** Takes in tensors of other backends: they were there before, and so are constants. */
+  /** The address of a tensor. Those of other backends were there before, and so are constants. */
+  addressOf(tensor: tf.Tensor): number {
+    if (!this.known.has(tensor.dataId)) this.known.set(tensor.dataId, this.block({ bytes: 4 * tensor.size, source: { tensor } }));
+    return this.known.get(tensor.dataId)!;
+  }
+
   run(kernel: string, inputs: Readonly<Record<string, tf.Tensor | undefined>>, attrs: Readonly<Record<string, unknown>>): TensorInfo | TensorInfo[] {
-    for (const tensor of Object.values(inputs)) {
-      if (tensor !== undefined && !this.known.has(tensor.dataId)) this.known.set(tensor.dataId, this.block({ bytes: 4 * tensor.size, source: { tensor } }));
-    }
+    for (const tensor of Object.values(inputs)) if (tensor !== undefined) this.addressOf(tensor);
     if (kernel === 'Identity' || kernel === 'Reshape') {
       const x = (inputs['x'] ?? inputs['tensor'])!;
       return this.name(this.heap.address(x), kernel === 'Reshape' ? inferred(attrs['shape'] as number[], x.size) : x.shape);
@@ -175,7 +178,7 @@ export function record<I, O>(forward: (input: I) => O, input: I, sizes: Exports)
     let inputs = 0;
     const standIn = ({ shape, size }: tf.Tensor) => tf.engine().makeTensorFromTensorInfo(recorder.add(shape, { bytes: 4 * size, source: { input: inputs++ } }));
     const output = forward(replaceTensors(input, standIn) as I);
-    const results = new Map(tensorsOf(output).map((tensor) => [tensor, { address: recorder.heap.address(tensor), shape: tensor.shape }]));
+    const results = new Map(tensorsOf(output).map((tensor) => [tensor, { address: recorder.addressOf(tensor), shape: tensor.shape }]));
     return { blocks: recorder.blocks, calls: recorder.calls, scratchBytes: recorder.scratchBytes, output, results };
   } catch (error) {
     const missing = /Kernel '(\w+)' not registered/.exec(String(error)) ?? /Cannot find registered kernel '(\w+)'/.exec(String(error));

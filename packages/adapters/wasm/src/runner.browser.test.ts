@@ -1,0 +1,47 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { createPvt, pvtConfig, randomInit } from '@pvt/core';
+import { expectClose, useBackend } from '@pvt/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { registerWasmKernels, unregisterWasmKernels } from './index.ts';
+import { createRunner } from './runner.ts';
+
+const isolated = globalThis.crossOriginIsolated;
+const model = () => createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [1, 1, 1, 1] }), randomInit(1));
+const picture = () => tf.randomNormal([1, 96, 128, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
+
+describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () => {
+  beforeAll(() => useBackend('wasm'));
+
+  it(`a runner has ${isolated ? 'the threads that it is asked for' : 'one thread and says why'}, and leaves the page free`, async () => {
+    const backbone = model();
+    const forward = (input: tf.Tensor4D) => backbone.forward(input).embedding;
+    const input = picture();
+    const runner = await createRunner(forward, { threads: 2 });
+    expect(runner.threads).toBe(isolated ? 2 : 1);
+    expect(runner.limitation ?? 'none').toMatch(isolated ? 'none' : /Cross-Origin-Opener-Policy/);
+    let pending = true;
+    let turns = 0;
+    const runs = Promise.all(Array.from({ length: 5 }, () => runner.run(input))).finally(() => (pending = false));
+    while (pending) {
+      await new Promise((resolve) => setTimeout(resolve));
+      turns++;
+    }
+    expect(turns).toBeGreaterThan(5);
+    for (const found of await runs) await expectClose(found, await forward(input).data(), 1e-5);
+    runner.dispose();
+    backbone.dispose();
+  });
+
+  it(`the kernels in tfjs's heap ${isolated ? "say that its threaded build is out of reach, and layers go on" : 'give what the portable path gives'}`, async () => {
+    const backbone = model();
+    const input = picture();
+    const portable = await backbone.forward(input).embedding.data();
+    const threaded = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT');
+    expect(threaded).toBe(isolated);
+    if (isolated) await expect(registerWasmKernels()).rejects.toThrow(/threaded build/);
+    else await registerWasmKernels();
+    await expectClose(backbone.forward(input).embedding, portable, 5e-6);
+    unregisterWasmKernels();
+    backbone.dispose();
+  });
+});
