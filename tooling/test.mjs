@@ -59,6 +59,7 @@ function browserTestFiles() {
 async function browserSuites() {
   if (findChromium()) {
     await suite('tests in Chromium', 'browser');
+    await suite('threads in a cross-origin isolated page', 'isolated');
     return suite('the demo page in Chromium', 'demo');
   }
   const files = browserTestFiles().length;

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { BackendError } from '@pvt/core';
+import type { StartRunner } from '@pvt/tasks';
 import * as tf from '@tensorflow/tfjs-core';
 import { sentence } from './errors.ts';
 import { note, type Io } from './io.ts';
@@ -36,4 +37,11 @@ export async function startBackend(name: Backend, io: Io): Promise<void> {
       note(io, `the fast kernels are out of reach here, it goes on without them (${sentence(error)})`);
     });
   }
+}
+
+/** The option of tasks for so many threads; one thread is tfjs's own. */
+export async function onThreads(threads: number): Promise<{ readonly runner?: StartRunner }> {
+  if (threads === 1) return {};
+  const { createRunner } = await import('@pvt/adapter-wasm');
+  return { runner: (forward) => createRunner(forward, { threads }) };
 }

@@ -7,7 +7,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
 import { ReportedError, report, sentence } from './errors.ts';
 import { note, paintFor, print, printJson, progress, type Io } from './io.ts';
-import { common, pathOf, share, size, weightsOption, type CommonOptions } from './options.ts';
+import { common, pathOf, share, size, threadsOption, weightsOption, type CommonOptions } from './options.ts';
 import { by, milliseconds } from './text.ts';
 
 export interface DenseOptions extends CommonOptions {
@@ -16,6 +16,7 @@ export interface DenseOptions extends CommonOptions {
   readonly labels?: string;
   readonly score?: number;
   readonly size?: readonly [number, number];
+  readonly threads: number;
   readonly out?: string;
   readonly plot?: string;
 }
@@ -54,6 +55,7 @@ export const denseOptions = (command: Command, { score, sides }: { readonly scor
     .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
     .option('--score <share>', score, share)
     .option('--size <sides>', `shorter and longer side in pixels that pictures are brought to, keeping their shape (default: ${sides})`, size)
+    .option(...threadsOption)
     .option('--out <file>', 'write the results as .safetensors, see below', pathOf('.safetensors'))
     .option('--plot <file>', 'draw the results onto the picture as .png', pathOf('.png'));
 
@@ -77,7 +79,7 @@ export async function runDense(
   await checkOutputs([...outs, ...plots], [...inputs, options.weights, options.config, options.labels].filter((file) => file !== undefined));
   const { readPicture } = await import('@pvt/adapter-image/node');
   const { openCheckpoint, writeSafetensors } = await import('@pvt/presets');
-  const { startBackend } = await import('./backend.ts');
+  const { onThreads, startBackend } = await import('./backend.ts');
   const { fetchFiles } = await import('./fetch.ts');
   const { isTensorFile, readTensor } = await import('./input.ts');
   const { checkLabels, readLabels } = await import('./labels.ts');
@@ -91,6 +93,7 @@ export async function runDense(
     const checkpoint = await openCheckpoint(files, { classes: 0, ...(config && { config }) });
     const loaded = await create(checkpoint, {
       warmUp: false,
+      ...(await onThreads(options.threads)),
       ...(names && { names }),
       ...(options.size && { size: { shortSide: Math.min(...options.size), longSide: Math.max(...options.size) } }),
     });
@@ -101,7 +104,9 @@ export async function runDense(
     if (names) checkLabels(names, model.classes);
     if (model.task.names.length === 0) note(io, 'the classes have no names here; --labels FILE gives them.');
     const paint = paintFor(io.stdout);
-    if (!options.json) print(io, paint.dim(`${title}; ${options.backend}`));
+    if (!options.json) print(io, paint.dim(`${title}; ${options.threads > 1 ? `${options.threads} threads` : options.backend}`));
+
+    if (options.threads > 1 && inputs.some(isTensorFile)) note(io, '--threads: pictures run on them, numbers from a file in tfjs, on one.');
 
     const records: object[] = [];
     const written: string[] = [];

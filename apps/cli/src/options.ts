@@ -43,6 +43,11 @@ export function share(text: string): number {
   return value;
 }
 
+export const threads = (text: string): number => integer(text, 1, 64, '2');
+
+/** For commands that run a model over many pictures. */
+export const threadsOption = ['--threads <count>', 'threads that share each run of the model; more than 1 run it beside tfjs, with the same results', threads, 1] as const;
+
 /** Any reference that `fetchFiles` takes. */
 export const weightsOption = ['--weights <checkpoint>', 'a checkpoint of the official code, timm or Hugging Face (safetensors, or what torch.save writes): file, folder, URL, hub repository, or published name such as pvt_v2_b0.in1k'] as const;
 

@@ -4,7 +4,7 @@ import { createPvtClassifier, pvtClassifierSpec, topGuesses, type Guess, type Pv
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { toldBy } from './checkpoint.ts';
-import { inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+import { forwardIn, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
 
 export interface ClassifierOptions extends TaskOptions {
   /** How pictures are prepared; as the checkpoint says where absent. */
@@ -44,8 +44,9 @@ export async function classifierOn<S>(platform: Platform<S>, from: CheckpointLik
     model = createPvtClassifier(checkpoint.config, checkpoint.source);
   }
   const prepared = recipe;
+  const place = await forwardIn(options.runner, [model], (input) => model.forward(input).logits);
   const run = async (pictures: readonly Picture[], top: number): Promise<Guess[][]> => {
-    const { logits } = tf.tidy(() => model.forward(preprocess(pictures, prepared)));
+    const logits = await place.run(preprocess(pictures, prepared));
     try {
       return await topGuesses(logits, top, names);
     } finally {
@@ -58,7 +59,7 @@ export async function classifierOn<S>(platform: Platform<S>, from: CheckpointLik
     inBatches(sources, { batch, signal }, (source) => platform.openPicture(source as S, signal), keyOf, (pictures) => run(pictures, top));
   const firstRun = async () => {
     const [height, width] = prepared.crop ?? (prepared.resize && 'size' in prepared.resize.to ? prepared.resize.to.size : model.config.imageSize);
-    const { logits } = tf.tidy(() => model.forward(tf.zeros([1, height, width, model.config.channels])));
+    const logits = await place.run(tf.zeros([1, height, width, model.config.channels]));
     await logits.data();
     logits.dispose();
   };
@@ -68,7 +69,7 @@ export async function classifierOn<S>(platform: Platform<S>, from: CheckpointLik
     ...(report && { report }),
     classify: (async (sources: S | Picture | readonly (S | Picture)[], run?: RunOptions) =>
       Array.isArray(sources) ? classify(sources, run) : (await classify([sources as S], run))[0]!) as Classifier<S>['classify'],
-    dispose: () => model.dispose(),
+    dispose: () => place.dispose(),
   };
   return warmed(task, warmUp ? firstRun : undefined);
 }

@@ -20,8 +20,8 @@ import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
 import { cocoNames, torchvisionCocoNames } from './names.ts';
-import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
-import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, together, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
+import { buildAll, forwardIn, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
 
 /** What a detector may be told at each call. */
 export interface DetectorThresholds {
@@ -168,13 +168,8 @@ export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike 
   const names = options.names ?? told.labels ?? (classes === cocoNames.length ? cocoNames : classes === torchvisionCocoNames.length ? torchvisionCocoNames : []);
   const torchvision = rules.suppressIn === 'input';
 
-  const forward = (inputs: readonly Prepared[]): RetinaNetLevel[] =>
-    tf.tidy(() => {
-      const [height, width] = inputs[0]!.size;
-      const values = new Float32Array(inputs.length * height * width * 3);
-      inputs.forEach((input, i) => values.set(input.values, i * input.values.length));
-      return head.forward(neck.forward(backbone.forward(tf.tensor4d(values, [inputs.length, height, width, 3])).pyramid)) as unknown as tf.TensorContainer;
-    }) as unknown as RetinaNetLevel[];
+  const model = await forwardIn(options.runner, [backbone, neck, head], (input) => head.forward(neck.forward(backbone.forward(input).pyramid)));
+  const forward = (inputs: readonly Prepared[]): Promise<RetinaNetLevel[]> => model.run(together(inputs));
   const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
     const picture = await platform.openPicture(source as S, signal);
     const original = [picture.height, picture.width] as const;
@@ -183,7 +178,7 @@ export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike 
     return place(torchvision ? values : Float32Array.from(rounded(values, inside).data), inside, upTo(inside, size.multiple), original, normalize);
   };
   const run = async (inputs: readonly Prepared[], thresholds: RetinaNetRules): Promise<NamedDetection[][]> => {
-    const levels = forward(inputs);
+    const levels = await forward(inputs);
     try {
       const found = await detect(levels, { rules: thresholds, input: inputs[0]!.size, pictures: inputs.map(({ placement }) => placement) });
       return found.map((objects) => objects.map((object) => ({ ...object, name: names[object.label] || `${object.label}` })));
@@ -204,9 +199,9 @@ export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike 
       Array.isArray(sources) ? detectAll(sources, options) : (await detectAll([sources as S], options))[0]!) as Detector<S>['detect'],
     async forward(source) {
       const prepared = await prepare(source);
-      return { levels: forward([prepared]), prepared };
+      return { levels: await forward([prepared]), prepared };
     },
-    dispose: () => disposeAll([backbone, neck, head]),
+    dispose: () => model.dispose(),
   };
   return warmed(task, warmUp ? firstRun : undefined);
 }

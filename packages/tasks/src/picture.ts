@@ -1,5 +1,6 @@
 import { ConfigError, type Picture } from '@pvt/core';
 import type { PicturePlacement } from '@pvt/heads';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** How a picture of any size becomes a dense model's input. */
 export interface InputSize {
@@ -92,3 +93,11 @@ export function place(values: Float32Array, inside: Size, size: Size, original: 
 
 /** Both sides up to the next multiple. */
 export const upTo = ([height, width]: Size, multiple: number): Size => [Math.ceil(height / multiple) * multiple, Math.ceil(width / multiple) * multiple];
+
+/** Inputs of one size as a batch [B, height, width, 3]. */
+export function together(inputs: readonly Prepared[]): tf.Tensor4D {
+  const [height, width] = inputs[0]!.size;
+  const values = new Float32Array(inputs.length * height * width * 3);
+  inputs.forEach((input, i) => values.set(input.values, i * input.values.length));
+  return tf.tensor4d(values, [inputs.length, height, width, 3]);
+}

@@ -22,8 +22,8 @@ import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
 import type { Backbone } from './detector.ts';
-import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
-import { buildAll, disposeAll, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, together, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
+import { buildAll, forwardIn, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
 
 export interface SegmenterOptions extends TaskOptions {
   /** Sides of the model's input in pixels; where absent as the checkpoint says, else 512 and 2048, stretched to multiples of 32, as the official code. */
@@ -119,15 +119,12 @@ export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike
   const { report, ...parts }: SegmenterParts & { readonly report?: FitReport } = given ?? segmenterOf(checkpoint!);
   const { backbone, neck, head } = parts;
 
-  const forward = (inputs: readonly Prepared[]): tf.Tensor4D =>
-    tf.tidy(() => {
-      const [height, width] = inputs[0]!.size;
-      const values = new Float32Array(inputs.length * height * width * 3);
-      inputs.forEach((input, i) => values.set(input.values, i * input.values.length));
-      const { pyramid } = backbone.forward(tf.tensor4d(values, [inputs.length, height, width, 3]));
-      const levels: readonly FeatureMap[] = neck === undefined ? pyramid : neck.forward(pyramid);
-      return head.forward(levels);
-    });
+  const model = await forwardIn(options.runner, [backbone, ...(neck ? [neck] : []), head], (input) => {
+    const { pyramid } = backbone.forward(input);
+    const levels: readonly FeatureMap[] = neck === undefined ? pyramid : neck.forward(pyramid);
+    return head.forward(levels);
+  });
+  const forward = (inputs: readonly Prepared[]): Promise<tf.Tensor4D> => model.run(together(inputs));
   // Two resizes with 8 bits between them, as the official code's AlignResize does.
   const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
     const picture = await platform.openPicture(source as S, signal);
@@ -139,7 +136,7 @@ export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike
     return place(Float32Array.from(twice.data), aligned, aligned, original, normalize);
   };
   const run = async (inputs: readonly Prepared[], scores: boolean): Promise<LabelMap[]> => {
-    const logits = forward(inputs);
+    const logits = await forward(inputs);
     try {
       const alike = inputs.every(({ placement }) => placement.original.join() === inputs[0]!.placement.original.join());
       if (alike) return await labelMaps(logits, [inputs[0]!.size, inputs[0]!.placement.original], { scores });
@@ -165,9 +162,9 @@ export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike
       Array.isArray(sources) ? segmentAll(sources, options) : (await segmentAll([sources as S], options))[0]!) as Segmenter<S>['segment'],
     async forward(source) {
       const prepared = await prepare(source);
-      return { logits: forward([prepared]), prepared };
+      return { logits: await forward([prepared]), prepared };
     },
-    dispose: () => disposeAll([backbone, ...(neck ? [neck] : []), head]),
+    dispose: () => model.dispose(),
   };
   return warmed(task, warmUp ? firstRun : undefined);
 }

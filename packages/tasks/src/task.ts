@@ -1,11 +1,15 @@
 import type { Model, Picture } from '@pvt/core';
 import type { Checkpoint, CheckpointReference, FitReport, LoadOptions } from '@pvt/presets';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** What differs between the browser and Node. */
 export interface Platform<S> {
   readonly loadCheckpoint: (reference: CheckpointReference, options: LoadOptions) => Promise<Checkpoint>;
   readonly openPicture: (source: S, signal: AbortSignal | undefined) => Promise<Picture>;
 }
+
+/** A place where forwards run; `createRunner` of `@pvt/adapter-wasm` starts such a one. */
+export type StartRunner = <I, O>(forward: (input: I) => O) => Promise<{ run(input: I): Promise<O>; dispose(): void }>;
 
 /** What every task takes besides its own options. The options of `loadCheckpoint` are taken too. */
 export interface TaskOptions extends LoadOptions {
@@ -15,6 +19,14 @@ export interface TaskOptions extends LoadOptions {
   readonly batch?: number;
   /** Whether to run the model once before the first picture, which prepares the backend; true where absent. */
   readonly warmUp?: boolean;
+  /**
+   * Starts another place for the model to run in than the current backend; the task disposes of it. Its `model` or `parts`
+   * stay here, and what is done to their parameters later does not reach it.
+   *
+   * @example
+   * createDetector(checkpoint, { runner: (forward) => createRunner(forward, { threads: 2 }) });
+   */
+  readonly runner?: StartRunner;
 }
 
 export interface RunOptions {
@@ -53,6 +65,29 @@ export function buildAll<T extends Record<string, Disposable>>(steps: (keep: <M 
     });
   } catch (error) {
     disposeAll(built);
+    throw error;
+  }
+}
+
+/** A model's forward where the task's options want it. What it is given is freed, also where it fails. */
+export async function forwardIn<O>(start: StartRunner | undefined, models: readonly Disposable[], forward: (input: tf.Tensor4D) => O): Promise<{ run(input: tf.Tensor4D): Promise<O>; dispose(): void }> {
+  try {
+    const place = await start?.(forward);
+    return {
+      async run(input) {
+        try {
+          return place === undefined ? (tf.tidy(() => forward(input) as tf.TensorContainer) as O) : await place.run(input);
+        } finally {
+          input.dispose();
+        }
+      },
+      dispose() {
+        place?.dispose();
+        disposeAll(models);
+      },
+    };
+  } catch (error) {
+    disposeAll(models);
     throw error;
   }
 }

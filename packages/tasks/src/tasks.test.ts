@@ -7,7 +7,7 @@ import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { boundedSize } from './picture.ts';
-import { isPicture } from './task.ts';
+import { isPicture, type StartRunner } from './task.ts';
 import { createTasks } from './tasks.ts';
 
 beforeAll(() => useBackend('wasm'));
@@ -60,6 +60,24 @@ describe('createClassifier', () => {
       classifier.dispose();
       classifier.dispose();
       await expect(classifier.classify(picture(40, 30))).rejects.toThrow(expect.objectContaining({ code: 'disposed' }));
+    });
+  });
+
+  it('runs where it is told to, tidies up there, and frees the model where there is no such place', async () => {
+    const file = await bytes();
+    const here = await createClassifier(file, { warmUp: false });
+    const expected = await here.classify(picture(40, 30));
+    here.dispose();
+    let runs = 0;
+    let disposed = false;
+    const runner: StartRunner = async (forward) => ({ run: async (input) => (runs++, forward(input)), dispose: () => void (disposed = true) });
+    await expectNoLeak(async () => {
+      const classifier = await createClassifier(file, { runner });
+      expect(await classifier.classify(picture(40, 30))).toEqual(expected);
+      expect([runs, disposed]).toEqual([2, false]);
+      classifier.dispose();
+      expect(disposed).toBe(true);
+      await expect(createClassifier(file, { runner: () => Promise.reject(new Error('no room')) })).rejects.toThrow('no room');
     });
   });
 

@@ -2,4 +2,4 @@ export type { Classifier, ClassifierOptions, ClassifierParts } from './classifie
 export type { Backbone, Detector, DetectorOptions, DetectorParts, DetectorThresholds, NamedDetection } from './detector.ts';
 export type { InputSize, Normalization, Prepared } from './picture.ts';
 export type { SegmentOptions, Segmenter, SegmenterOptions, SegmenterParts } from './segmenter.ts';
-export type { CheckpointLike, Platform, RunOptions, Task, TaskOptions } from './task.ts';
+export type { CheckpointLike, Platform, RunOptions, StartRunner, Task, TaskOptions } from './task.ts';

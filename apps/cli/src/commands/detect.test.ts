@@ -64,6 +64,18 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   });
 });
 
+it('gives the same on threads, and says which numbers they do not get', async () => {
+  const [one, two] = [await pvt('detect', sample, input, ...line, ...low, '--json'), await pvt('detect', sample, input, ...line, ...low, '--threads', '2', '--json')];
+  expect([one.code, two.code]).toEqual([0, 0]);
+  expect(two.stderr).toContain('--threads: pictures run on them, numbers from a file in tfjs');
+  const [expected, found] = [answers(one.stdout), answers(two.stdout)];
+  expect(found.map(({ detections }) => detections.map(({ label }) => label))).toEqual(expected.map(({ detections }) => detections.map(({ label }) => label)));
+  const scores = (all: Answer[]) => all.flatMap(({ detections }) => detections.map(({ score }) => score));
+  for (const [i, score] of scores(found).entries()) expect(score).toBeCloseTo(scores(expected)[i]!, 5);
+  const { code, stderr } = await pvt('detect', sample, ...line, '--threads', '0');
+  expect([code, stderr]).toEqual([2, expect.stringContaining('expected a whole number from 1 to 64, such as 2')]);
+});
+
 it('takes numbers that are prepared already, several pictures too, and tells the raw outputs', async () => {
   const out = inFolder('raw.safetensors');
   const { code, stdout } = await pvt('detect', input, ...line, ...low, '--out', out, '--raw', '--json');

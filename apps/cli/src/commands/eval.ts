@@ -3,7 +3,7 @@ import type { DataSet, Task } from '@pvt/data';
 import type { Evaluation } from '@pvt/tasks/learning';
 import { UsageError } from '../errors.ts';
 import { note, paintFor, print, printJson, progress, type Io } from '../io.ts';
-import { common, weightsOption, type CommonOptions } from '../options.ts';
+import { common, threadsOption, weightsOption, type CommonOptions } from '../options.ts';
 import { bar, milliseconds, table } from '../text.ts';
 import { scoreNames, sides, taskNames } from './train.ts';
 
@@ -14,6 +14,7 @@ interface EvalOptions extends CommonOptions {
   readonly weights?: string;
   readonly split: (typeof splits)[number];
   readonly size?: readonly [number, number];
+  readonly threads: number;
 }
 
 export function evaluate(program: Command, io: Io): void {
@@ -24,6 +25,7 @@ export function evaluate(program: Command, io: Io): void {
     .option(...weightsOption)
     .addOption(new Option('--split <name>', 'which part of the pictures').choices(splits).default('validation'))
     .option('--size <sides>', 'shorter and longer side in pixels that pictures are brought to (default: as the weights say)', sides)
+    .option(...threadsOption)
     .addHelpText(
       'after',
       `
@@ -39,18 +41,18 @@ Examples:
     });
 }
 
-async function run(task: Task, { data: folder, weights, split, size, backend, json }: EvalOptions, io: Io): Promise<void> {
+async function run(task: Task, { data: folder, weights, split, size, threads, backend, json }: EvalOptions, io: Io): Promise<void> {
   if (weights === undefined) throw new UsageError('eval: expected a checkpoint, got none; name one with --weights FILE.');
   const { readDataSet, truths } = await import('@pvt/data/node');
   const { openCheckpoint } = await import('@pvt/presets');
   const { evaluateClassifier, evaluateDetector, evaluateSegmenter } = await import('@pvt/tasks/learning');
   const { createClassifier, createDetector, createSegmenter } = await import('@pvt/tasks/node');
-  const { startBackend } = await import('../backend.ts');
+  const { onThreads, startBackend } = await import('../backend.ts');
   const { fetchFiles } = await import('../fetch.ts');
 
   await startBackend(backend, io);
   const checkpoint = await openCheckpoint(await fetchFiles(weights, io), task === 'classify' ? {} : { classes: 0 });
-  const given = { warmUp: false, ...(size && task !== 'classify' && { size: { shortSide: size[0], longSide: size[1] } }) };
+  const given = { warmUp: false, ...(await onThreads(threads)), ...(size && task !== 'classify' && { size: { shortSide: size[0], longSide: size[1] } }) };
   const model = { classify: createClassifier, segment: createSegmenter, detect: createDetector }[task](checkpoint, given);
   const { names } = await model;
   // The weights' order of classes is what their answers are counted in.
