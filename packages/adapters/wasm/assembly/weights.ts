@@ -1,4 +1,4 @@
-import { packRows } from './product';
+import { packRows } from './rows';
 
 /** Widens float16 numbers, which must be finite; a multiple of eight. */
 export function widen(count: i32, from: usize, to: usize): void {

@@ -255,7 +255,15 @@ export const threadText =
   "  return (message) => {\n" +
   "    if (message.module) {\n" +
   "      me = message;\n" +
-  "      memory = me.memory || new WebAssembly.Memory({ initial: 1, maximum: me.maximum, shared: true });\n" +
+  "      memory = me.memory;\n" +
+  "      // Engines reserve the maximum beforehand; where addresses are scarce, less has to do.\n" +
+  "      for (let maximum = 65536; !memory; maximum /= 2) {\n" +
+  "        try {\n" +
+  "          memory = new WebAssembly.Memory({ initial: 1, maximum, shared: true });\n" +
+  "        } catch (error) {\n" +
+  "          if (maximum <= 512) throw error;\n" +
+  "        }\n" +
+  "      }\n" +
   "      run = new WebAssembly.Instance(me.module, { env: { memory } }).exports.run;\n" +
   "      return;\n" +
   "    }\n" +

@@ -145,7 +145,8 @@ const mean: PlanKernel = (heap, { x }, attrs) => {
   const axis = axes[0]!;
   const out = heap.output(attrs['keepDims'] === true ? replaced(shape, axis, 1) : shape.filter((_, i) => i !== axis));
   const [rows, columns] = [shape[axis]!, sizeOf(shape.slice(axis + 1))];
-  for (let i = 0; i < sizeOf(shape.slice(0, axis)) && rows * columns > 0; i++) {
+  const blocks = sizeOf(shape) === 0 ? 0 : sizeOf(shape.slice(0, axis));
+  for (let i = 0; i < blocks; i++) {
     heap.kernels.mean(rows, columns, heap.address(x!) + 4 * i * rows * columns, heap.address(out) + 4 * i * columns);
   }
   return out;

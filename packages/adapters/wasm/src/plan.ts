@@ -71,15 +71,15 @@ function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
     let last = i;
     while (first.operation === 'depthwise' && calls[last]?.operation === 'depthwise' && outOf(calls[last]!) === block) last++;
     const product = calls[last];
-    const [, columns, depth, a, panels, bias, residual, out, activation] = product?.words ?? [];
+    const [, columns, depth, a, panels, bias, residual, out, activation] = (product?.words ?? []) as [number, number, number, number, number, number, number, number, number];
     if (first.operation !== 'depthwise' || product?.operation !== 'multiply' || activation !== 0 || a !== first.words[8] || depth !== first.words[2] || readers.get(block) !== 1 || kept.has(block)) {
       fused.push(first);
       continue;
     }
     for (let picture = 0; i < last; i++, picture++) {
-      const [height, width, channels, , , x, filter, shift, , kind] = calls[i]!.words as number[];
-      const move = 4 * picture * height! * width! * columns!;
-      fused.push({ operation: 'depthwiseMultiply', words: [height!, width!, channels!, x!, filter!, shift!, kind!, columns!, panels!, bias!, residual! === 0 ? 0 : residual! + move, out! + move] });
+      const [height, width, channels, , , x, filter, shift, , kind] = calls[i]!.words as [number, number, number, number, number, number, number, number, number, number];
+      const move = 4 * picture * height * width * columns;
+      fused.push({ operation: 'depthwiseMultiply', words: [height, width, channels, x, filter, shift, kind, columns, panels, bias, residual === 0 ? 0 : residual + move, out + move] });
     }
   }
   return fused;
@@ -115,7 +115,7 @@ export function planOf({ blocks, calls: recorded, scratchBytes, results }: Recor
     calls,
     lasting: new Set([...used].filter((block) => !dependent.has(block))),
     offsets,
-    arenaBytes: arena.end,
+    arenaBytes: arena.peak,
     scratchBytes: joined.reduce((most, call) => Math.max(most, bandScratch(call)), scratchBytes),
   };
 }

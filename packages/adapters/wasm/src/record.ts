@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { DataId, TensorInfo } from '@tensorflow/tfjs-core';
-import { BackendError, ShapeError } from '@pvt/core';
+import { BackendError, ConfigError, ShapeError } from '@pvt/core';
 import { Operation } from '../assembly/operation.ts';
 import { sizeOf } from './check.ts';
 import { elementaryKernels } from './elementary.ts';
@@ -47,6 +47,10 @@ export const blockUnit = 2 ** 33;
 
 const backendName = 'pvt-recorder';
 const kernels: Readonly<Record<string, PlanKernel>> = { ...elementaryKernels, ...forwardKernels };
+
+const checkType = ({ dtype }: { readonly dtype: tf.DataType }): void => {
+  if (dtype !== 'float32') throw new ShapeError('kernel-input-invalid', `createRunner: expected float32 tensors, got ${dtype}; cast them, or do this outside of what is recorded.`);
+};
 
 /** A tfjs backend that computes nothing: its kernels write down what ours would be called with. */
 class Recorder extends tf.KernelBackend {
@@ -103,6 +107,7 @@ class Recorder extends tf.KernelBackend {
 
   /** The address of a tensor. Those of other backends were there before, and so are constants. */
   addressOf(tensor: tf.Tensor): number {
+    checkType(tensor);
     if (!this.known.has(tensor.dataId)) this.known.set(tensor.dataId, this.block({ bytes: 4 * tensor.size, source: { tensor } }));
     return this.known.get(tensor.dataId)!;
   }
@@ -117,7 +122,7 @@ class Recorder extends tf.KernelBackend {
   }
 
   override write(values: tf.BackendValues, shape: number[], dtype: tf.DataType): DataId {
-    if (dtype !== 'float32') throw new ShapeError('kernel-input-invalid', `createRunner: expected float32 tensors, got ${dtype}; do this outside of what is recorded.`);
+    checkType({ dtype });
     return this.add(shape, { bytes: 4 * sizeOf(shape), source: { values: Float32Array.from(values as Float32Array) } }).dataId;
   }
   override readSync(): never {
@@ -176,9 +181,13 @@ export function record<I, O>(forward: (input: I) => O, input: I, sizes: Exports)
     // With a backend that is there at once, what follows the call of setBackend runs after the change.
     void tf.setBackend(backendName);
     let inputs = 0;
-    const standIn = ({ shape, size }: tf.Tensor) => tf.engine().makeTensorFromTensorInfo(recorder.add(shape, { bytes: 4 * size, source: { input: inputs++ } }));
+    const standIn = ({ shape, size, dtype }: tf.Tensor) => {
+      checkType({ dtype });
+      return tf.engine().makeTensorFromTensorInfo(recorder.add(shape, { bytes: 4 * size, source: { input: inputs++ } }));
+    };
     const output = forward(replaceTensors(input, standIn) as I);
     const results = new Map(tensorsOf(output).map((tensor) => [tensor, { address: recorder.addressOf(tensor), shape: tensor.shape }]));
+    if (results.size === 0) throw new ConfigError('runner-output-missing', 'createRunner: expected a forward that returns tensors at once, in arrays and objects, got none; return them, and no promise.');
     return { blocks: recorder.blocks, calls: recorder.calls, scratchBytes: recorder.scratchBytes, output, results };
   } catch (error) {
     const missing = /Kernel '(\w+)' not registered/.exec(String(error)) ?? /Cannot find registered kernel '(\w+)'/.exec(String(error));
@@ -186,7 +195,8 @@ export function record<I, O>(forward: (input: I) => O, input: I, sizes: Exports)
     throw new BackendError('runner-op-missing', `createRunner: expected ops among ${names.filter((name) => !name.startsWith('Pvt')).sort().join(', ')} and the layers of @pvt, got ${missing[1]}; do this outside of what is recorded.`, { cause: error });
   } finally {
     tf.engine().endScope();
-    void tf.setBackend(before);
+    // Without one so far, tfjs chooses at its next op.
+    if (before) void tf.setBackend(before);
     for (const kernelName of names) tf.unregisterKernel(kernelName, backendName);
     tf.removeBackend(backendName);
   }

@@ -2,11 +2,14 @@
 export class Room {
   private readonly free: { start: number; bytes: number }[] = [];
   private readonly taken = new Map<number, number>();
-  /** Where the memory ends so far. */
+  /** Where what is taken ends. */
   end: number;
+  /** The largest {@link end} so far. */
+  peak: number;
 
   constructor(start = 0) {
     this.end = start;
+    this.peak = start;
   }
 
   /** The address of so many bytes, a multiple of 64 as cache lines are. */
@@ -16,13 +19,8 @@ export class Room {
     const stretch = this.free[index];
     let start = this.end;
     if (stretch === undefined) {
-      // What is free at the end is the beginning of what is asked for.
-      const last = this.free.at(-1);
-      if (last !== undefined && last.start + last.bytes === this.end) {
-        start = last.start;
-        this.free.pop();
-      }
-      this.end = start + size;
+      this.end += size;
+      this.peak = Math.max(this.peak, this.end);
     } else {
       start = stretch.start;
       stretch.start += size;
@@ -46,5 +44,9 @@ export class Room {
       left.bytes += right.bytes;
       this.free.splice(i + 1, 1);
     }
+    const last = this.free.at(-1);
+    if (last === undefined || last.start + last.bytes !== this.end) return;
+    this.end = last.start;
+    this.free.pop();
   }
 }

@@ -19,10 +19,10 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
     const runner = await createRunner(forward, { threads: 2 });
     expect(runner.threads).toBe(isolated ? 2 : 1);
     expect(runner.limitation ?? 'none').toMatch(isolated ? 'none' : /Cross-Origin-Opener-Policy/);
-    let pending = true;
+    const waiting = { pending: true };
     let turns = 0;
-    const runs = Promise.all(Array.from({ length: 5 }, () => runner.run(input))).finally(() => (pending = false));
-    while (pending) {
+    const runs = Promise.all(Array.from({ length: 5 }, () => runner.run(input))).finally(() => (waiting.pending = false));
+    while (waiting.pending) {
       await new Promise((resolve) => setTimeout(resolve));
       turns++;
     }

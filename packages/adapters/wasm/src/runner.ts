@@ -101,54 +101,69 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
   const readies = new Map<string, Promise<Ready<O>>>();
   let arena = { address: 0, bytes: 0 };
   let scratch = { address: 0, bytes: 0 };
+  let held = 0;
   let disposed = false;
 
-  /** Room between runs for what the largest plan needs. Steps follow it when they run next. */
-  const atLeast = (now: typeof arena, bytes: number): typeof arena => {
-    if (bytes <= now.bytes) return now;
-    if (now.bytes > 0) room.give(now.address);
-    return { address: room.take(bytes), bytes };
-  };
+  /** What all plans use between runs, as large as the largest of them needs it. Steps follow it when they run next. */
+  const atLeast = (now: typeof arena, bytes: number): typeof arena => (bytes <= now.bytes ? now : { address: room.take(bytes), bytes });
   const placing = ({ plan, places }: Pick<Ready<O>, 'plan' | 'places'>) => (block: number): number => places.get(block)?.address ?? arena.address + plan.offsets.get(block)!;
   const stepsOf = (calls: readonly Call[], { plan, places }: Pick<Ready<O>, 'plan' | 'places'>): Uint8Array =>
     new Uint8Array(encode(calls, threads.count, placing({ plan, places }), (block) => weightForms.indexOf(places.get(block)?.form ?? 'float32')).buffer);
-  const order = (steps: number, count: number, writes: [number, Uint8Array][] = [], reads: [number, number][] = []) =>
-    threads.send({ end: room.end, writes, steps, count, scratch: scratch.address, scratchBytes: scratch.bytes / threads.count, reads });
+  const order = async (steps: number, count: number, writes: [number, Uint8Array][] = [], reads: [number, number][] = []) => {
+    const { end } = room;
+    const results = await threads.send({ end, writes, steps, count, scratch: scratch.address, scratchBytes: scratch.bytes / threads.count, reads });
+    held = Math.max(held, end);
+    return results;
+  };
 
   async function prepare(input: I): Promise<Ready<O>> {
     const recording = record(forward, input, packer.sizes);
     const plan = planOf(recording, packer.scratchOf);
     const places = new Map<number, Placed>();
     const own: number[] = [];
+    const copied = new Map<string, Placed>();
+    const before = [arena, scratch] as const;
+    const give = (addresses: Iterable<number>): void => [...addresses].forEach((address) => room.give(address));
+    const replaced = (old: readonly (typeof arena)[], by: readonly (typeof arena)[]) => old.filter(({ address, bytes }, i) => bytes > 0 && address !== by[i]!.address).map(({ address }) => address);
     let writes: [number, Uint8Array][] = [];
     let written = 0;
-    for (const index of plan.lasting) {
-      const block = recording.blocks[index]!;
-      const key = keyOf(block);
-      const known = key === undefined ? undefined : weights.get(key);
-      if (known !== undefined) {
-        places.set(index, known);
-        continue;
+    try {
+      for (const index of plan.lasting) {
+        const block = recording.blocks[index]!;
+        const key = keyOf(block);
+        const known = key === undefined ? undefined : (weights.get(key) ?? copied.get(key));
+        if (known !== undefined) {
+          places.set(index, known);
+          continue;
+        }
+        const values = await contentOf(block);
+        const placed = { address: room.take(values?.bytes.byteLength ?? block.bytes), form: values?.form ?? 'float32' };
+        places.set(index, placed);
+        if (key === undefined) own.push(placed.address);
+        else copied.set(key, placed);
+        if (values === undefined) continue;
+        writes.push([placed.address, values.bytes]);
+        written += values.bytes.byteLength;
+        if (written < lotBytes) continue;
+        await order(0, 0, writes);
+        [writes, written] = [[], 0];
       }
-      const values = await contentOf(block);
-      const placed = { address: room.take(values?.bytes.byteLength ?? block.bytes), form: values?.form ?? 'float32' };
-      places.set(index, placed);
-      if (key === undefined) own.push(placed.address);
-      else weights.set(key, placed);
-      if (values === undefined) continue;
-      writes.push([placed.address, values.bytes]);
-      written += values.bytes.byteLength;
-      if (written < lotBytes) continue;
-      await order(0, 0, writes);
-      [writes, written] = [[], 0];
+      packer.rest();
+      arena = atLeast(arena, plan.arenaBytes);
+      scratch = atLeast(scratch, threads.count * Math.ceil(plan.scratchBytes / 64) * 64);
+      const ready = { recording, plan, places, own, steps: room.take(4 * 20 * Math.max(plan.calls.length, plan.setup.length)), arena: -1 };
+      own.push(ready.steps);
+      await order(0, 0, [...writes, [ready.steps, stepsOf(plan.setup, ready)]]);
+      if (plan.setup.length > 0) await order(ready.steps, plan.setup.length);
+      for (const [key, placed] of copied) weights.set(key, placed);
+      give(replaced(before, [arena, scratch]));
+      return ready;
+    } catch (error) {
+      // What could not be written must not be found later.
+      give([...own, ...Array.from(copied.values(), ({ address }) => address), ...replaced([arena, scratch], before)]);
+      [arena, scratch] = before;
+      throw error;
     }
-    packer.rest();
-    arena = atLeast(arena, plan.arenaBytes);
-    scratch = atLeast(scratch, threads.count * Math.ceil(plan.scratchBytes / 64) * 64);
-    const ready = { recording, plan, places, own, steps: room.take(4 * 20 * Math.max(plan.calls.length, plan.setup.length)), arena: -1 };
-    await order(0, 0, [...writes, [ready.steps, stepsOf(plan.setup, ready)]]);
-    if (plan.setup.length > 0) await order(ready.steps, plan.setup.length);
-    return ready;
   }
 
   /** What a weight is called for as long as the runner lives; what a forward makes by itself has no name. */
@@ -189,8 +204,7 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     const [oldest] = readies;
     if (readies.size > shapesKept && oldest !== undefined) {
       readies.delete(oldest[0]);
-      const { own, steps } = await oldest[1];
-      for (const address of [...own, steps]) room.give(address);
+      for (const address of (await oldest[1]).own) room.give(address);
     }
     return ready;
   }
@@ -225,7 +239,7 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     threads: threads.count,
     ...(threads.limitation !== undefined && { limitation: threads.limitation }),
     get bytes() {
-      return room.end;
+      return held;
     },
     warmup: (input) => inTurn(async () => void (await forwardOf(input, Promise.resolve(tensorsOf(input).map(({ size }) => new Float32Array(size)))))),
     run(input) {
@@ -239,7 +253,7 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     },
     dispose() {
       disposed = true;
-      threads.stop();
+      threads.stop(new DisposedError('Runner'));
     },
   };
 }

@@ -13,7 +13,6 @@ export interface Start {
   readonly module: WebAssembly.Module;
   /** Shared by all threads; a thread without makes its own. */
   readonly memory?: WebAssembly.Memory;
-  readonly maximum: number;
   readonly thread: number;
   readonly threads: number;
   readonly control: number;

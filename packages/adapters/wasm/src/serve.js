@@ -12,7 +12,15 @@ export function serve(answer) {
   return (message) => {
     if (message.module) {
       me = message;
-      memory = me.memory || new WebAssembly.Memory({ initial: 1, maximum: me.maximum, shared: true });
+      memory = me.memory;
+      // Engines reserve the maximum beforehand; where addresses are scarce, less has to do.
+      for (let maximum = 65536; !memory; maximum /= 2) {
+        try {
+          memory = new WebAssembly.Memory({ initial: 1, maximum, shared: true });
+        } catch (error) {
+          if (maximum <= 512) throw error;
+        }
+      }
       run = new WebAssembly.Instance(me.module, { env: { memory } }).exports.run;
       return;
     }

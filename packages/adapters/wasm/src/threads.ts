@@ -9,7 +9,8 @@ export interface Threads {
   readonly limitation?: string;
   /** Lets all threads run the same order, one order after the other. */
   send(order: Order): Promise<readonly ArrayBuffer[]>;
-  stop(): void;
+  /** What waits, and what comes later, rejects so. */
+  stop(reason: Error): void;
 }
 
 /** What Node's workers and pages' workers have in common, after {@link openWorker}. */
@@ -22,7 +23,7 @@ interface Port {
 
 interface NodeWorker {
   on(event: string, listener: (value: never) => void): void;
-  postMessage(message: unknown): void;
+  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
   terminate(): Promise<number>;
   ref(): void;
   unref(): void;
@@ -38,16 +39,27 @@ async function openWorker(onAnswer: (answer: Answer) => void, onFailure: (cause:
     const worker = new Worker(`const { parentPort } = require('node:worker_threads');\n${threadText}\nparentPort.on('message', serve((answer, transfer) => parentPort.postMessage(answer, transfer)));`, { eval: true });
     worker.on('message', onAnswer);
     worker.on('error', onFailure);
-    worker.on('exit', onFailure);
-    return { post: (message) => worker.postMessage(message), stop: () => void worker.terminate(), hold: (held) => (held ? worker.ref() : worker.unref()) };
+    worker.on('exit', (code) => onFailure(`exit ${code}`));
+    return { post: (message) => worker.postMessage(message, []), stop: () => void worker.terminate(), hold: (held) => (held ? worker.ref() : worker.unref()) };
   }
   const address = URL.createObjectURL(new Blob([`${threadText}\nconst handle = serve((answer, transfer) => postMessage(answer, transfer));\nonmessage = ({ data }) => handle(data);`], { type: 'text/javascript' }));
   const worker = new Worker(address);
-  worker.onmessage = ({ data }) => onAnswer(data as Answer);
-  worker.onerror = (event) => onFailure(event.message);
+  worker.addEventListener('message', ({ data }) => onAnswer(data as Answer));
+  worker.addEventListener('error', ({ message }) => onFailure(message));
   // The worker has its text by the time that it answers; an address that is never given back would keep it.
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  return { post: (message) => worker.postMessage(message), stop: () => worker.terminate(), hold: () => undefined };
+  return { post: (message) => worker.postMessage(message, []), stop: () => worker.terminate(), hold: () => undefined };
+}
+
+/** As much as the engine can reserve, which it does beforehand. */
+function shareMemory(): WebAssembly.Memory {
+  for (let maximum = 65536; ; maximum /= 2) {
+    try {
+      return new WebAssembly.Memory({ initial: 1, maximum, shared: true });
+    } catch (cause) {
+      if (maximum <= 512) throw new BackendError('wasm-memory-exhausted', 'createRunner: expected to reserve memory for threads, got none; free other memories of the process or page.', { cause });
+    }
+  }
 }
 
 /** Whether memory can be sent to a worker: in Node always, in a page if it is cross-origin isolated. */
@@ -60,7 +72,6 @@ const canShare = (): boolean => typeof SharedArrayBuffer === 'function' && (isNo
  * @throws BackendError where a worker does not start, as under a policy of the page that forbids it
  */
 export async function startThreads(module: WebAssembly.Module, wanted: number, control: number): Promise<Threads> {
-  const maximum = 65536;
   const workers = isNode() || typeof Worker === 'function';
   const count = workers && canShare() ? wanted : 1;
   const limitation = !workers
@@ -69,8 +80,8 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
       ? 'memory cannot be shared with workers: the page is not cross-origin isolated (headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)'
       : undefined;
 
-  let waiting: { resolve: (results: readonly ArrayBuffer[]) => void; reject: (error: BackendError) => void } | undefined;
-  let failed: BackendError | undefined;
+  let waiting: { resolve: (results: readonly ArrayBuffer[]) => void; reject: (error: Error) => void } | undefined;
+  let failed: Error | undefined;
   const ports: Port[] = [];
   const settle = (): typeof waiting => {
     const now = waiting;
@@ -88,7 +99,7 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
     settle()?.reject(failed);
   };
 
-  const memory = count > 1 ? new WebAssembly.Memory({ initial: 1, maximum, shared: true }) : undefined;
+  const memory = count > 1 ? shareMemory() : undefined;
   for (let thread = 0; thread < count; thread++) {
     if (workers) {
       ports.push(await openWorker(onAnswer, onFailure));
@@ -96,7 +107,7 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
       const handle = serve(onAnswer);
       ports.push({ post: handle, stop: () => undefined, hold: () => undefined });
     }
-    ports[thread]!.post({ module, ...(memory && { memory }), maximum, thread, threads: count, control });
+    ports[thread]!.post({ module, ...(memory && { memory }), thread, threads: count, control });
     ports[thread]!.hold(false);
   }
   let last: Promise<unknown> = Promise.resolve();
@@ -120,8 +131,8 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
       last = next.catch(() => undefined);
       return next;
     },
-    stop() {
-      failed ??= new BackendError('worker-failed', 'createRunner: expected a live runner, got one that was disposed of; create it again before use.');
+    stop(reason) {
+      failed ??= reason;
       for (const port of ports) port.stop();
       settle()?.reject(failed);
     },
