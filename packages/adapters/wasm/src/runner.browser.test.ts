@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, pvtConfig, randomInit } from '@pvt/core';
 import { expectClose, useBackend } from '@pvt/testing';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { registerWasmKernels, unregisterWasmKernels } from './index.ts';
 import { createRunner } from './runner.ts';
 
@@ -30,6 +30,16 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
     for (const found of await runs) await expectClose(found, await forward(input).data(), 1e-5);
     runner.dispose();
     backbone.dispose();
+  });
+
+  it('a runner goes on with the calling thread where there are no workers, and says so', async () => {
+    vi.stubGlobal('Worker', undefined);
+    const runner = await createRunner((x: tf.Tensor2D) => tf.relu(x), { threads: 4 });
+    expect(runner.threads).toBe(1);
+    expect(runner.limitation).toMatch(/no workers here/);
+    await expectClose(await runner.run(tf.tensor2d([1, -2], [1, 2])), [1, 0], 0);
+    runner.dispose();
+    vi.unstubAllGlobals();
   });
 
   it(`the kernels in tfjs's heap ${isolated ? "say that its threaded build is out of reach, and layers go on" : 'give what the portable path gives'}`, async () => {

@@ -10,6 +10,7 @@ import { encode, planOf } from './plan.ts';
 import { record } from './record.ts';
 import { Room } from './room.ts';
 import { createRunner } from './runner.ts';
+import { startThreads } from './threads.ts';
 
 beforeAll(() => useBackend('wasm'));
 afterEach(() => void vi.unstubAllGlobals());
@@ -332,15 +333,15 @@ describe('a runner that cannot', () => {
     await expectClose(await runner.run(x), await tf.relu(x).data(), 0);
     runner.dispose();
   });
+});
 
-  it('goes on with the calling thread where there are no workers, and says so', async () => {
-    vi.stubGlobal('process', undefined);
-    const x = noise([3, 4]) as tf.Tensor2D;
-    const runner = await createRunner((y: tf.Tensor2D) => tf.relu(y), { threads: 4 });
-    expect(runner.threads).toBe(1);
-    expect(runner.limitation).toMatch(/no workers here/);
-    await expectClose(await runner.run(x), await tf.relu(x).data(), 0);
-    runner.dispose();
+describe('threads', () => {
+  it('that fail reject what waits and what comes later, and leave nobody waiting', async () => {
+    const threads = await startThreads(await compileBinary(runnerBinary, 'test'), 3, 1024);
+    const order = (operation: number) => ({ end: 65536, writes: [[4096, new Uint8Array(Int32Array.of(operation, 1, 1, 0).buffer)]] as const, steps: 4096, count: 1, scratch: 8192, scratchBytes: 0, reads: [] });
+    const [first, second] = await Promise.allSettled([threads.send(order(99)), threads.send(order(0))]);
+    for (const { reason } of [first, second] as PromiseRejectedResult[]) expect(reason).toMatchObject({ code: 'worker-failed', message: expect.stringContaining('unreachable') });
+    await expect(threads.send(order(0))).rejects.toThrow(BackendError);
   });
 });
 

@@ -45,7 +45,7 @@ async function openWorker(onAnswer: (answer: Answer) => void, onFailure: (cause:
   const address = URL.createObjectURL(new Blob([`${threadText}\nconst handle = serve((answer, transfer) => postMessage(answer, transfer));\nonmessage = ({ data }) => handle(data);`], { type: 'text/javascript' }));
   const worker = new Worker(address);
   worker.addEventListener('message', ({ data }) => onAnswer(data as Answer));
-  worker.addEventListener('error', ({ message }) => onFailure(message));
+  worker.addEventListener('error', ({ message }) => onFailure(message || 'an error before it began'));
   // The worker has its text by the time that it answers; an address that is never given back would keep it.
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
   return { post: (message) => worker.postMessage(message, []), stop: () => worker.terminate(), hold: () => undefined };
@@ -102,7 +102,12 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
   const memory = count > 1 ? shareMemory() : undefined;
   for (let thread = 0; thread < count; thread++) {
     if (workers) {
-      ports.push(await openWorker(onAnswer, onFailure));
+      try {
+        ports.push(await openWorker(onAnswer, onFailure));
+      } catch (error) {
+        onFailure(error);
+        throw failed;
+      }
     } else {
       const handle = serve(onAnswer);
       ports.push({ post: handle, stop: () => undefined, hold: () => undefined });
