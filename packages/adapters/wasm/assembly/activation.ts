@@ -3,12 +3,17 @@ import { exponential, multiplyAdd } from './math';
 /** Where the fit below, in float32, is 0 or 1 to the last bit: beyond it GELU is 0 or x itself. */
 const reach: f32 = 5.1999945640563965;
 
+/** The pseudo-minimum and maximum keep NaN in this order, and are one instruction each. */
+function clamp(x: v128): v128 {
+  return f32x4.pmax(f32x4.pmin(x, f32x4.splat(reach)), f32x4.splat(-reach));
+}
+
 /**
- * Φ(x) as 1/2 + x·P(x²)/Q(x²), fitted for the least error of x·Φ(x) up to 5.2: 1e-8 before rounding. The pseudo-minimum
- * and maximum keep NaN in this order, and are one instruction each.
+ * Φ(x) as 1/2 + x·P(x²)/Q(x²), fitted for the least error of x·Φ(x) up to 5.2: 1e-8 before rounding. {@link writeGeluTable}
+ * has the same coefficients.
  */
 function distribution(x: v128): v128 {
-  x = f32x4.pmax(f32x4.pmin(x, f32x4.splat(reach)), f32x4.splat(-reach));
+  x = clamp(x);
   const w = f32x4.mul(x, x);
   let p = multiplyAdd(w, f32x4.splat(2.4038909529622288e-8), f32x4.splat(6.4623309299349785e-6));
   p = multiplyAdd(p, w, f32x4.splat(0.00016514092567376792));
@@ -38,6 +43,67 @@ export function gelu(count: i32, x: usize, y: usize): void {
   const end = x + (count << 2);
   for (; x + 16 <= end; x += 16, y += 16) v128.store(y, gelu4(v128.load(x)));
   for (; x < end; x += 4, y += 4) v128.store32_lane(y, gelu4(v128.load32_splat(x)), 0);
+}
+
+/** Bytes of the table that {@link geluBy} reads. */
+export const geluTableBytes: usize = 12 << 4;
+
+/** Writes a table's next coefficients of P and Q, each four times. */
+function writePair(table: usize, p: f32, q: f32): usize {
+  v128.store(table, f32x4.splat(p));
+  v128.store(table, f32x4.splat(q), 16);
+  return table + 32;
+}
+
+/** Lays out the coefficients of {@link distribution} for {@link geluBy}. */
+export function writeGeluTable(table: usize): void {
+  table = writePair(table, 2.4038909529622288e-8, 1.2429626394805382e-6);
+  table = writePair(table, 6.4623309299349785e-6, 7.31618856661953e-5);
+  table = writePair(table, 0.00016514092567376792, 0.0018633389845490456);
+  table = writePair(table, 0.004657491110265255, 0.02838944084942341);
+  table = writePair(table, 0.033356305211782455, 0.25027716159820557);
+  writePair(table, 0.39894214272499084, 1);
+}
+
+/** x·Φ(x) of the x at an address, from the clamped x and both polynomials. */
+function finish(from: usize, x: v128, p: v128, q: v128): v128 {
+  return f32x4.mul(v128.load(from), f32x4.add(f32x4.div(f32x4.mul(x, p), q), f32x4.splat(0.5)));
+}
+
+/**
+ * {@link gelu} in place by a table, `count` a multiple of 16. Sixteen values go through the polynomials side by side,
+ * since each step of one waits for the step before; the loop over the steps stays a loop so that engines keep this order.
+ */
+export function geluBy(table: usize, count: i32, x: usize): void {
+  const tableEnd = table + geluTableBytes;
+  for (const end = x + (count << 2); x < end; x += 64) {
+    const x0 = clamp(v128.load(x));
+    const x1 = clamp(v128.load(x, 16));
+    const x2 = clamp(v128.load(x, 32));
+    const x3 = clamp(v128.load(x, 48));
+    const w0 = f32x4.mul(x0, x0);
+    const w1 = f32x4.mul(x1, x1);
+    const w2 = f32x4.mul(x2, x2);
+    const w3 = f32x4.mul(x3, x3);
+    let p0 = v128.load(table), p1 = p0, p2 = p0, p3 = p0;
+    let q0 = v128.load(table, 16), q1 = q0, q2 = q0, q3 = q0;
+    for (let at = table + 32; at < tableEnd; at += 32) {
+      const p = v128.load(at);
+      p0 = multiplyAdd(p0, w0, p);
+      p1 = multiplyAdd(p1, w1, p);
+      p2 = multiplyAdd(p2, w2, p);
+      p3 = multiplyAdd(p3, w3, p);
+      const q = v128.load(at, 16);
+      q0 = multiplyAdd(q0, w0, q);
+      q1 = multiplyAdd(q1, w1, q);
+      q2 = multiplyAdd(q2, w2, q);
+      q3 = multiplyAdd(q3, w3, q);
+    }
+    v128.store(x, finish(x, x0, p0, q0));
+    v128.store(x, finish(x + 16, x1, p1, q1), 16);
+    v128.store(x, finish(x + 32, x2, p2, q2), 32);
+    v128.store(x, finish(x + 48, x3, p3, q3), 48);
+  }
 }
 
 /** dx = GELU'(x)·dy; dx may be dy. */

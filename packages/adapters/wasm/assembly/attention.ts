@@ -1,5 +1,6 @@
-import { exponential, multiplyAdd, sumOfLanes } from './math';
-import { moveColumns, multiplyPanel, multiplyTransposed, pack, packedRowBytes, packRows, panelBytes } from './product';
+import { exponentials, multiplyAdd, sumOfLanes } from './math';
+import { moveColumns, multiplyPanel, multiplyTransposed, pack, panelBytes } from './product';
+import { packedRowBytes, packRows } from './rows';
 
 /** Queries that are handled together: their rows of probabilities stay in the first cache. */
 function queriesAtOnce(keys: i32): i32 {
@@ -24,19 +25,22 @@ export function attentionScratch(keys: i32, width: i32): i32 {
 export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void {
   const used: usize = keys << 2;
   const bytes: usize = stride << 2;
-  for (let row = 0; row < rows; row++, scores += bytes) {
-    for (let c = used; c < bytes; c += 4) f32.store(scores + c, -Infinity);
-    let largest = v128.load(scores);
-    for (let c: usize = 16; c < bytes; c += 16) largest = f32x4.pmax(largest, v128.load(scores + c));
-    const top = f32x4.splat(max(max(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)), max(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3))));
+  const end = scores + rows * bytes;
+  for (let row = scores; row < end; row += bytes) {
+    for (let c = used; c < bytes; c += 4) f32.store(row + c, -Infinity);
+    let largest = v128.load(row);
+    for (let c: usize = 16; c < bytes; c += 16) largest = f32x4.pmax(largest, v128.load(row + c));
+    // Engines compute this again in the loop: it has no branches, unlike the largest of four numbers.
+    const two = f32x4.pmax(largest, v128.shuffle<i32>(largest, largest, 2, 3, 0, 1));
+    const top = f32x4.pmax(two, v128.shuffle<i32>(two, two, 1, 0, 3, 2));
+    for (let c: usize = 0; c < bytes; c += 16) v128.store(row + c, f32x4.sub(v128.load(row + c), top));
+  }
+  exponentials(scores, end);
+  for (let row = scores; row < end; row += bytes) {
     let sums = f32x4.splat(0);
-    for (let c: usize = 0; c < bytes; c += 16) {
-      const power = exponential(f32x4.sub(v128.load(scores + c), top));
-      sums = f32x4.add(sums, power);
-      v128.store(scores + c, power);
-    }
+    for (let c: usize = 0; c < bytes; c += 16) sums = f32x4.add(sums, v128.load(row + c));
     const share = f32x4.splat(1 / sumOfLanes(sums));
-    for (let c: usize = 0; c < bytes; c += 16) v128.store(scores + c, f32x4.mul(v128.load(scores + c), share));
+    for (let c: usize = 0; c < bytes; c += 16) v128.store(row + c, f32x4.mul(v128.load(row + c), share));
   }
 }
 

@@ -1,4 +1,4 @@
-import { activate, gelu } from './activation';
+import { activate, geluBy, geluTableBytes, writeGeluTable } from './activation';
 import { multiplyAdd } from './math';
 
 /** Bytes of a band of a hidden map that stays in the second cache between its two products. */
@@ -17,15 +17,21 @@ function rowBytes(width: i32): usize {
   return (((width + 3) & ~3) + 2) * (channelsAtOnce << 2);
 }
 
-/** Bytes that {@link depthwise} needs beside its operands: three rows of inputs, one of outputs, filter and bias. */
+/** Bytes that {@link depthwise} needs beside its operands: three rows of inputs, one of outputs, filter and bias, GELU's table. */
 export function depthwiseScratch(width: i32): usize {
-  return 4 * rowBytes(width) + 10 * (channelsAtOnce << 2);
+  return 4 * rowBytes(width) + 10 * (channelsAtOnce << 2) + geluTableBytes;
 }
 
 /** Copies `count` channels of each of the pixels between strides. */
 function copyPixels(pixels: i32, count: usize, from: usize, fromStride: usize, to: usize, toStride: usize): void {
   for (let pixel = 0; pixel < pixels; pixel++, from += fromStride, to += toStride) {
     let c: usize = 0;
+    for (; c + 64 <= count; c += 64) {
+      v128.store(to + c, v128.load(from + c));
+      v128.store(to + c, v128.load(from + c, 16), 16);
+      v128.store(to + c, v128.load(from + c, 32), 32);
+      v128.store(to + c, v128.load(from + c, 48), 48);
+    }
     for (; c + 16 <= count; c += 16) v128.store(to + c, v128.load(from + c));
     for (; c < count; c += 4) f32.store(to + c, f32.load(from + c));
   }
@@ -47,6 +53,8 @@ export function depthwise(height: i32, width: i32, channels: i32, first: i32, ro
   const row = rowBytes(width);
   const outputs = scratch + 3 * row;
   const weights = outputs + row;
+  const table = weights + 10 * chunk;
+  if (activation === 2) writeGeluTable(table);
   // Where no chunk is a part of one, only what frames the rows must be zero, and nothing else is written there.
   memory.fill(scratch, 0, 4 * row + 10 * chunk);
   for (let channel: usize = 0; channel < stride; channel += chunk) {
@@ -66,12 +74,9 @@ export function depthwise(height: i32, width: i32, channels: i32, first: i32, ro
       if (y < height) copyPixels(width, count, from, stride, below + chunk, chunk);
       else memory.fill(below, 0, row);
       for (let c: usize = 0; c < count; c += 16) convolveRow(width, above + c, here + c, below + c, weights + c, outputs + c);
-      if (activation === 2) {
-        for (let pixel = 0; pixel < width; pixel++) gelu(count >> 2, outputs + pixel * chunk, to + pixel * stride);
-      } else {
-        if (activation) activate(activation, width * channelsAtOnce, outputs);
-        copyPixels(width, count, outputs, chunk, to, stride);
-      }
+      if (activation === 2) geluBy(table, width * channelsAtOnce, outputs);
+      else if (activation) activate(activation, width * channelsAtOnce, outputs);
+      copyPixels(width, count, outputs, chunk, to, stride);
       const next = above;
       above = here;
       here = below;
@@ -80,29 +85,47 @@ export function depthwise(height: i32, width: i32, channels: i32, first: i32, ro
   }
 }
 
-/** Four channels of a row of outputs, four pixels at a time. The loop over rows stays a loop so that engines do not hold all of its loads at once. */
+/**
+ * Four channels of a row of outputs, four pixels at a time. The loop over rows stays a loop so that engines do not hold
+ * all of its loads at once, and may be left after any tap, though it only is after the last, so that they take the four
+ * sums by turns.
+ */
 function convolveRow(width: i32, above: usize, here: usize, below: usize, weights: usize, out: usize): void {
   const chunk: usize = channelsAtOnce << 2;
+  const end = weights + 9 * chunk;
   const bias = v128.load(weights, 9 * (channelsAtOnce << 2));
   for (let x = 0; x < width; x += 4) {
     let s0 = bias, s1 = bias, s2 = bias, s3 = bias;
     let from = above, next = here, last = below;
     let w = weights;
-    for (let tap = 0; tap < 3; tap++) {
-      const w0 = v128.load(w);
-      const w1 = v128.load(w, channelsAtOnce << 2);
-      const w2 = v128.load(w, 2 * (channelsAtOnce << 2));
+    while (true) {
       const x0 = v128.load(from);
       const x1 = v128.load(from, channelsAtOnce << 2);
       const x2 = v128.load(from, 2 * (channelsAtOnce << 2));
       const x3 = v128.load(from, 3 * (channelsAtOnce << 2));
+      const w0 = v128.load(w);
+      s0 = multiplyAdd(x0, w0, s0);
+      s1 = multiplyAdd(x1, w0, s1);
+      s2 = multiplyAdd(x2, w0, s2);
+      s3 = multiplyAdd(x3, w0, s3);
+      w += chunk;
+      if (w >= end) break;
       const x4 = v128.load(from, 4 * (channelsAtOnce << 2));
+      const w1 = v128.load(w);
+      s0 = multiplyAdd(x1, w1, s0);
+      s1 = multiplyAdd(x2, w1, s1);
+      s2 = multiplyAdd(x3, w1, s2);
+      s3 = multiplyAdd(x4, w1, s3);
+      w += chunk;
+      if (w >= end) break;
       const x5 = v128.load(from, 5 * (channelsAtOnce << 2));
-      s0 = multiplyAdd(x2, w2, multiplyAdd(x1, w1, multiplyAdd(x0, w0, s0)));
-      s1 = multiplyAdd(x3, w2, multiplyAdd(x2, w1, multiplyAdd(x1, w0, s1)));
-      s2 = multiplyAdd(x4, w2, multiplyAdd(x3, w1, multiplyAdd(x2, w0, s2)));
-      s3 = multiplyAdd(x5, w2, multiplyAdd(x4, w1, multiplyAdd(x3, w0, s3)));
-      w += 3 * chunk;
+      const w2 = v128.load(w);
+      s0 = multiplyAdd(x2, w2, s0);
+      s1 = multiplyAdd(x3, w2, s1);
+      s2 = multiplyAdd(x4, w2, s2);
+      s3 = multiplyAdd(x5, w2, s3);
+      w += chunk;
+      if (w >= end) break;
       from = next;
       next = last;
     }

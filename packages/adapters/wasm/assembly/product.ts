@@ -3,8 +3,6 @@ import { multiplyAdd } from './math';
 import { packedRowBytes, packRows } from './rows';
 import { multiplyWhole, packWhole, widen } from './weights';
 
-export { packedRowBytes, packRows };
-
 /** Depth that is summed before the next part of it: a panel of so many rows fills half of the first cache. */
 const depthAtOnce = 512;
 
