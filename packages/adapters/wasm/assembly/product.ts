@@ -1,6 +1,6 @@
 import { activate } from './activation';
 import { multiplyAdd } from './math';
-import { packedRowBytes, packRows } from './rows';
+import { packRows } from './rows';
 import { multiplyWhole, packWhole, widen } from './weights';
 
 /** Depth that is summed before the next part of it: a panel of so many rows fills half of the first cache. */
