@@ -320,7 +320,7 @@ describe('a runner that cannot', () => {
     runner.dispose();
     runner.dispose();
     for (const failure of await Promise.all(pending)) expect(failure).toBeInstanceOf(DisposedError);
-    expect(() => runner.run(x)).toThrow(DisposedError);
+    await expect(runner.run(x)).rejects.toThrow(DisposedError);
     model.dispose();
   });
 

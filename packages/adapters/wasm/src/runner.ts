@@ -227,7 +227,6 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
   // One forward after the other, preparation included: they share memory between steps.
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    if (disposed) throw new DisposedError('Runner');
     const next = last.then(() => {
       if (disposed) throw new DisposedError('Runner');
       return work();
@@ -245,6 +244,7 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     run(input) {
       // Read at once: the caller may dispose of it before its turn comes. Of its tensors only shapes are needed then.
       const reading = Promise.all(tensorsOf(input).map((tensor) => tensor.data<'float32'>()));
+      reading.catch(() => undefined);
       return inTurn(async () => {
         const { recording, buffers } = await forwardOf(input, reading);
         const tensors = new Map(Array.from(recording.results, ([tensor, { shape }], i) => [tensor, tf.tensor(new Float32Array(buffers[i]!), [...shape], 'float32')]));
