@@ -303,6 +303,7 @@ export const threadText =
   "        }\n" +
   "      }\n" +
   "      run = new WebAssembly.Instance(me.module, { env: { memory } }).exports.run;\n" +
+  "      answer({ ready: true }, []);\n" +
   "      return;\n" +
   "    }\n" +
   "    if (me.thread === 0) {\n" +

@@ -336,6 +336,15 @@ describe('a runner that cannot', () => {
 });
 
 describe('threads', () => {
+  it('are all there before the memory grows', async () => {
+    const weight = noise([64, 64]) as tf.Tensor2D;
+    const x = noise([20_000, 64], 2) as tf.Tensor2D;
+    const expected = await tf.matMul(x, weight).data();
+    // One that came late knew the memory as it was, and trapped: in about one of seventy runners.
+    const together = Array.from({ length: 24 }, () => inRunner((y: tf.Tensor2D) => linear(y, { weight }), x, { threads: 3 }));
+    for (const found of await Promise.all(together)) await expectClose(found, expected, 1e-4);
+  });
+
   it('that fail reject what waits and what comes later, and leave nobody waiting', async () => {
     const threads = await startThreads(await compileBinary(runnerBinary, 'test'), 3, 1024);
     const order = (operation: number) => ({ end: 65536, writes: [[4096, new Uint8Array(Int32Array.of(operation, 1, 1, 0).buffer)]] as const, steps: 4096, count: 1, scratch: 8192, scratchBytes: 0, reads: [] });

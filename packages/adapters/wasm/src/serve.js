@@ -22,6 +22,7 @@ export function serve(answer) {
         }
       }
       run = new WebAssembly.Instance(me.module, { env: { memory } }).exports.run;
+      answer({ ready: true }, []);
       return;
     }
     if (me.thread === 0) {

@@ -89,8 +89,11 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
     for (const port of ports) port.hold(false);
     return now;
   };
+  let starting = count;
   const onAnswer = (answer: Answer): void => {
-    if ('results' in answer) settle()?.resolve(answer.results);
+    if ('ready' in answer) {
+      if (--starting === 0) settle()?.resolve([]);
+    } else if ('results' in answer) settle()?.resolve(answer.results);
     else settle()?.reject(new BackendError('wasm-memory-exhausted', `createRunner: expected ${answer.exhausted} bytes of memory, got fewer; use smaller pictures or batches.`));
   };
   const onFailure = (cause: unknown): void => {
@@ -99,7 +102,6 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
     settle()?.reject(failed);
   };
 
-  const memory = count > 1 ? shareMemory() : undefined;
   for (let thread = 0; thread < count; thread++) {
     if (workers) {
       try {
@@ -109,12 +111,16 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
         throw failed;
       }
     } else {
-      const handle = serve(onAnswer);
-      ports.push({ post: handle, stop: () => undefined, hold: () => undefined });
+      ports.push({ post: serve(onAnswer), stop: () => undefined, hold: () => undefined });
     }
-    ports[thread]!.post({ module, ...(memory && { memory }), thread, threads: count, control });
-    ports[thread]!.hold(false);
   }
+  const memory = count > 1 ? shareMemory() : undefined;
+  // A thread that came to the memory after it has grown would not know: engines tell only those that are there.
+  await new Promise<readonly ArrayBuffer[]>((resolve, reject) => {
+    if (failed !== undefined) return reject(failed);
+    waiting = { resolve, reject };
+    for (const [thread, port] of ports.entries()) port.post({ module, ...(memory && { memory }), thread, threads: count, control });
+  });
   let last: Promise<unknown> = Promise.resolve();
   return {
     count,
