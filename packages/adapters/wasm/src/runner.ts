@@ -14,8 +14,8 @@ export interface RunnerOptions {
   readonly threads?: number;
   /**
    * How the weights of products lie in memory; `float32` by default. `float16` takes half of the room, and only weights that
-   * are float16 numbers anyway, as in a checkpoint of that type: results stay the same, to the bit. `int8` takes a quarter and
-   * is the fastest; weights are rounded to 8 bits, by a scale for each output channel, and activations to 16, by one for
+   * are float16 numbers anyway, as in a checkpoint of that type: results stay the same, to the bit. `int8` takes a quarter
+   * and less time in larger models; weights are rounded to 8 bits, by a scale for each output channel, and activations to 16, by one for
    * each token, so that results differ (docs/decisions/wasm-kernels.md).
    */
   readonly weights?: WeightForm;
