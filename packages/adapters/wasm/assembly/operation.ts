@@ -15,3 +15,6 @@ export enum Operation {
   transpose,
   softmaxRows,
 }
+
+/** 32-bit words of a step of a plan: its operation, items, items of a share, shares taken, and what the operation needs. */
+export const stepWords = 20;

@@ -4,11 +4,8 @@ import { convolutionPart } from './convolution';
 import { bandRows, depthwise } from './depthwise';
 import { binary, copyBlocks, mean, softmaxRows, transpose, unary } from './elementwise';
 import { layerNorm } from './norm';
-import { Operation } from './operation';
+import { Operation, stepWords } from './operation';
 import { multiply, pack } from './product';
-
-/** Words of a step: what it does, how many items it has, how many of them are a share, shares taken, and what it needs. */
-const stepWords = 20;
 
 /** How often a thread looks again before it sleeps: some 80 microseconds, about what a wake-up takes. */
 const looks = 50000;

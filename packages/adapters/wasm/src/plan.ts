@@ -1,4 +1,4 @@
-import { Operation } from '../assembly/operation.ts';
+import { Operation, stepWords } from '../assembly/operation.ts';
 import { blockUnit, type Call, type Recording } from './record.ts';
 import { Room } from './room.ts';
 
@@ -33,9 +33,6 @@ const sharing: Record<keyof typeof Operation, Sharing> = {
   transpose: { items: (w) => w[0]!, multiple: 1, least: 64, out: 9 },
   softmaxRows: { items: (w) => w[0]!, multiple: 1, least: 64, out: 3 },
 };
-
-/** 32-bit words of a step: operation, items, items of a share, shares taken, the call's words. As in assembly/run.ts. */
-const stepWords = 20;
 
 const blockAt = (word: number): number => Math.floor(word / blockUnit) - 1;
 const isAddress = (word: number): boolean => word >= blockUnit;

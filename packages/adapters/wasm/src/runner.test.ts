@@ -4,11 +4,12 @@ import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as fc from 'fast-check';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { stepWords } from '../assembly/operation.ts';
 import { kernelsBinary, runnerBinary } from './binary.ts';
 import { compileBinary } from './module.ts';
 import { packerOf, type WeightForm } from './packer.ts';
 import { encode, planOf } from './plan.ts';
-import { record } from './record.ts';
+import { blockUnit, record } from './record.ts';
 import { Room } from './room.ts';
 import { createRunner } from './runner.ts';
 import { startThreads } from './threads.ts';
@@ -115,7 +116,7 @@ describe('a runner', () => {
       let end = 4096;
       const take = (bytes: number): number => (end += Math.ceil(bytes / 16) * 16 + guard) - Math.ceil(bytes / 16) * 16;
       const places = new Map(recording.blocks.map(({ bytes }, i) => [i, take(bytes)]));
-      const [scratch, steps] = [take(plan.scratchBytes), take(80 * recording.calls.length)];
+      const [scratch, steps] = [take(plan.scratchBytes), take(4 * stepWords * recording.calls.length)];
       end += guard;
       const memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65536), maximum: 65536, shared: true });
       const bytes = new Uint8Array(memory.buffer);
@@ -139,10 +140,10 @@ describe('a runner', () => {
       }
       const allowed = new Uint8Array(bytes.length);
       for (const [i, { bytes: size, source }] of recording.blocks.entries()) if (source === undefined) allowed.fill(1, places.get(i)!, places.get(i)! + size);
-      allowed.fill(1, scratch, scratch + plan.scratchBytes).fill(1, steps, steps + 80 * recording.calls.length);
+      allowed.fill(1, scratch, scratch + plan.scratchBytes).fill(1, steps, steps + 4 * stepWords * recording.calls.length);
       expect(bytes.findIndex((byte, i) => allowed[i] === 0 && byte !== before[i])).toBe(-1);
       const { address } = [...recording.results.values()][0]!;
-      await expectClose(new Float32Array(memory.buffer, places.get(Math.floor(address / 2 ** 33) - 1)!, 128), await model.forward(input).embedding.data(), 1e-5);
+      await expectClose(new Float32Array(memory.buffer, places.get(Math.floor(address / blockUnit) - 1)!, 128), await model.forward(input).embedding.data(), 1e-5);
       model.dispose();
     }
   });

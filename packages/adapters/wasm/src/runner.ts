@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { ConfigError, DisposedError } from '@pvt/core';
+import { stepWords } from '../assembly/operation.ts';
 import { kernelsBinary, runnerBinary } from './binary.ts';
 import { encode, planOf, type Plan } from './plan.ts';
 import { compileBinary } from './module.ts';
@@ -151,7 +152,7 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
       packer.rest();
       arena = atLeast(arena, plan.arenaBytes);
       scratch = atLeast(scratch, threads.count * Math.ceil(plan.scratchBytes / 64) * 64);
-      const ready = { recording, plan, places, own, steps: room.take(4 * 20 * Math.max(plan.calls.length, plan.setup.length)), arena: -1 };
+      const ready = { recording, plan, places, own, steps: room.take(4 * stepWords * Math.max(plan.calls.length, plan.setup.length)), arena: -1 };
       own.push(ready.steps);
       await order(0, 0, [...writes, [ready.steps, stepsOf(plan.setup, ready)]]);
       if (plan.setup.length > 0) await order(ready.steps, plan.setup.length);

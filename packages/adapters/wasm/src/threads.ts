@@ -46,8 +46,8 @@ async function openWorker(onAnswer: (answer: Answer) => void, onFailure: (cause:
   const worker = new Worker(address);
   worker.addEventListener('message', ({ data }) => onAnswer(data as Answer));
   worker.addEventListener('error', ({ message }) => onFailure(message || 'an error before it began'));
-  // The worker has its text by the time that it answers; an address that is never given back would keep it.
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  // Once it answers it has its text; an address that is never given back would keep it.
+  worker.addEventListener('message', () => URL.revokeObjectURL(address), { once: true });
   return { post: (message) => worker.postMessage(message, []), stop: () => worker.terminate(), hold: () => undefined };
 }
 
