@@ -33,7 +33,13 @@ const node: TestProjectConfiguration = {
     name: 'node',
     environment: 'node',
     include: ['{packages,apps,tooling}/**/*.test.ts'],
-    exclude: ['**/node_modules/**', '**/dist/**', '**/*.browser.test.ts', 'tooling/packaging/**', 'apps/web/e2e/**'],
+    exclude: [
+      '**/node_modules/**',
+      '**/dist/**',
+      '**/*.browser.test.ts',
+      'tooling/packaging/**',
+      'apps/web/e2e/**',
+    ],
     provide: { wasmPath },
     // The golden models on the cpu backend take seconds each, and minutes when both cores are busy.
     testTimeout: 180_000,
@@ -70,7 +76,14 @@ const alsoIsolated = ['packages/adapters/wasm/src/runner.browser.test.ts'];
 
 const browser = (executablePath: string, isolated = false): TestProjectConfiguration => ({
   extends: true,
-  ...(isolated && { server: { headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' } } }),
+  ...(isolated && {
+    server: {
+      headers: {
+        'Cross-Origin-Opener-Policy': 'same-origin',
+        'Cross-Origin-Embedder-Policy': 'require-corp',
+      },
+    },
+  }),
   optimizeDeps: {
     include: ['core', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu'].map(
       (name) => `@pvt/testing > @tensorflow/tfjs-${name}`,

@@ -6,5 +6,9 @@ requireNode();
 const ready = (await step(...install)) && (await step('build', ...turbo('build', '--filter=@pvt/web')));
 if (!ready) process.exit(1);
 const folder = join(root, 'apps/web');
-const server = spawn(process.execPath, [join(folder, 'node_modules/vite/bin/vite.js'), 'preview', ...process.argv.slice(2)], { cwd: folder, stdio: 'inherit' });
+const server = spawn(
+  process.execPath,
+  [join(folder, 'node_modules/vite/bin/vite.js'), 'preview', ...process.argv.slice(2)],
+  { cwd: folder, stdio: 'inherit' },
+);
 server.on('close', (code) => process.exit(code ?? 0));

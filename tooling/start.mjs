@@ -10,7 +10,10 @@ const picture = 'out/pyramid.png';
 /** Shows a command as one would type it, and what it answers. */
 function demonstrate(/** @type {string[]} */ ...args) {
   console.log(`\n${paint('bold', `pvt ${args.join(' ')}`)}`);
-  const { status } = spawnSync(...node('apps/cli/dist/pvt.js', ...args), { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const { status } = spawnSync(...node('apps/cli/dist/pvt.js', ...args), {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   if (status !== 0) process.exit(1);
 }
 

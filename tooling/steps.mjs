@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import util from 'node:util';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
-const { packageManager, engines } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const { packageManager, engines } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+);
 const live = process.stdout.isTTY && !process.env.CI;
 
 /** @type {(format: 'green' | 'red' | 'yellow' | 'dim' | 'bold', text: string) => string} */
@@ -16,7 +18,9 @@ export function requireNode() {
   const wanted = engines.node.replace('>=', '');
   const newer = process.versions.node.localeCompare(wanted, 'en', { numeric: true }) >= 0;
   if (newer) return;
-  console.error(`Node ${wanted} or newer is needed, this is ${process.versions.node}; install it from nodejs.org and run again.`);
+  console.error(
+    `Node ${wanted} or newer is needed, this is ${process.versions.node}; install it from nodejs.org and run again.`,
+  );
   process.exit(1);
 }
 
@@ -75,10 +79,19 @@ export async function step(title, command, args, { show = false } = {}) {
     child.on('close', (code) => resolve(code === 0));
   });
   if (!show && live) process.stdout.write('\r\x1b[K');
-  console.log(`${succeeded ? paint('green', '✓') : paint('red', '✗')} ${title} ${paint('dim', duration(since))}`);
+  console.log(
+    `${succeeded ? paint('green', '✓') : paint('red', '✗')} ${title} ${paint('dim', duration(since))}`,
+  );
   if (!succeeded && output) console.log(`\n${output.trimEnd()}\n`);
-  if (!succeeded && /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH)\b|_NETWORK_ERROR|_FETCH_FAIL/.test(output)) {
-    console.log('The package registry could not be reached: check the network or proxy settings, then run again.');
+  if (
+    !succeeded &&
+    /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH)\b|_NETWORK_ERROR|_FETCH_FAIL/.test(
+      output,
+    )
+  ) {
+    console.log(
+      'The package registry could not be reached: check the network or proxy settings, then run again.',
+    );
   }
   return succeeded;
 }

@@ -40,7 +40,9 @@ async function suite(title, project) {
 /** @param {string} report */
 function count(report) {
   try {
-    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'));
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
+      readFileSync(report, 'utf8'),
+    );
     return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
   } catch (error) {
     console.log(`No report from the test runner: ${error instanceof Error ? error.message : error}`);
@@ -51,7 +53,9 @@ function count(report) {
 function browserTestFiles() {
   return ['packages', 'apps', 'tooling'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(
-      (path) => (path.endsWith('.browser.test.ts') || /^web.e2e.*\.test\.ts$/.test(path)) && !path.includes('node_modules'),
+      (path) =>
+        (path.endsWith('.browser.test.ts') || /^web.e2e.*\.test\.ts$/.test(path)) &&
+        !path.includes('node_modules'),
     ),
   );
 }
@@ -66,7 +70,9 @@ async function browserSuites() {
   const verdict = process.env.CI === 'true' ? 'failed' : 'skipped';
   total[verdict] += verdict === 'failed' ? Math.max(files, 1) : files;
   console.log(`\n${paint('yellow', `tests in Chromium: ${files} files ${verdict}, no Chromium found`)}`);
-  console.log('Install it with "apt-get install -y chromium" on Debian, or name one with CHROMIUM_PATH=/path/to/chromium.');
+  console.log(
+    'Install it with "apt-get install -y chromium" on Debian, or name one with CHROMIUM_PATH=/path/to/chromium.',
+  );
 }
 
 rmSync(reports, { recursive: true, force: true });
@@ -79,6 +85,8 @@ if (await check(...install)) {
   await browserSuites();
   await suite('packaging', 'packaging');
 }
-console.log(`\n${total.failed ? paint('red', '✗') : paint('green', '✓')} ${paint('dim', `all of it took ${duration(since)}`)}`);
+console.log(
+  `\n${total.failed ? paint('red', '✗') : paint('green', '✓')} ${paint('dim', `all of it took ${duration(since)}`)}`,
+);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;

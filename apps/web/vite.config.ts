@@ -6,7 +6,12 @@ export default defineConfig({
   worker: {
     format: 'es',
     // A backend's chunk is called by the backend.
-    rolldownOptions: { output: { chunkFileNames: ({ facadeModuleId }) => `assets/${/tfjs-backend-(\w+)/.exec(facadeModuleId ?? '')?.[1] ?? '[name]'}-[hash].js` } },
+    rolldownOptions: {
+      output: {
+        chunkFileNames: ({ facadeModuleId }) =>
+          `assets/${/tfjs-backend-(\w+)/.exec(facadeModuleId ?? '')?.[1] ?? '[name]'}-[hash].js`,
+      },
+    },
   },
   build: {
     target: 'es2022',

@@ -48,32 +48,57 @@ interface Work {
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '15' }, threads: { type: 'string', default: '1' }, json: { type: 'string' }, help: { type: 'boolean', default: false } },
+  options: {
+    rounds: { type: 'string', default: '15' },
+    threads: { type: 'string', default: '1' },
+    json: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
 });
 const [folder] = positionals;
 const [rounds, threads] = [Number(options.rounds), Number(options.threads)];
-const usage = 'Usage: npm run bench -- FOLDER [--rounds 15] [--threads 1] [--json out/bench.json]\nFOLDER holds pvt_v2_b0.onnx and pvt_v2_b2.onnx.';
+const usage =
+  'Usage: npm run bench -- FOLDER [--rounds 15] [--threads 1] [--json out/bench.json]\nFOLDER holds pvt_v2_b0.onnx and pvt_v2_b2.onnx.';
 if (options.help) {
   console.log(usage);
   process.exit(0);
 }
-if (folder === undefined || !(rounds >= 1 && Number.isInteger(rounds)) || !(threads >= 1 && Number.isInteger(threads))) {
-  console.error(`bench: expected a folder of ONNX files and positive whole numbers, got ${process.argv.slice(2).join(' ') || 'no arguments'}.\n${usage}`);
+if (
+  folder === undefined ||
+  !(rounds >= 1 && Number.isInteger(rounds)) ||
+  !(threads >= 1 && Number.isInteger(threads))
+) {
+  console.error(
+    `bench: expected a folder of ONNX files and positive whole numbers, got ${process.argv.slice(2).join(' ') || 'no arguments'}.\n${usage}`,
+  );
   process.exit(2);
 }
 
 function workOf(name: Work['name']): Work {
   const config = pvtConfig(getModel(name).config) as Work['config'];
   const state = generated({ naming: 'official', seed: 0 }, config);
-  const repeated: StateDict = name === 'pvt_v2_b0' ? state : new Map(Array.from(state, ([path, { shape, values }]) => [path, { shape, values: values.map((_, i) => values[i % 1024]!) }]));
+  const repeated: StateDict =
+    name === 'pvt_v2_b0'
+      ? state
+      : new Map(
+          Array.from(state, ([path, { shape, values }]) => [
+            path,
+            { shape, values: values.map((_, i) => values[i % 1024]!) },
+          ]),
+        );
   return { name, config, state: repeated, picture: generate(0, 'input', [1, 3, size, size], new Map()) };
 }
 
 function modelOf({ config, state, picture }: Work) {
   const source = fromStateDict(toCanonical(state, 'official').state);
   const model = createPvt(config, source);
-  const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
-  const input = tf.tidy(() => tf.transpose(tf.tensor(picture, [1, 3, size, size]), [0, 2, 3, 1])) as tf.Tensor4D;
+  const head = createClassificationHead(
+    { channels: config.dims.at(-1)!, classes: config.classes },
+    scoped(source, 'head'),
+  );
+  const input = tf.tidy(() =>
+    tf.transpose(tf.tensor(picture, [1, 3, size, size]), [0, 2, 3, 1]),
+  ) as tf.Tensor4D;
   const forward = (from: tf.Tensor4D) => {
     const output = model.forward(from);
     const logits = head.forward(output.embedding);
@@ -108,7 +133,9 @@ async function onThreads(work: Work, weights: WeightForm = 'float32'): Promise<R
   const first = await time();
   let steady = Infinity;
   for (let i = 0; i < 6; i++) steady = Math.min(steady, await time());
-  console.error(`  @pvt runner, ${weights}: ${(runner.bytes / 1e6).toFixed(1)} MB, weights included; first call after warmup() ${(first / steady).toFixed(2)} of the fastest of the next six`);
+  console.error(
+    `  @pvt runner, ${weights}: ${(runner.bytes / 1e6).toFixed(1)} MB, weights included; first call after warmup() ${(first / steady).toFixed(2)} of the fastest of the next six`,
+  );
   return {
     name: weights === 'float32' ? '@pvt runner' : `@pvt runner, weights in ${weights}`,
     rounded: weights === 'int8',
@@ -139,8 +166,12 @@ async function ours(work: Work, kernels: boolean): Promise<Runner> {
   const before = tf.memory().numBytes;
   const { kernels: launched, peakBytes } = await tf.profile(() => forward(input));
   // The profiler also lists the scopes of fused ops and views that move nothing.
-  const launches = launched.filter(({ name }) => !/__op$|^unnamed scope$|^(Reshape|Identity)$/.test(name)).length;
-  console.error(`  @pvt${kernels ? ' with kernels' : ''}: ${launches} kernels besides reshapes, ${((peakBytes - before) / 1e6).toFixed(1)} MB at most beyond weights and input`);
+  const launches = launched.filter(
+    ({ name }) => !/__op$|^unnamed scope$|^(Reshape|Identity)$/.test(name),
+  ).length;
+  console.error(
+    `  @pvt${kernels ? ' with kernels' : ''}: ${launches} kernels besides reshapes, ${((peakBytes - before) / 1e6).toFixed(1)} MB at most beyond weights and input`,
+  );
   return {
     name: kernels ? '@pvt in tfjs, kernels' : '@pvt in tfjs, portable',
     logits: read(),
@@ -160,12 +191,23 @@ interface OrtTensor {
 interface Ort {
   env: { wasm: { numThreads: number } };
   Tensor: new (type: string, data: Float32Array, shape: number[]) => OrtTensor;
-  InferenceSession: { create(path: string | Uint8Array, options: object): Promise<{ run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>; release(): Promise<void> }> };
+  InferenceSession: {
+    create(
+      path: string | Uint8Array,
+      options: object,
+    ): Promise<{
+      run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
+      release(): Promise<void>;
+    }>;
+  };
 }
 
 const requireHere = createRequire(import.meta.url);
 
-async function onnx(name: 'onnxruntime-web' | 'onnxruntime-node', { name: model, picture }: Work): Promise<Runner> {
+async function onnx(
+  name: 'onnxruntime-web' | 'onnxruntime-node',
+  { name: model, picture }: Work,
+): Promise<Runner> {
   // Both register a backend named cpu with the package that they share, and the first one stays: it must be the native one.
   requireHere('onnxruntime-node');
   const ort = requireHere(name) as Ort;
@@ -192,25 +234,40 @@ async function onnx(name: 'onnxruntime-web' | 'onnxruntime-node', { name: model,
 }
 
 /** The first of these Pythons that has torch. */
-const python = ['python3', '/usr/bin/python3'].find((command) => spawnSync(command, ['-c', 'import torch']).status === 0);
+const python = ['python3', '/usr/bin/python3'].find(
+  (command) => spawnSync(command, ['-c', 'import torch']).status === 0,
+);
 
 async function torch({ config, state, picture }: Work): Promise<Runner> {
   const scratch = mkdtempSync(join(tmpdir(), 'pvt-bench-'));
   const weights = join(scratch, 'weights.safetensors');
   const entries = [...state, ['input', { shape: [1, 3, size, size], values: picture }] as const];
-  writeFileSync(weights, writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)));
-  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), String(threads)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  writeFileSync(
+    weights,
+    writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)),
+  );
+  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), String(threads)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const answer = async (order?: object): Promise<Record<string, unknown>> => {
     if (order !== undefined) child.stdin.write(`${JSON.stringify(order)}\n`);
     const { value, done } = await lines.next();
-    if (done) throw new Error('bench: expected an answer from PyTorch, got the end of its output; its error is above.');
+    if (done)
+      throw new Error(
+        'bench: expected an answer from PyTorch, got the end of its output; its error is above.',
+      );
     return JSON.parse(value as string);
   };
   const { version } = await answer();
   const logits = (await answer({ load: { weights, config } }))['logits'];
   rmSync(scratch, { recursive: true });
-  return { name: `PyTorch ${version} eager`, logits: logits as number[], run: async () => (await answer({ run: 1 }))['ms'] as number, close: () => void child.stdin.end() };
+  return {
+    name: `PyTorch ${version} eager`,
+    logits: logits as number[],
+    run: async () => (await answer({ run: 1 }))['ms'] as number,
+    close: () => void child.stdin.end(),
+  };
 }
 
 const median = (values: readonly number[]): number => {
@@ -219,7 +276,15 @@ const median = (values: readonly number[]): number => {
 };
 
 async function bench(work: Work) {
-  const runners = [await onThreads(work), await onThreads(work, 'int8'), await ours(work, true), await ours(work, false), await onnx('onnxruntime-web', work), await onnx('onnxruntime-node', work), ...(python === undefined ? [] : [await torch(work)])];
+  const runners = [
+    await onThreads(work),
+    await onThreads(work, 'int8'),
+    await ours(work, true),
+    await ours(work, false),
+    await onnx('onnxruntime-web', work),
+    await onnx('onnxruntime-node', work),
+    ...(python === undefined ? [] : [await torch(work)]),
+  ];
   const [reference] = runners;
   const times = runners.map((): number[] => []);
   for (let round = -3; round < rounds; round++) {
@@ -237,8 +302,17 @@ async function bench(work: Work) {
   const scale = Math.max(...Array.from(reference!.logits, Math.abs));
   const rows = runners.map(({ name, logits, rounded = false }, i) => {
     const ms = times[i]!;
-    const difference = Math.max(...Array.from(logits, (value, k) => Math.abs(value - reference!.logits[k]!))) / scale;
-    return { name, rounded, median: median(ms), fastest: Math.min(...ms), slowest: Math.max(...ms), timesOurs: median(ms) / median(times[0]!), difference };
+    const difference =
+      Math.max(...Array.from(logits, (value, k) => Math.abs(value - reference!.logits[k]!))) / scale;
+    return {
+      name,
+      rounded,
+      median: median(ms),
+      fastest: Math.min(...ms),
+      slowest: Math.max(...ms),
+      timesOurs: median(ms) / median(times[0]!),
+      difference,
+    };
   });
   for (const runner of runners) await runner.close();
   return { model: work.name, rows };
@@ -247,19 +321,33 @@ async function bench(work: Work) {
 for (const name of ['onnxruntime-web', 'onnxruntime-node']) {
   if (existsSync(join(import.meta.dirname, 'node_modules', name))) continue;
   console.error('Installing onnxruntime (430 MB, once; only the bench uses it) …');
-  const { status } = spawnSync('npm', ['install', '--ignore-scripts', '--no-package-lock', '--no-fund', '--no-audit'], { cwd: import.meta.dirname, stdio: 'inherit' });
+  const { status } = spawnSync(
+    'npm',
+    ['install', '--ignore-scripts', '--no-package-lock', '--no-fund', '--no-audit'],
+    { cwd: import.meta.dirname, stdio: 'inherit' },
+  );
   if (status !== 0) process.exit(1);
 }
 for (const name of ['pvt_v2_b0', 'pvt_v2_b2']) {
   if (existsSync(join(folder, `${name}.onnx`))) continue;
-  console.error(`bench: expected ${name}.onnx in ${folder}, found none; export it from the official code as the README of the bench says.`);
+  console.error(
+    `bench: expected ${name}.onnx in ${folder}, found none; export it from the official code as the README of the bench says.`,
+  );
   process.exit(2);
 }
 
 setWasmPaths(`${dirname(requireHere.resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
 await tf.setBackend('wasm');
-const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version, threads, rounds };
-console.log(`${machine.cpu}, ${machine.cores} cores, Node ${process.version}; ${size}x${size}, batch 1, ${threads} thread(s) each, but 1 in tfjs; median of ${rounds} interleaved rounds, each turn after a pause and an untimed forward`);
+const machine = {
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: cpus().length,
+  node: process.version,
+  threads,
+  rounds,
+};
+console.log(
+  `${machine.cpu}, ${machine.cores} cores, Node ${process.version}; ${size}x${size}, batch 1, ${threads} thread(s) each, but 1 in tfjs; median of ${rounds} interleaved rounds, each turn after a pause and an untimed forward`,
+);
 if (python === undefined) console.log('PyTorch: not measured, no Python here imports torch.');
 
 const results = [];
@@ -267,17 +355,35 @@ for (const name of ['pvt_v2_b0', 'pvt_v2_b2'] as const) {
   console.error(`${name} …`);
   const result = await bench(workOf(name));
   results.push(result);
-  const table = [['', 'median ms', 'fastest', 'slowest', 'time / ours', 'Δ logits / largest'], ...result.rows.map((row) => [row.name, row.median.toFixed(1), row.fastest.toFixed(1), row.slowest.toFixed(1), row.timesOurs.toFixed(2), row.difference.toExponential(1)])];
+  const table = [
+    ['', 'median ms', 'fastest', 'slowest', 'time / ours', 'Δ logits / largest'],
+    ...result.rows.map((row) => [
+      row.name,
+      row.median.toFixed(1),
+      row.fastest.toFixed(1),
+      row.slowest.toFixed(1),
+      row.timesOurs.toFixed(2),
+      row.difference.toExponential(1),
+    ]),
+  ];
   const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  console.log(`\n${name}\n${table.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ')).join('\n')}`);
+  console.log(
+    `\n${name}\n${table.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ')).join('\n')}`,
+  );
 }
 if (options.json !== undefined) {
   mkdirSync(dirname(resolve(options.json)), { recursive: true });
   writeFileSync(options.json, `${JSON.stringify({ machine, results }, null, 2)}\n`);
 }
-const apart = results.flatMap(({ model, rows }) => rows.filter(({ difference, rounded }) => !rounded && !(difference <= tolerance)).map(({ name, difference }) => `${name} on ${model} by ${difference}`));
+const apart = results.flatMap(({ model, rows }) =>
+  rows
+    .filter(({ difference, rounded }) => !rounded && !(difference <= tolerance))
+    .map(({ name, difference }) => `${name} on ${model} by ${difference}`),
+);
 if (apart.length > 0) {
-  console.error(`\nbench: expected the same logits within ${tolerance} of the largest, got ${apart.join(', ')}.`);
+  console.error(
+    `\nbench: expected the same logits within ${tolerance} of the largest, got ${apart.join(', ')}.`,
+  );
   process.exit(1);
 }
 process.exit(0);

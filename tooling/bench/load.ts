@@ -18,7 +18,9 @@ import { createClassificationHead } from '@pvt/heads';
 import { convertCheckpoint, getModel } from '@pvt/presets';
 import { loadCheckpoint } from '@pvt/presets/node';
 
-const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '20' }, json: { type: 'string' }, once: { type: 'string' } } });
+const { values: options } = parseArgs({
+  options: { rounds: { type: 'string', default: '20' }, json: { type: 'string' }, once: { type: 'string' } },
+});
 
 /** Of the peak over the file's size, and of the time over that of reading the file. */
 const limits = { memory: 1.5, time: 3 };
@@ -29,11 +31,18 @@ function sourceFile(config: ReturnType<typeof pvtConfig>): Uint8Array {
 
 async function load(path: string) {
   const { config, source } = await loadCheckpoint(path);
-  return [createPvt(config, source), createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'))];
+  return [
+    createPvt(config, source),
+    createClassificationHead(
+      { channels: config.dims.at(-1)!, classes: config.classes },
+      scoped(source, 'head'),
+    ),
+  ];
 }
 
 /** Resident set in bytes: now, and at most since the last reset. Linux only. */
-const resident = (field: 'VmRSS' | 'VmHWM'): number => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
+const resident = (field: 'VmRSS' | 'VmHWM'): number =>
+  Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
 
 interface Once {
   readonly peak: number;
@@ -49,7 +58,9 @@ const timed = async (work: () => unknown): Promise<number> => {
 };
 
 async function measure(path: string, rounds: number): Promise<Once> {
-  setWasmPaths(`${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
+  setWasmPaths(
+    `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
+  );
   await tf.setBackend('wasm');
   const unload = async (models: ReturnType<typeof load>) => {
     for (const model of await models) model.dispose();
@@ -85,17 +96,46 @@ try {
   const config = pvtConfig(getModel('pvt_v2_b0').config);
   const bytes = sourceFile(config);
   writeFileSync(path, bytes);
-  writeFileSync(`${path}.small.safetensors`, sourceFile(pvtConfig({ ...config, dims: config.dims.map((width) => width / 4), heads: [1, 2, 5, 8], classes: 100 })));
+  writeFileSync(
+    `${path}.small.safetensors`,
+    sourceFile(
+      pvtConfig({
+        ...config,
+        dims: config.dims.map((width) => width / 4),
+        heads: [1, 2, 5, 8],
+        classes: 100,
+      }),
+    ),
+  );
   const processes = Array.from({ length: 5 }, () => {
-    const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), '--once', path, '--rounds', options.rounds], { encoding: 'utf8' });
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      [...process.execArgv, fileURLToPath(import.meta.url), '--once', path, '--rounds', options.rounds],
+      { encoding: 'utf8' },
+    );
     if (status !== 0) throw new Error(stderr);
     return JSON.parse(stdout.trim().split('\n').at(-1)!) as Once;
   });
-  const median = (values: readonly number[]) => values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  const median = (values: readonly number[]) =>
+    values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
   const all = (field: 'read' | 'load') => processes.flatMap((once) => once[field]);
-  const [readMs, loadMs, coldMs, peak] = [median(all('read')), median(all('load')), median(processes.map(({ cold }) => cold)), median(processes.map((once) => once.peak))];
+  const [readMs, loadMs, coldMs, peak] = [
+    median(all('read')),
+    median(all('load')),
+    median(processes.map(({ cold }) => cold)),
+    median(processes.map((once) => once.peak)),
+  ];
   const fastest = { readMs: Math.min(...all('read')), loadMs: Math.min(...all('load')) };
-  const result = { file: bytes.length, readMs, loadMs, coldMs, fastest, time: loadMs / readMs, peak, memory: peak / bytes.length };
+  const result = {
+    file: bytes.length,
+    readMs,
+    loadMs,
+    coldMs,
+    fastest,
+    time: loadMs / readMs,
+    peak,
+    memory: peak / bytes.length,
+  };
   console.log(
     [
       `file    ${(bytes.length / 1e6).toFixed(2)} MB; ${processes.length} processes of ${options.rounds} rounds`,

@@ -20,11 +20,19 @@ import * as tf from '@tensorflow/tfjs-core';
 import { generate } from '../golden/generator.ts';
 import { generated } from '../golden/golden.ts';
 
-const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, memory: { type: 'string', default: '0' }, recompute: { type: 'boolean', default: false } } });
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '9' },
+    memory: { type: 'string', default: '0' },
+    recompute: { type: 'boolean', default: false },
+  },
+});
 const [rounds, memorySteps] = [Number(options.rounds), Number(options.memory)];
 const [batch, size] = [32, 64];
 
-setWasmPaths(`${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
+setWasmPaths(
+  `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
+);
 await tf.setBackend('wasm');
 
 // No noise: PyTorch takes the same steps, and says so by its losses.
@@ -41,14 +49,22 @@ interface Runner {
   close(): void;
 }
 
-const input = () => tf.tidy(() => tf.transpose(tf.tensor(pixels, [batch, 3, size, size]), [0, 2, 3, 1])) as tf.Tensor4D;
+const input = () =>
+  tf.tidy(() => tf.transpose(tf.tensor(pixels, [batch, 3, size, size]), [0, 2, 3, 1])) as tf.Tensor4D;
 const createModel = () => createPvtClassifier(config, fromStateDict(toCanonical(state, 'official').state));
 
 function ours(kernels: boolean): Runner {
   const model = createModel();
   const x = input();
   const data = { length: 1, batches: () => [x] };
-  const run = train(model, { data, loss: (x, context) => model.forward(x, { ...context, labels }).loss, optimizer, epochs: 1e6, clip: 1, recompute: options.recompute });
+  const run = train(model, {
+    data,
+    loss: (x, context) => model.forward(x, { ...context, labels }).loss,
+    optimizer,
+    epochs: 1e6,
+    clip: 1,
+    recompute: options.recompute,
+  });
   return {
     name: kernels ? '@pvt wasm with kernels' : '@pvt wasm',
     async step() {
@@ -64,28 +80,43 @@ function ours(kernels: boolean): Runner {
 }
 
 /** The first of these Pythons that has torch. */
-const python = ['python3', '/usr/bin/python3'].find((command) => spawnSync(command, ['-c', 'import torch']).status === 0);
+const python = ['python3', '/usr/bin/python3'].find(
+  (command) => spawnSync(command, ['-c', 'import torch']).status === 0,
+);
 
 async function torch(): Promise<Runner> {
   const scratch = mkdtempSync(join(tmpdir(), 'pvt-bench-'));
   const weights = join(scratch, 'weights.safetensors');
   const entries = [...state, ['input', { shape: [batch, 3, size, size], values: pixels }] as const];
-  writeFileSync(weights, writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)));
-  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), '1'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  writeFileSync(
+    weights,
+    writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)),
+  );
+  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), '1'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const answer = async (order?: object) => {
     if (order !== undefined) child.stdin.write(`${JSON.stringify(order)}\n`);
     const { value, done } = await lines.next();
-    if (done) throw new Error('bench: expected an answer from PyTorch, got the end of its output; its error is above.');
+    if (done)
+      throw new Error(
+        'bench: expected an answer from PyTorch, got the end of its output; its error is above.',
+      );
     return JSON.parse(value as string);
   };
   const { version } = await answer();
   await answer({ load: { weights, config } });
   rmSync(scratch, { recursive: true });
-  return { name: `PyTorch ${version}, 1 thread`, step: () => answer({ train: 1 }), close: () => void child.stdin.end() };
+  return {
+    name: `PyTorch ${version}, 1 thread`,
+    step: () => answer({ train: 1 }),
+    close: () => void child.stdin.end(),
+  };
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 const runners = [ours(false), ours(true), ...(python === undefined ? [] : [await torch()])];
 const times = runners.map((): number[] => []);
@@ -100,7 +131,9 @@ for (let round = -2; round < rounds; round++) {
 console.log(`pvt_v2_nano, ${size} px, batch ${batch}, one AdamW step, ${rounds} rounds, ${cpus()[0]!.model}`);
 for (const [i, { name, close }] of runners.entries()) {
   const away = Math.max(...losses[i]!.map((loss, step) => Math.abs(loss - losses.at(-1)![step]!)));
-  console.log(`${name.padEnd(24)} ${median(times[i]!).toFixed(0).padStart(6)} ms  ${(median(times[i]!) / median(times.at(-1)!)).toFixed(2)}x of ${runners.at(-1)!.name}, losses within ${away.toExponential(1)}`);
+  console.log(
+    `${name.padEnd(24)} ${median(times[i]!).toFixed(0).padStart(6)} ms  ${(median(times[i]!) / median(times.at(-1)!)).toFixed(2)}x of ${runners.at(-1)!.name}, losses within ${away.toExponential(1)}`,
+  );
   close();
 }
 
@@ -112,22 +145,40 @@ for (const kernels of [false, true]) {
   else unregisterWasmKernels();
   for (const recompute of [false, true]) {
     const before = tf.memory().numBytes;
-    const context = { training: true, random: createRandom(0), ...(recompute && { recompute: recomputed }) } as const;
+    const context = {
+      training: true,
+      random: createRandom(0),
+      ...(recompute && { recompute: recomputed }),
+    } as const;
     const { peakBytes } = await tf.profile(() => {
-      const { value, gradients } = valueAndGradients(() => model.forward(x, { ...context, labels }).loss, variables);
+      const { value, gradients } = valueAndGradients(
+        () => model.forward(x, { ...context, labels }).loss,
+        variables,
+      );
       tf.dispose([value, ...(gradients as tf.Tensor[])]);
     });
-    console.log(`peak of tensors in a step ${kernels ? 'with' : 'without'} kernels, ${recompute ? 'blocks recomputed' : 'all kept'}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`);
+    console.log(
+      `peak of tensors in a step ${kernels ? 'with' : 'without'} kernels, ${recompute ? 'blocks recomputed' : 'all kept'}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`,
+    );
   }
 }
 
 if (memorySteps > 0) {
   const data = { length: memorySteps, batches: () => Array<tf.Tensor4D>(memorySteps).fill(x) };
-  for await (const event of train(model, { data, loss: (x, context) => model.forward(x, { ...context, labels }).loss, optimizer, epochs: 1, clip: 1, average: 0.999 })) {
+  for await (const event of train(model, {
+    data,
+    loss: (x, context) => model.forward(x, { ...context, labels }).loss,
+    optimizer,
+    epochs: 1,
+    clip: 1,
+    average: 0.999,
+  })) {
     if (event.kind !== 'step' || event.step % Math.ceil(memorySteps / 10) !== 0) continue;
     const { numTensors, numBytes } = tf.memory();
     const { heapUsed, rss } = process.memoryUsage();
-    console.log(`step ${event.step}: ${numTensors} tensors, ${(numBytes / 1e6).toFixed(2)} MB of them, heap ${(heapUsed / 1e6).toFixed(0)} MB, process ${(rss / 1e6).toFixed(0)} MB`);
+    console.log(
+      `step ${event.step}: ${numTensors} tensors, ${(numBytes / 1e6).toFixed(2)} MB of them, heap ${(heapUsed / 1e6).toFixed(0)} MB, process ${(rss / 1e6).toFixed(0)} MB`,
+    );
   }
 }
 process.exit(0);

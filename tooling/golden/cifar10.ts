@@ -20,10 +20,14 @@ import { list } from 'tar';
 
 const [archive, folder] = process.argv.slice(2);
 if (archive === undefined || folder === undefined) {
-  console.error('cifar10: expected an archive and a folder of checkpoints, got too few arguments; call it as cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER.');
+  console.error(
+    'cifar10: expected an archive and a folder of checkpoints, got too few arguments; call it as cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER.',
+  );
   process.exit(2);
 }
-setWasmPaths(`${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
+setWasmPaths(
+  `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
+);
 await tf.setBackend('wasm');
 
 const demo = checkpoints['pvt_v2_nano.cifar10'];
@@ -31,7 +35,10 @@ const demo = checkpoints['pvt_v2_nano.cifar10'];
 async function load(path: string | URL, weights?: WeightForm) {
   const { config, source } = readCheckpoint(readFileSync(path));
   const backbone = createPvt(config, source);
-  const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
+  const head = createClassificationHead(
+    { channels: config.dims.at(-1)!, classes: config.classes },
+    scoped(source, 'head'),
+  );
   const forward = (input: tf.Tensor4D) => tf.tidy(() => head.forward(backbone.forward(input).embedding));
   const runner = weights && (await createRunner(forward, { weights }));
   return async (pictures: readonly Picture[]): Promise<Float32Array> => {
@@ -54,11 +61,17 @@ const names = Object.keys(models) as (keyof typeof models)[];
 const { tensors } = parseSafetensors(readFileSync(join(folder, 'samples.safetensors')));
 const images = tensors.get('images')!;
 const bytes = 32 * 32 * 3;
-const samples = Array.from({ length: images.shape[0]! }, (_, i) => ({ width: 32, height: 32, data: images.bytes.slice(i * bytes, (i + 1) * bytes) }));
+const samples = Array.from({ length: images.shape[0]! }, (_, i) => ({
+  width: 32,
+  height: 32,
+  data: images.bytes.slice(i * bytes, (i + 1) * bytes),
+}));
 const reference = toFloat32(tensors.get('logits')!);
 for (const name of names) {
   const logits = await models[name](samples);
-  console.log(`${name}: largest difference of ${samples.length} x 10 logits from the reference: ${Math.max(...logits.map((value, i) => Math.abs(value - reference[i]!))).toExponential(2)}`);
+  console.log(
+    `${name}: largest difference of ${samples.length} x 10 logits from the reference: ${Math.max(...logits.map((value, i) => Math.abs(value - reference[i]!))).toExponential(2)}`,
+  );
 }
 
 const files = new Map<string, Buffer>();
@@ -75,7 +88,9 @@ await list({
 const paths = [...files.keys()].sort();
 const predicted = tensors.get('predictions_of_all_10000')!.bytes;
 if (paths.length !== predicted.length) {
-  console.error(`cifar10: expected ${predicted.length} test pictures in ${archive}, got ${paths.length}; is it the whole archive?`);
+  console.error(
+    `cifar10: expected ${predicted.length} test pictures in ${archive}, got ${paths.length}; is it the whole archive?`,
+  );
   process.exit(1);
 }
 
@@ -86,7 +101,9 @@ const started = performance.now();
 for (let start = 0; start < paths.length; start += batch) {
   const some = paths.slice(start, start + batch);
   const pictures = await Promise.all(some.map((path) => readPicture(files.get(path)!)));
-  const labels = some.map((path) => (demo.labels as readonly string[]).indexOf(path.slice(0, path.indexOf('/'))));
+  const labels = some.map((path) =>
+    (demo.labels as readonly string[]).indexOf(path.slice(0, path.indexOf('/'))),
+  );
   for (const name of names) {
     const logits = await models[name](pictures);
     for (const [i, label] of labels.entries()) {
@@ -99,10 +116,14 @@ for (let start = 0; start < paths.length; start += batch) {
   for (const [i, label] of labels.entries()) if (predicted[start + i] === label) right['reference']!++;
   const done = start + some.length;
   const left = ((performance.now() - started) / done) * (paths.length - done);
-  if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${paths.length}, ${Math.round(left / 1000)} s left `);
+  if (process.stderr.isTTY)
+    process.stderr.write(`\r${done} of ${paths.length}, ${Math.round(left / 1000)} s left `);
 }
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 const percent = (count: number) => `${((100 * count) / paths.length).toFixed(2)} %`;
 console.log(`reference: top-1 ${percent(right['reference']!)}`);
-for (const name of names) console.log(`${name}: top-1 ${percent(right[name] ?? 0)}; the reference's prediction on ${same[name] ?? 0} of ${paths.length}`);
+for (const name of names)
+  console.log(
+    `${name}: top-1 ${percent(right[name] ?? 0)}; the reference's prediction on ${same[name] ?? 0} of ${paths.length}`,
+  );
 console.log(`${Math.round((performance.now() - started) / 1000)} s for all`);

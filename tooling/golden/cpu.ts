@@ -9,6 +9,7 @@ export function cpuSuite(version: 'v1' | 'v2'): void {
   const own = goldens().filter(({ config }) => config.version === version);
   const reason = 'over 2.5 GMAC, which wasm runs; PVT_GOLDEN=all runs them on cpu too';
   const tooDear = (golden: Golden): boolean => macs(golden) > limit;
-  if (own.some(tooDear)) console.info(`cpu: ${own.filter(tooDear).length} models of ${version} are skipped: ${reason}`);
+  if (own.some(tooDear))
+    console.info(`cpu: ${own.filter(tooDear).length} models of ${version} are skipped: ${reason}`);
   goldenSuite('cpu', own, (golden) => (tooDear(golden) ? reason : undefined));
 }

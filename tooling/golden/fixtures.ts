@@ -9,7 +9,9 @@ import { toBase64, type Golden, type GoldenTensor } from './golden.ts';
 
 const [folder] = process.argv.slice(2);
 if (folder === undefined) {
-  console.error('fixtures: expected the folder of reference numbers, got no argument; call it as fixtures FOLDER.');
+  console.error(
+    'fixtures: expected the folder of reference numbers, got no argument; call it as fixtures FOLDER.',
+  );
   process.exit(2);
 }
 const target = join(import.meta.dirname, 'fixtures');
@@ -24,21 +26,44 @@ interface Stored {
   max_abs: number;
 }
 
-const fromStored = ({ shape, sample_step, samples, mean, std, max_abs }: Stored): GoldenTensor => ({ shape, step: sample_step, samples: toBase64(Float32Array.from(samples)), mean, std, maxAbs: max_abs });
-const all = (outputs: Record<string, Stored>): Record<string, GoldenTensor> => Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, fromStored(tensor)]));
+const fromStored = ({ shape, sample_step, samples, mean, std, max_abs }: Stored): GoldenTensor => ({
+  shape,
+  step: sample_step,
+  samples: toBase64(Float32Array.from(samples)),
+  mean,
+  std,
+  maxAbs: max_abs,
+});
+const all = (outputs: Record<string, Stored>): Record<string, GoldenTensor> =>
+  Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, fromStored(tensor)]));
 
-const save = (golden: Golden): void => writeFileSync(join(target, `${golden.name}.json`), `${JSON.stringify(golden)}\n`);
+const save = (golden: Golden): void =>
+  writeFileSync(join(target, `${golden.name}.json`), `${JSON.stringify(golden)}\n`);
 
-const depths: Record<string, number[]> = { tiny: [2, 2, 2, 2], small: [3, 4, 6, 3], medium: [3, 4, 18, 3], b0: [2, 2, 2, 2], b1: [2, 2, 2, 2], b2: [3, 4, 6, 3], b3: [3, 4, 18, 3] };
+const depths: Record<string, number[]> = {
+  tiny: [2, 2, 2, 2],
+  small: [3, 4, 6, 3],
+  medium: [3, 4, 18, 3],
+  b0: [2, 2, 2, 2],
+  b1: [2, 2, 2, 2],
+  b2: [3, 4, 6, 3],
+  b3: [3, 4, 18, 3],
+};
 
 function configOf(model: string): Golden['config'] {
   const [, version, variant, linear] = /^(?:hf_)?pvt_(v2_)?([a-z0-9]+)(_li)?$/.exec(model)!;
   const dims = variant === 'b0' ? [32, 64, 160, 256] : [64, 128, 320, 512];
   const shared = { dims, depths: depths[variant!]! };
-  return version === undefined ? { version: 'v1', ...shared } : { version: 'v2', ...shared, linear: linear !== undefined };
+  return version === undefined
+    ? { version: 'v1', ...shared }
+    : { version: 'v2', ...shared, linear: linear !== undefined };
 }
 
-for (const [subfolder, naming] of [['official', 'official'], ['timm', 'timm'], ['hf', 'huggingFace']] as const) {
+for (const [subfolder, naming] of [
+  ['official', 'official'],
+  ['timm', 'timm'],
+  ['hf', 'huggingFace'],
+] as const) {
   for (const file of readdirSync(join(folder, subfolder))) {
     const stored = JSON.parse(readFileSync(join(folder, subfolder, file), 'utf8'));
     const eps = naming === 'huggingFace' ? { eps: { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 } } : {};
@@ -56,7 +81,12 @@ for (const [subfolder, naming] of [['official', 'official'], ['timm', 'timm'], [
 }
 
 /** The config of a small model, from the official code's arguments. */
-const smallConfig = (version: 'v1' | 'v2', config: Record<'embed_dims' | 'depths' | 'num_heads' | 'mlp_ratios' | 'sr_ratios', number[]> & Record<'img_size' | 'num_classes', number>, linear: boolean): Golden['config'] => ({
+const smallConfig = (
+  version: 'v1' | 'v2',
+  config: Record<'embed_dims' | 'depths' | 'num_heads' | 'mlp_ratios' | 'sr_ratios', number[]> &
+    Record<'img_size' | 'num_classes', number>,
+  linear: boolean,
+): Golden['config'] => ({
   version,
   dims: config.embed_dims,
   depths: config.depths,
@@ -75,7 +105,10 @@ for (const file of readdirSync(join(folder, 'custom'))) {
     Object.fromEntries(
       [...tensors]
         .filter(([name]) => name.startsWith(prefix) && !name.startsWith('out/module.'))
-        .map(([name, tensor]) => [name.slice(prefix.length), { shape: tensor.shape, step: 1, samples: toBase64(toFloat32(tensor)) }]),
+        .map(([name, tensor]) => [
+          name.slice(prefix.length),
+          { shape: tensor.shape, step: 1, samples: toBase64(toFloat32(tensor)) },
+        ]),
     );
   const dense = kept('det/');
   const gain = Number(metadata.get('norm_gain'));
@@ -104,9 +137,17 @@ for (const file of readdirSync(join(folder, 'grad')).filter((name) => name.endsW
     seed: stored.seed,
     input: stored.input_shape,
     outputs: {},
-    gradients: { target: stored.target_class, loss: stored.loss, params: all(stored.grad_stats), input: fromStored(stored.input_grad) },
+    gradients: {
+      target: stored.target_class,
+      loss: stored.loss,
+      params: all(stored.grad_stats),
+      input: fromStored(stored.input_grad),
+    },
     trajectories: Object.fromEntries(
-      Object.entries(stored.trajectories as Record<string, Record<string, number[]>>).map(([name, run]) => [name, { losses: run['loss_before_each_step']!, bias: run['head.bias_after_6_steps']! }]),
+      Object.entries(stored.trajectories as Record<string, Record<string, number[]>>).map(([name, run]) => [
+        name,
+        { losses: run['loss_before_each_step']!, bias: run['head.bias_after_6_steps']! },
+      ]),
     ),
   });
 }

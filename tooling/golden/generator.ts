@@ -23,7 +23,11 @@ function finalize(x: number): number {
 }
 
 /** The scale and centre of a parameter, by its name, its shape and the shape of the weight it belongs to. */
-function formOf(name: string, shape: readonly number[], siblingRank: number | undefined): (v: number) => number {
+function formOf(
+  name: string,
+  shape: readonly number[],
+  siblingRank: number | undefined,
+): (v: number) => number {
   const last = name.slice(name.lastIndexOf('.') + 1);
   if (/^(pos_embed\d*|position_embeddings|cls_token)$/.test(last)) return (v) => v * 0.02;
   if (/^(input|feat\d)$/.test(last)) return (v) => v;
@@ -31,7 +35,8 @@ function formOf(name: string, shape: readonly number[], siblingRank: number | un
   if (last === 'running_var') return (v) => 1 + 0.1 * v;
   if (last === 'num_batches_tracked') return () => 0;
   if (last === 'bias') return siblingRank === 1 ? (v) => 0.1 * v : (v) => v * 0.02;
-  if (last !== 'weight') throw new Error(`generator: expected a weight, bias, embedding or running statistic, got ${name}`);
+  if (last !== 'weight')
+    throw new Error(`generator: expected a weight, bias, embedding or running statistic, got ${name}`);
   if (shape.length === 1) return (v) => 1 + 0.1 * v;
   const scale = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
   return (v) => v * scale;
@@ -42,7 +47,13 @@ function formOf(name: string, shape: readonly number[], siblingRank: number | un
  *
  * @param shapes of the whole state dict, which tell a norm's bias from a layer's
  */
-export function generate(seed: number, name: string, shape: readonly number[], shapes: ReadonlyMap<string, readonly number[]>, { offset = 0, gain = 1 }: Override = {}): Float32Array {
+export function generate(
+  seed: number,
+  name: string,
+  shape: readonly number[],
+  shapes: ReadonlyMap<string, readonly number[]>,
+  { offset = 0, gain = 1 }: Override = {},
+): Float32Array {
   const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
   const start = fnv1a(`${seed}/${name}`);
   const form = formOf(name, shape, shapes.get(name.replace(/bias$/, 'weight'))?.length);

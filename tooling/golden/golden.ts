@@ -1,4 +1,12 @@
-import { fromStateDict, leavesOf, pvtSpec, type ParamSource, type PvtConfig, type PvtConfigInput, type StateDict } from '@pvt/core';
+import {
+  fromStateDict,
+  leavesOf,
+  pvtSpec,
+  type ParamSource,
+  type PvtConfig,
+  type PvtConfigInput,
+  type StateDict,
+} from '@pvt/core';
 import { fromCanonical, toCanonical, type Naming } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';
 
@@ -27,36 +35,59 @@ export interface Golden {
   /** The backbone of the official detection code, on the same weights. */
   readonly dense?: Readonly<Record<string, GoldenTensor>>;
   /** Of the mean cross entropy for one class, by the implementation's parameter names. */
-  readonly gradients?: { readonly target: number; readonly loss: number; readonly params: Readonly<Record<string, GoldenTensor>>; readonly input: GoldenTensor };
+  readonly gradients?: {
+    readonly target: number;
+    readonly loss: number;
+    readonly params: Readonly<Record<string, GoldenTensor>>;
+    readonly input: GoldenTensor;
+  };
   /** Six full-batch steps of an optimiser, named with its settings: the loss before each and the classifier's bias after them. */
-  readonly trajectories?: Readonly<Record<string, { readonly losses: readonly number[]; readonly bias: readonly number[] }>>;
+  readonly trajectories?: Readonly<
+    Record<string, { readonly losses: readonly number[]; readonly bias: readonly number[] }>
+  >;
 }
 
 export const toBase64 = (values: Float32Array): string => {
   let text = '';
-  for (const byte of new Uint8Array(values.buffer, values.byteOffset, values.byteLength)) text += String.fromCharCode(byte);
+  for (const byte of new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    text += String.fromCharCode(byte);
   return btoa(text);
 };
 
-export const fromBase64 = (text: string): Float32Array => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+export const fromBase64 = (text: string): Float32Array =>
+  new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 
 /** The generated parameters of a model, under the implementation's own names. */
-export function generated({ naming, seed, normOverride }: Pick<Golden, 'naming' | 'seed' | 'normOverride'>, config: PvtConfig): StateDict {
-  const blank = (shape: readonly number[]) => ({ shape, values: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+export function generated(
+  { naming, seed, normOverride }: Pick<Golden, 'naming' | 'seed' | 'normOverride'>,
+  config: PvtConfig,
+): StateDict {
+  const blank = (shape: readonly number[]) => ({
+    shape,
+    values: new Float32Array(shape.reduce((a, b) => a * b, 1)),
+  });
   const width = config.dims.at(-1)!;
   const paths = new Map([
     ...Array.from(leavesOf(pvtSpec(config)), ([path, { shape }]) => [path, blank(shape)] as const),
     ['head.weight', blank([config.classes, width])],
     ['head.bias', blank([config.classes])],
   ]);
-  const shapes = new Map(Array.from(fromCanonical(paths, naming, config), ([name, { shape }]) => [name, shape]));
+  const shapes = new Map(
+    Array.from(fromCanonical(paths, naming, config), ([name, { shape }]) => [name, shape]),
+  );
   return new Map(
     Array.from(shapes, ([name, shape]) => {
       const isNorm = shapes.get(name.replace(/bias$/, 'weight'))?.length === 1;
-      return [name, { shape, values: generate(seed, name, shape, shapes, isNorm ? normOverride : undefined) }];
+      return [
+        name,
+        { shape, values: generate(seed, name, shape, shapes, isNorm ? normOverride : undefined) },
+      ];
     }),
   );
 }
 
 /** {@link generated} as a source for our models. */
-export const sourceOf = (golden: Pick<Golden, 'naming' | 'seed' | 'normOverride'>, config: PvtConfig): ParamSource => fromStateDict(toCanonical(generated(golden, config), golden.naming).state);
+export const sourceOf = (
+  golden: Pick<Golden, 'naming' | 'seed' | 'normOverride'>,
+  config: PvtConfig,
+): ParamSource => fromStateDict(toCanonical(generated(golden, config), golden.naming).state);

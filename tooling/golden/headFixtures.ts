@@ -10,7 +10,9 @@ import type { HeadGolden } from './heads.ts';
 
 const [folder, samples = '256'] = process.argv.slice(2);
 if (folder === undefined) {
-  console.error('fixtures: expected the folder of reference numbers, got no argument; call it as fixtures:heads FOLDER.');
+  console.error(
+    'fixtures: expected the folder of reference numbers, got no argument; call it as fixtures:heads FOLDER.',
+  );
   process.exit(2);
 }
 const target = join(import.meta.dirname, 'fixtures', 'heads');
@@ -39,10 +41,24 @@ interface Stored {
   readonly std: number;
   readonly max_abs: number;
 }
-const fromStored = ({ shape, sample_step, samples, mean, std, max_abs }: Stored): GoldenTensor => ({ shape, step: sample_step, samples: toBase64(Float32Array.from(samples)), mean, std, maxAbs: max_abs });
+const fromStored = ({ shape, sample_step, samples, mean, std, max_abs }: Stored): GoldenTensor => ({
+  shape,
+  step: sample_step,
+  samples: toBase64(Float32Array.from(samples)),
+  mean,
+  std,
+  maxAbs: max_abs,
+});
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 
-const entries: { file: string; implementation: string; seed: number; input_shape: number[] | number[][]; overrides?: HeadGolden['overrides']; upsampled_logits?: Stored }[] = json(join(folder, 'index.json')).files;
+const entries: {
+  file: string;
+  implementation: string;
+  seed: number;
+  input_shape: number[] | number[][];
+  overrides?: HeadGolden['overrides'];
+  upsampled_logits?: Stored;
+}[] = json(join(folder, 'index.json')).files;
 const names = new Set(readdirSync(join(folder, 'heads')).map((file) => file.replace(/\.[a-z]+$/, '')));
 
 for (const name of names) {
@@ -51,7 +67,11 @@ for (const name of names) {
   const outputs: Record<string, GoldenTensor> = {};
   let labels: string | undefined;
   const details = existsSync(path('json')) ? json(path('json')) : {};
-  for (const [key, stored] of Object.entries({ ...details.outputs, ...(details.transformed && { transformed: details.transformed }), ...(entry.upsampled_logits && { upsampled: entry.upsampled_logits }) })) {
+  for (const [key, stored] of Object.entries({
+    ...details.outputs,
+    ...(details.transformed && { transformed: details.transformed }),
+    ...(entry.upsampled_logits && { upsampled: entry.upsampled_logits }),
+  })) {
     outputs[key] = fromStored(stored as Stored);
   }
   if (existsSync(path('safetensors'))) {
@@ -60,12 +80,18 @@ for (const name of names) {
       else if (!key.startsWith('detections/')) outputs[key] = sampled(toFloat32(tensor), tensor.shape);
     }
   }
-  const shapes = Array.isArray(entry.input_shape[0]) ? (entry.input_shape as number[][]) : [entry.input_shape as number[]];
+  const shapes = Array.isArray(entry.input_shape[0])
+    ? (entry.input_shape as number[][])
+    : [entry.input_shape as number[]];
   const golden: HeadGolden = {
     name,
     implementation: entry.implementation,
     seed: entry.seed,
-    ...(entry.overrides && { overrides: details.input?.override ? { ...entry.overrides, input: details.input.override } : entry.overrides }),
+    ...(entry.overrides && {
+      overrides: details.input?.override
+        ? { ...entry.overrides, input: details.input.override }
+        : entry.overrides,
+    }),
     inputs: Object.fromEntries(shapes.map((shape, i) => [shapes.length === 1 ? 'input' : `feat${i}`, shape])),
     outputs,
     ...(details.detections && { detections: details.detections }),

@@ -1,6 +1,43 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { createPvt, fromStateDict, leavesOf, pvtConfig, pvtSpec, resample, type FeatureMap, type ParamSource, type PvtConfig, type Spec } from '@pvt/core';
-import { anchorsOf, createFpn, createRetinaNet, createSegFormer, createSemanticFpn, createUnet, createUperNet, decodeBox, detect, fpnSpec, labelMaps, mmdetRules, namesOf, retinaNetSpec, segFormerSpec, semanticFpnSpec, torchvisionFpnNames, torchvisionRetinaNetNames, torchvisionRules, unetSpec, uperNetSpec, type Detection, type ExtraLevels, type FpnConfig, type LabelMap } from '@pvt/heads';
+import {
+  createPvt,
+  fromStateDict,
+  leavesOf,
+  pvtConfig,
+  pvtSpec,
+  resample,
+  type FeatureMap,
+  type ParamSource,
+  type PvtConfig,
+  type Spec,
+} from '@pvt/core';
+import {
+  anchorsOf,
+  createFpn,
+  createRetinaNet,
+  createSegFormer,
+  createSemanticFpn,
+  createUnet,
+  createUperNet,
+  decodeBox,
+  detect,
+  fpnSpec,
+  labelMaps,
+  mmdetRules,
+  namesOf,
+  retinaNetSpec,
+  segFormerSpec,
+  semanticFpnSpec,
+  torchvisionFpnNames,
+  torchvisionRetinaNetNames,
+  torchvisionRules,
+  unetSpec,
+  uperNetSpec,
+  type Detection,
+  type ExtraLevels,
+  type FpnConfig,
+  type LabelMap,
+} from '@pvt/heads';
 import { fromCanonical } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';
 import type { GoldenTensor } from './golden.ts';
@@ -35,22 +72,58 @@ export interface HeadOutputs {
 }
 
 /** Generated parameters under our paths, each drawn by the implementation's name. */
-function parameters({ seed, overrides }: Pick<HeadGolden, 'seed' | 'overrides'>, spec: Spec, nameOf: (path: string) => string): ParamSource {
+function parameters(
+  { seed, overrides }: Pick<HeadGolden, 'seed' | 'overrides'>,
+  spec: Spec,
+  nameOf: (path: string) => string,
+): ParamSource {
   const leaves = Array.from(leavesOf(spec), ([path, { shape }]) => ({ path, name: nameOf(path), shape }));
   const shapes = new Map(leaves.map(({ name, shape }) => [name, shape]));
-  return fromStateDict(new Map(leaves.map(({ path, name, shape }) => [path, { shape, values: generate(seed, name, shape, shapes, overrides?.[name]) }])));
+  return fromStateDict(
+    new Map(
+      leaves.map(({ path, name, shape }) => [
+        path,
+        { shape, values: generate(seed, name, shape, shapes, overrides?.[name]) },
+      ]),
+    ),
+  );
 }
 
 const backboneOf = (golden: Pick<HeadGolden, 'seed' | 'overrides'>, config: PvtConfig, prefix: string) =>
-  createPvt(config, parameters(golden, pvtSpec(config), (path) => `${prefix}${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`));
+  createPvt(
+    config,
+    parameters(
+      golden,
+      pvtSpec(config),
+      (path) =>
+        `${prefix}${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`,
+    ),
+  );
 
 const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);
-export const generated = ({ seed, overrides }: Pick<HeadGolden, 'seed' | 'overrides'>, name: string, shape: readonly number[]) =>
-  tf.tidy(() => tf.transpose(tf.tensor4d(generate(seed, name, shape, new Map(), overrides?.[name]), shape as [number, number, number, number]), [0, 2, 3, 1]));
+export const generated = (
+  { seed, overrides }: Pick<HeadGolden, 'seed' | 'overrides'>,
+  name: string,
+  shape: readonly number[],
+) =>
+  tf.tidy(() =>
+    tf.transpose(
+      tf.tensor4d(
+        generate(seed, name, shape, new Map(), overrides?.[name]),
+        shape as [number, number, number, number],
+      ),
+      [0, 2, 3, 1],
+    ),
+  );
 
 /** The maps `feat0`, … with the strides of a backbone. */
 const pyramidOf = (golden: HeadGolden): FeatureMap[] =>
-  Object.entries(golden.inputs).map(([name, shape], i) => ({ name, stride: 4 * 2 ** i, channels: shape[1]!, tensor: generated(golden, name, shape) }));
+  Object.entries(golden.inputs).map(([name, shape], i) => ({
+    name,
+    stride: 4 * 2 ** i,
+    channels: shape[1]!,
+    tensor: generated(golden, name, shape),
+  }));
 
 const small = pvtConfig({ version: 'v2', dims: [16, 32, 40, 64], depths: [1, 1, 1, 1] });
 const b0 = pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] });
@@ -62,16 +135,31 @@ async function fpns(golden: HeadGolden, runIn: Run): Promise<HeadOutputs> {
   const torchvision = golden.name.includes('torchvision');
   const run = async (config: Partial<FpnConfig>): Promise<tf.Tensor4D[]> => {
     const full = { features: pyramid, channels, reluBeforeExtra: torchvision, ...config };
-    const fpn = createFpn(full, parameters(golden, fpnSpec(full), (path) => (torchvision ? namesOf(path, torchvisionFpnNames(4))[0]! : path)));
-    const maps = await runIn((from) => fpn.forward(from).map(({ tensor }) => nchw(tensor) as tf.Tensor4D), pyramid);
+    const fpn = createFpn(
+      full,
+      parameters(golden, fpnSpec(full), (path) =>
+        torchvision ? namesOf(path, torchvisionFpnNames(4))[0]! : path,
+      ),
+    );
+    const maps = await runIn(
+      (from) => fpn.forward(from).map(({ tensor }) => nchw(tensor) as tf.Tensor4D),
+      pyramid,
+    );
     fpn.dispose();
     return maps;
   };
   if (!torchvision) {
-    const named = (prefix: string, maps: tf.Tensor4D[]) => maps.map((map, i) => [`${prefix}/${i}`, map] as const);
-    return { tensors: new Map([...named('start1_on_input_5', await run({ startLevel: 1, outputs: 5, extra: 'input' })), ...named('start0_maxpool_5', await run({ outputs: 5 }))]) };
+    const named = (prefix: string, maps: tf.Tensor4D[]) =>
+      maps.map((map, i) => [`${prefix}/${i}`, map] as const);
+    return {
+      tensors: new Map([
+        ...named('start1_on_input_5', await run({ startLevel: 1, outputs: 5, extra: 'input' })),
+        ...named('start0_maxpool_5', await run({ outputs: 5 })),
+      ]),
+    };
   }
-  const extras = async (name: string, extra: ExtraLevels) => (await run({ outputs: 6, extra })).slice(4).map((map, i) => [`${name}/p${6 + i}`, map] as const);
+  const extras = async (name: string, extra: ExtraLevels) =>
+    (await run({ outputs: 6, extra })).slice(4).map((map, i) => [`${name}/p${6 + i}`, map] as const);
   return {
     tensors: new Map([
       ...(await run({})).map((map, i) => [`plain/${i}`, map] as const),
@@ -92,9 +180,15 @@ async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
     backbone.dispose();
   } else pyramid = pyramidOf(golden);
   const neckConfig = { features: pyramid, channels: neckWidth };
-  const neck = createFpn(neckConfig, parameters(golden, fpnSpec(neckConfig), (path) => `neck.${path}`));
+  const neck = createFpn(
+    neckConfig,
+    parameters(golden, fpnSpec(neckConfig), (path) => `neck.${path}`),
+  );
   const headConfig = { features: neck.features, classes, channels };
-  const head = createSemanticFpn(headConfig, parameters(golden, semanticFpnSpec(headConfig), (path) => `decode_head.${path}`));
+  const head = createSemanticFpn(
+    headConfig,
+    parameters(golden, semanticFpnSpec(headConfig), (path) => `decode_head.${path}`),
+  );
   const { maps, logits } = await run((from) => {
     const maps = neck.forward(from);
     return { maps, logits: head.forward(maps) };
@@ -121,18 +215,41 @@ function transformed(image: tf.Tensor4D, shortSide: number, longSide: number) {
   const inside = [Math.floor(height * scale), Math.floor(width * scale)] as const;
   const pad = (side: number): [number, number] => [0, Math.ceil(side / 32) * 32 - side];
   const normal = tf.div(tf.sub(image, [0.485, 0.456, 0.406]), [0.229, 0.224, 0.225]) as tf.Tensor4D;
-  return { input: tf.pad(resample(normal, inside, 'bilinear'), [[0, 0], pad(inside[0]), pad(inside[1]), [0, 0]]), placement: { inside, original: [height, width] as const } };
+  return {
+    input: tf.pad(resample(normal, inside, 'bilinear'), [[0, 0], pad(inside[0]), pad(inside[1]), [0, 0]]),
+    placement: { inside, original: [height, width] as const },
+  };
 }
 
 /** The three parts of a RetinaNet on generated weights, named as torchvision or mmdetection names them. */
-export function retinaNetParts(golden: Pick<HeadGolden, 'seed' | 'overrides'>, torchvision: boolean, body: PvtConfig = small) {
+export function retinaNetParts(
+  golden: Pick<HeadGolden, 'seed' | 'overrides'>,
+  torchvision: boolean,
+  body: PvtConfig = small,
+) {
   const rules = torchvision ? torchvisionRules : mmdetRules;
   const [width, classes] = body === b0 ? [256, 91] : [32, 5];
   const backbone = backboneOf(golden, body, torchvision ? 'backbone.body.' : 'backbone.');
-  const fpnConfig = { features: backbone.features, channels: width, startLevel: 1, outputs: 5, ...(torchvision ? { extra: 'output', reluBeforeExtra: true } as const : { extra: 'input' } as const) };
-  const fpn = createFpn(fpnConfig, parameters(golden, fpnSpec(fpnConfig), (path) => (torchvision ? `backbone.fpn.${namesOf(path, torchvisionFpnNames(3))[0]}` : `neck.${path}`)));
+  const fpnConfig = {
+    features: backbone.features,
+    channels: width,
+    startLevel: 1,
+    outputs: 5,
+    ...(torchvision ? ({ extra: 'output', reluBeforeExtra: true } as const) : ({ extra: 'input' } as const)),
+  };
+  const fpn = createFpn(
+    fpnConfig,
+    parameters(golden, fpnSpec(fpnConfig), (path) =>
+      torchvision ? `backbone.fpn.${namesOf(path, torchvisionFpnNames(3))[0]}` : `neck.${path}`,
+    ),
+  );
   const headConfig = { features: fpn.features, classes, rules };
-  const head = createRetinaNet(headConfig, parameters(golden, retinaNetSpec(headConfig), (path) => (torchvision ? `head.${namesOf(path, torchvisionRetinaNetNames())[0]}` : `bbox_head.${path}`)));
+  const head = createRetinaNet(
+    headConfig,
+    parameters(golden, retinaNetSpec(headConfig), (path) =>
+      torchvision ? `head.${namesOf(path, torchvisionRetinaNetNames())[0]}` : `bbox_head.${path}`,
+    ),
+  );
   return { backbone, fpn, head, rules };
 }
 
@@ -147,23 +264,57 @@ async function retinaNet(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
     return { pyramid, levels: head.forward(pyramid) };
   }, input);
   const size = [input.shape[1], input.shape[2]] as const;
-  const [detections] = await detect(levels, { rules, input: size, ...(prepared && { pictures: [prepared.placement] }) });
+  const [detections] = await detect(levels, {
+    rules,
+    input: size,
+    ...(prepared && { pictures: [prepared.placement] }),
+  });
   for (const model of [backbone, fpn, head]) model.dispose();
 
-  const anchors = levels.map((level) => Array.from({ length: level.logits.shape[1] }, (_, i) => anchorsOf(rules.anchors, level, size)(i)));
-  const tensors = new Map<string, tf.Tensor>([...pyramid.entries()].map(([i, { tensor }]) => [`fpn${i}`, nchw(tensor)]));
+  const anchors = levels.map((level) =>
+    Array.from({ length: level.logits.shape[1] }, (_, i) => anchorsOf(rules.anchors, level, size)(i)),
+  );
+  const tensors = new Map<string, tf.Tensor>(
+    [...pyramid.entries()].map(([i, { tensor }]) => [`fpn${i}`, nchw(tensor)]),
+  );
   if (torchvision) {
-    const deltas = tf.concat(levels.map((level) => level.deltas), 1);
+    const deltas = tf.concat(
+      levels.map((level) => level.deltas),
+      1,
+    );
     const values = await deltas.data();
-    tensors.set('cls_logits', tf.concat(levels.map(({ logits }) => logits), 1));
+    tensors.set(
+      'cls_logits',
+      tf.concat(
+        levels.map(({ logits }) => logits),
+        1,
+      ),
+    );
     tensors.set('bbox_regression', deltas);
     tensors.set('anchors', tf.tensor2d(anchors.flat() as unknown as number[][]));
-    tensors.set('decoded_boxes_unclipped', tf.tensor2d(anchors.flat().map((anchor, i) => [...decodeBox(anchor, [values[4 * i]!, values[4 * i + 1]!, values[4 * i + 2]!, values[4 * i + 3]!], rules.limitShrinking)])));
+    tensors.set(
+      'decoded_boxes_unclipped',
+      tf.tensor2d(
+        anchors
+          .flat()
+          .map((anchor, i) => [
+            ...decodeBox(
+              anchor,
+              [values[4 * i]!, values[4 * i + 1]!, values[4 * i + 2]!, values[4 * i + 3]!],
+              rules.limitShrinking,
+            ),
+          ]),
+      ),
+    );
     if (prepared) tensors.set('transformed', nchw(input));
   } else {
     for (const [i, { grid, logits, deltas }] of levels.entries()) {
-      const map = (rows: tf.Tensor3D) => nchw(tf.reshape(rows, [1, grid[0], grid[1], rows.size / grid[0] / grid[1]]));
-      tensors.set(`cls${i}`, map(logits)).set(`reg${i}`, map(deltas)).set(`anchors${i}`, tf.tensor2d(anchors[i] as unknown as number[][]));
+      const map = (rows: tf.Tensor3D) =>
+        nchw(tf.reshape(rows, [1, grid[0], grid[1], rows.size / grid[0] / grid[1]]));
+      tensors
+        .set(`cls${i}`, map(logits))
+        .set(`reg${i}`, map(deltas))
+        .set(`anchors${i}`, tf.tensor2d(anchors[i] as unknown as number[][]));
     }
   }
   return { tensors, detections: detections! };
@@ -187,4 +338,10 @@ async function segmentation(golden: HeadGolden, run: Run): Promise<HeadOutputs> 
 
 /** Runs our necks and heads on a golden's weights and inputs. */
 export const headOutputs = (golden: HeadGolden, run: Run): Promise<HeadOutputs> =>
-  (golden.name.startsWith('fpn') ? fpns : golden.name.startsWith('semfpn') ? semanticFpn : golden.name.startsWith('retinanet') ? retinaNet : segmentation)(golden, run);
+  (golden.name.startsWith('fpn')
+    ? fpns
+    : golden.name.startsWith('semfpn')
+      ? semanticFpn
+      : golden.name.startsWith('retinanet')
+        ? retinaNet
+        : segmentation)(golden, run);

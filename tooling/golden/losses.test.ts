@@ -7,7 +7,9 @@ import { generated, retinaNetParts } from './heads.ts';
 import { deviation } from './suite.ts';
 
 const input = [96, 128] as const;
-const objects = golden.targets.map(({ boxes, labels }) => labels.map((label, i) => ({ box: boxes[i] as unknown as Box, label })));
+const objects = golden.targets.map(({ boxes, labels }) =>
+  labels.map((label, i) => ({ box: boxes[i] as unknown as Box, label })),
+);
 
 // Convolutions have their gradients on cpu.
 describe('RetinaNet as torchvision trains it', () => {
@@ -22,15 +24,33 @@ describe('RetinaNet as torchvision trains it', () => {
     const forward = () => head.forward(fpn.forward(backbone.forward(pictures).pyramid));
 
     const matches = objects.map((some) => {
-      const levels = [8, 16, 32, 64, 128].map((stride) => ({ stride, grid: [Math.ceil(96 / stride), Math.ceil(128 / stride)] as const }));
-      const anchors = levels.flatMap((level) => Array.from({ length: level.grid[0] * level.grid[1] * 9 }, (_, i) => anchorsOf(rules.anchors, level, input)(i)));
-      return [...matchAnchors(anchors, some.map(({ box }) => box))];
+      const levels = [8, 16, 32, 64, 128].map((stride) => ({
+        stride,
+        grid: [Math.ceil(96 / stride), Math.ceil(128 / stride)] as const,
+      }));
+      const anchors = levels.flatMap((level) =>
+        Array.from({ length: level.grid[0] * level.grid[1] * 9 }, (_, i) =>
+          anchorsOf(rules.anchors, level, input)(i),
+        ),
+      );
+      return [
+        ...matchAnchors(
+          anchors,
+          some.map(({ box }) => box),
+        ),
+      ];
     });
     expect(matches.flat()).toEqual(Array.from(atob(golden.matches), (c) => (c.charCodeAt(0) << 24) >> 24));
 
     const params = new Map<string, tf.Variable>([
-      ['backbone.body.patch_embed1.proj.weight', backbone.params.stages[0]!.patch_embed.proj.weight as tf.Variable],
-      ['backbone.body.block3.0.attn.kv.weight', backbone.params.stages[2]!.blocks[0]!.attn.kv.weight as tf.Variable],
+      [
+        'backbone.body.patch_embed1.proj.weight',
+        backbone.params.stages[0]!.patch_embed.proj.weight as tf.Variable,
+      ],
+      [
+        'backbone.body.block3.0.attn.kv.weight',
+        backbone.params.stages[2]!.blocks[0]!.attn.kv.weight as tf.Variable,
+      ],
       ['backbone.fpn.inner_blocks.0.0.weight', fpn.params.lateral_convs[0]!.conv.weight as tf.Variable],
       ['backbone.fpn.extra_blocks.p6.weight', fpn.params.fpn_convs[3]!.conv.weight as tf.Variable],
       ['head.classification_head.conv.0.0.weight', head.params.cls_convs[0]!.conv.weight as tf.Variable],
@@ -45,18 +65,28 @@ describe('RetinaNet as torchvision trains it', () => {
       parts['regression'] = regression.dataSync()[0]!;
       return tf.add(classification, regression);
     }, [...params.values()]);
-    await expectClose([parts['classification']!, parts['regression']!], [golden.losses.classification, golden.losses.bbox_regression], 2e-5);
+    await expectClose(
+      [parts['classification']!, parts['regression']!],
+      [golden.losses.classification, golden.losses.bbox_regression],
+      2e-5,
+    );
     const far: string[] = [];
     for (const [name, variable] of params) {
       const gradient = grads[variable.name]!;
       const stored = golden.gradients[name as keyof typeof golden.gradients];
-      const layout = gradient.rank === 4 ? tf.transpose(gradient, [3, 2, 0, 1]) : gradient.rank === 2 ? tf.transpose(gradient) : gradient;
+      const layout =
+        gradient.rank === 4
+          ? tf.transpose(gradient, [3, 2, 0, 1])
+          : gradient.rank === 2
+            ? tf.transpose(gradient)
+            : gradient;
       const difference = (await deviation(layout, stored)) / stored.maxAbs;
       if (!(difference <= 5e-5)) far.push(`${name} by ${difference}`);
     }
     expect(far).toEqual([]);
     const levels = forward();
-    const regression = (kind: 'giou' | { smoothL1: number }) => retinaNetLoss(levels, objects, { rules, input, regression: kind }).regression;
+    const regression = (kind: 'giou' | { smoothL1: number }) =>
+      retinaNetLoss(levels, objects, { rules, input, regression: kind }).regression;
     await expectClose(regression({ smoothL1: 1 }), [golden.variants.smooth_l1_beta1], 2e-5);
     await expectClose(regression('giou'), [golden.variants['giou_on_decoded_boxes_eps1e-7']], 2e-5);
   });

@@ -24,9 +24,14 @@ if (folder === undefined) {
   console.error('torch: expected a folder with an index.json, got nothing; call it as torch FOLDER.');
   process.exit(2);
 }
-setWasmPaths(`${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
+setWasmPaths(
+  `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
+);
 await tf.setBackend('wasm');
-const { files, malicious } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8')) as { files: Record<string, Entry>; malicious: Record<string, string> };
+const { files, malicious } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8')) as {
+  files: Record<string, Entry>;
+  malicious: Record<string, string>;
+};
 let failures = 0;
 const verdict = (fine: boolean, line: string) => {
   if (!fine) failures++;
@@ -36,15 +41,28 @@ const verdict = (fine: boolean, line: string) => {
 /** What the files without logits must be told to be. */
 const stories: Readonly<Record<string, RegExp>> = {
   'v2_mm_state_dict.pth': /^loaded 100 of 102 parameters\nmissing 2: head\.weight, head\.bias$/,
-  'v2_head_1000.pth': /mismatched 2: head\.weight expected \[10, 64\] but found \[1000, 64\], head\.bias expected \[10\] but found \[1000\]$/,
+  'v2_head_1000.pth':
+    /mismatched 2: head\.weight expected \[10, 64\] but found \[1000, 64\], head\.bias expected \[10\] but found \[1000\]$/,
   'v2_missing_and_unexpected.pth': /missing 1: .*\nunexpected 1: /,
   'v2_wrong_shape.pth': /mismatched 1: /,
   'v2_nan.pth': /not finite 1: /,
 };
 
 for (const [name, { variant, seed, logits, config: wanted }] of Object.entries(files)) {
-  const config = pvtConfig({ version: variant === 'v1' ? 'v1' : 'v2', dims: wanted.dims, depths: wanted.depths, classes: wanted.num_classes, imageSize: [64, 64], ...(variant === 'v2 linear' && { linear: true }) } as PvtConfigInput);
-  const checkpoint = readCheckpoint(readFileSync(join(folder, name)), name.includes('wrong') || name.includes('missing') || name.includes('head') || name.includes('mm') ? { config } : {});
+  const config = pvtConfig({
+    version: variant === 'v1' ? 'v1' : 'v2',
+    dims: wanted.dims,
+    depths: wanted.depths,
+    classes: wanted.num_classes,
+    imageSize: [64, 64],
+    ...(variant === 'v2 linear' && { linear: true }),
+  } as PvtConfigInput);
+  const checkpoint = readCheckpoint(
+    readFileSync(join(folder, name)),
+    name.includes('wrong') || name.includes('missing') || name.includes('head') || name.includes('mm')
+      ? { config }
+      : {},
+  );
   const fit = renderFit(checkFit(checkpointSpec(config), checkpoint));
   if (logits === null) {
     verdict(stories[name]?.test(fit) ?? false, `${name}: ${fit.replaceAll('\n', '; ')}`);
@@ -52,16 +70,25 @@ for (const [name, { variant, seed, logits, config: wanted }] of Object.entries(f
   }
   const before = tf.memory().numTensors;
   const backbone = createPvt(checkpoint.config, checkpoint.source);
-  const head = createClassificationHead({ channels: wanted.dims.at(-1)!, classes: wanted.num_classes }, scoped(checkpoint.source, 'head'));
+  const head = createClassificationHead(
+    { channels: wanted.dims.at(-1)!, classes: wanted.num_classes },
+    scoped(checkpoint.source, 'head'),
+  );
   const found = tf.tidy(() => {
-    const input = tf.transpose(tf.tensor(generate(seed, 'input', [1, 3, 64, 64], new Map()), [1, 3, 64, 64]), [0, 2, 3, 1]) as tf.Tensor4D;
+    const input = tf.transpose(
+      tf.tensor(generate(seed, 'input', [1, 3, 64, 64], new Map()), [1, 3, 64, 64]),
+      [0, 2, 3, 1],
+    ) as tf.Tensor4D;
     return head.forward(backbone.forward(input).embedding).dataSync();
   });
   backbone.dispose();
   head.dispose();
   const difference = Math.max(...logits.map((value, i) => Math.abs(value - found[i]!)));
   const tolerance = name.includes('half') ? 2e-2 : 2e-5;
-  verdict(difference <= tolerance && tf.memory().numTensors === before, `${name}: ${checkpoint.format}, ${checkpoint.naming} ${config.version}, logits within ${difference.toExponential(1)}`);
+  verdict(
+    difference <= tolerance && tf.memory().numTensors === before,
+    `${name}: ${checkpoint.format}, ${checkpoint.naming} ${config.version}, logits within ${difference.toExponential(1)}`,
+  );
 }
 
 const before = readdirSync('.').join();
@@ -78,7 +105,10 @@ for (const [name, what] of Object.entries(malicious)) {
     told = typed ? `${(error as CheckpointError).code}: ${(error as Error).message}` : String(error);
   }
   const [ms, megabytes] = [performance.now() - start, (process.resourceUsage().maxRSS - memory) / 1024];
-  verdict(typed && ms < 1000 && megabytes < 200 && readdirSync('.').join() === before, `${name} (${what}), ${ms.toFixed(1)} ms, ${megabytes.toFixed(0)} MB: ${told}`);
+  verdict(
+    typed && ms < 1000 && megabytes < 200 && readdirSync('.').join() === before,
+    `${name} (${what}), ${ms.toFixed(1)} ms, ${megabytes.toFixed(0)} MB: ${told}`,
+  );
 }
 console.log(failures === 0 ? 'All as the index says.' : `${failures} not as the index says.`);
 process.exit(failures === 0 ? 0 : 1);

@@ -4,7 +4,14 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { filesBelow, packages } from './packages.ts';
 
-const libraries = ['@pvt/core', '@pvt/presets', '@pvt/heads', '@pvt/checkpoints', '@pvt/checkpoints-microscopy', '@pvt/training'];
+const libraries = [
+  '@pvt/core',
+  '@pvt/presets',
+  '@pvt/heads',
+  '@pvt/checkpoints',
+  '@pvt/checkpoints-microscopy',
+  '@pvt/training',
+];
 
 /** Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the libraries, and apps may know all. */
 const allowed = (name: string): readonly string[] => {
@@ -16,8 +23,7 @@ const allowed = (name: string): readonly string[] => {
   return packages.map(({ manifest }) => manifest.name);
 };
 
-const packageOf = (specifier: string) =>
-  specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+const packageOf = (specifier: string) => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
 
 /** The sources of a package without their tests and what only serves those, which may know more. */
 const sourceFiles = (folder: string) =>
@@ -40,7 +46,8 @@ function reachable(folder: string, entry: string): Set<string> {
   const found = new Set([entry]);
   for (const file of found) {
     const code = readFileSync(join(folder, 'src', file), 'utf8');
-    for (const specifier of importsOf(code)) if (specifier.startsWith('.')) found.add(normalize(join(dirname(file), specifier)));
+    for (const specifier of importsOf(code))
+      if (specifier.startsWith('.')) found.add(normalize(join(dirname(file), specifier)));
   }
   return found;
 }
@@ -55,13 +62,17 @@ describe.each(packages)('$manifest.name', ({ folder, manifest }) => {
 
   it('declares what it imports', () => {
     const declared = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
-    expect(outside.filter(({ specifier, of }) => !specifier.startsWith('node:') && !declared.includes(of))).toEqual([]);
+    expect(
+      outside.filter(({ specifier, of }) => !specifier.startsWith('node:') && !declared.includes(of)),
+    ).toEqual([]);
   });
 
   if (!manifest.bin) {
     it('runs on any platform, its Node entry aside', () => {
       const main = reachable(folder, 'index.ts');
-      expect(outside.filter(({ file, specifier }) => main.has(file) && specifier.startsWith('node:'))).toEqual([]);
+      expect(
+        outside.filter(({ file, specifier }) => main.has(file) && specifier.startsWith('node:')),
+      ).toEqual([]);
     });
   }
 
@@ -72,7 +83,9 @@ describe.each(packages)('$manifest.name', ({ folder, manifest }) => {
 
     it('touches no backend, file, network or document', () => {
       const platform = /\b(document|window|navigator|fetch|process|Buffer|localStorage|setBackend)\b\s*[.(]/;
-      expect(sourceFiles(folder).filter(({ code }) => platform.test(code.replace(/^\s*(\*|\/\/|\/\*).*$/gm, '')))).toEqual([]);
+      expect(
+        sourceFiles(folder).filter(({ code }) => platform.test(code.replace(/^\s*(\*|\/\/|\/\*).*$/gm, ''))),
+      ).toEqual([]);
     });
   }
 });

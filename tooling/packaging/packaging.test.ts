@@ -9,11 +9,17 @@ import { filesBelow, packages, readManifest, root, type Manifest } from './packa
 
 /** An empty project of somebody else, far from this workspace. */
 const consumer = mkdtempSync(join(tmpdir(), 'pvt-packaging-'));
-const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { packageManager: string };
+const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  packageManager: string;
+};
 
 /** Runs a command to its end and returns what it printed; where it fails, the error says so. */
 function run(command: string, args: readonly string[], cwd: string): string {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`);
   return stdout;
 }
@@ -24,7 +30,11 @@ const tarball = ({ name, version }: Manifest) =>
 
 beforeAll(() => {
   const filters = packages.flatMap(({ manifest }) => ['--filter', manifest.name]);
-  run('npx', ['--yes', packageManager, '--recursive', ...filters, 'pack', '--pack-destination', consumer], root);
+  run(
+    'npx',
+    ['--yes', packageManager, '--recursive', ...filters, 'pack', '--pack-destination', consumer],
+    root,
+  );
   const peers = packages.flatMap(({ manifest }) => Object.entries(manifest.peerDependencies ?? {}));
   const dependencies = {
     ...Object.fromEntries(packages.map(({ manifest }) => [manifest.name, `file:${tarball(manifest)}`])),
@@ -32,7 +42,10 @@ beforeAll(() => {
     '@tensorflow/tfjs-backend-cpu': '^4.22.0',
     '@tensorflow/tfjs-backend-wasm': '^4.22.0',
   };
-  writeFileSync(join(consumer, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
+  writeFileSync(
+    join(consumer, 'package.json'),
+    JSON.stringify({ private: true, type: 'module', dependencies }),
+  );
   run('npm', ['install', '--prefix', consumer, '--no-audit', '--no-fund'], consumer);
 });
 
@@ -56,7 +69,9 @@ describe.each(packages)('$manifest.name', ({ manifest }) => {
     const files = filesBelow(installed);
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'package.json']));
     const shipped = [...manifest.files, 'LICENSE', 'README.md', 'CHANGELOG.md', 'package.json'];
-    const others = files.filter((file) => !shipped.some((path) => file === path || file.startsWith(`${path}/`)));
+    const others = files.filter(
+      (file) => !shipped.some((path) => file === path || file.startsWith(`${path}/`)),
+    );
     const tests = files.filter((file) => /\.test\.|fixtures\//.test(file));
     expect([...others, ...tests]).toEqual([]);
   });
@@ -71,7 +86,9 @@ describe.each(packages)('$manifest.name', ({ manifest }) => {
   it.each(entries)('imports %s in Node', (entry) => {
     const name = manifest.name + entry.slice(1);
     const script = `console.log(Object.keys(await import('${name}')).length)`;
-    expect(Number(run(process.execPath, ['--input-type=module', '--eval', script], consumer))).toBeGreaterThan(0);
+    expect(
+      Number(run(process.execPath, ['--input-type=module', '--eval', script], consumer)),
+    ).toBeGreaterThan(0);
   });
 
   it.each(Object.keys(manifest.bin ?? {}))('answers %s --help', (name) => {
@@ -80,7 +97,8 @@ describe.each(packages)('$manifest.name', ({ manifest }) => {
 
   it('stays within its size budget', () => {
     const budget = (budgets as Record<string, number>)[manifest.name];
-    if (budget === undefined) throw new Error(`${manifest.name} has no size budget: add one to budgets.json.`);
+    if (budget === undefined)
+      throw new Error(`${manifest.name} has no size budget: add one to budgets.json.`);
     const sizes = filesBelow(installed)
       .filter((file) => !/\.d\.ts$|\.md$|^LICENSE$|^package\.json$/.test(file))
       .map((file) => gzipSync(readFileSync(join(installed, file)), { level: 9 }).length);

@@ -29,7 +29,8 @@ export type BackendName = keyof typeof load;
 export async function useBackend(name: BackendName): Promise<void> {
   await load[name]();
   const started = await tf.setBackend(name);
-  if (!started) throw new Error(`useBackend: expected ${name} to start, got ${tf.getBackend()}; does it exist here?`);
+  if (!started)
+    throw new Error(`useBackend: expected ${name} to start, got ${tf.getBackend()}; does it exist here?`);
 }
 
 /**
@@ -88,7 +89,11 @@ export async function expectNoLeak(work: () => unknown): Promise<void> {
  * @example
  * await expectGradient((x) => tf.square(x), [tf.tensor1d([1, 2])]);
  */
-export async function expectGradient(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[], step = 1e-2): Promise<void> {
+export async function expectGradient(
+  f: (...inputs: tf.Tensor[]) => tf.Tensor,
+  inputs: readonly tf.Tensor[],
+  step = 1e-2,
+): Promise<void> {
   const noise = (shape: number[], seed: number) => tf.randomUniform(shape, -1, 1, 'float32', seed);
   const weights = tf.tidy(() => noise(f(...inputs).shape, 1));
   const loss = (...moved: tf.Tensor[]): tf.Scalar => tf.sum(tf.mul(f(...moved), weights));
@@ -97,11 +102,21 @@ export async function expectGradient(f: (...inputs: tf.Tensor[]) => tf.Tensor, i
     for (const seed of [2, 3]) {
       const [expected, actual, scale] = tf.tidy(() => {
         const direction = noise(input.shape, seed);
-        const at = (distance: number) => loss(...inputs.map((other, j) => (j === i ? tf.add(other, tf.mul(direction, distance)) : other))).dataSync()[0]!;
+        const at = (distance: number) =>
+          loss(
+            ...inputs.map((other, j) => (j === i ? tf.add(other, tf.mul(direction, distance)) : other)),
+          ).dataSync()[0]!;
         const slope = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
-        return [(at(step) - at(-step)) / (2 * step), slope, tf.norm(gradients[i]!).dataSync()[0]! * tf.norm(direction).dataSync()[0]!] as const;
+        return [
+          (at(step) - at(-step)) / (2 * step),
+          slope,
+          tf.norm(gradients[i]!).dataSync()[0]! * tf.norm(direction).dataSync()[0]!,
+        ] as const;
       });
-      expect(Math.abs(actual - expected), `input ${i}: slope ${actual}, differences ${expected}`).toBeLessThanOrEqual(2e-3 * (scale + 1));
+      expect(
+        Math.abs(actual - expected),
+        `input ${i}: slope ${actual}, differences ${expected}`,
+      ).toBeLessThanOrEqual(2e-3 * (scale + 1));
     }
   }
   tf.dispose([weights, ...gradients]);

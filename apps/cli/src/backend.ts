@@ -28,7 +28,10 @@ export async function startBackend(name: Backend, io: Io): Promise<void> {
   // Registering again would throw away a backend that runs.
   if (!tf.engine().registryFactory[name]) await register[name]();
   if (!(await tf.setBackend(name))) {
-    throw new BackendError('backend-failed', `--backend: expected ${name} to start on this machine, got a failure; use --backend ${name === 'wasm' ? 'cpu' : 'wasm'}.`);
+    throw new BackendError(
+      'backend-failed',
+      `--backend: expected ${name} to start on this machine, got a failure; use --backend ${name === 'wasm' ? 'cpu' : 'wasm'}.`,
+    );
   }
   if (name === 'wasm') {
     const { registerWasmKernels } = await import('@pvt/adapter-wasm');

@@ -47,36 +47,66 @@ export interface DenseModel {
 }
 
 /** Adds what the commands with a head of their own have in common. */
-export const denseOptions = (command: Command, { score, sides }: { readonly score: string; readonly sides: string }): Command =>
+export const denseOptions = (
+  command: Command,
+  { score, sides }: { readonly score: string; readonly sides: string },
+): Command =>
   common(command, { computes: true })
     .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
-    .option(weightsOption[0], 'a checkpoint with such a head (safetensors, or what torch.save writes): file, folder, URL, hub repository or published name (default: an embedded demonstration)')
-    .option('--config <file>', "the backbone's architecture as JSON, ours or a Hugging Face config.json (default: as the weights say)")
-    .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
+    .option(
+      weightsOption[0],
+      'a checkpoint with such a head (safetensors, or what torch.save writes): file, folder, URL, hub repository or published name (default: an embedded demonstration)',
+    )
+    .option(
+      '--config <file>',
+      "the backbone's architecture as JSON, ours or a Hugging Face config.json (default: as the weights say)",
+    )
+    .option(
+      '--labels <file>',
+      'class names: one a line, a JSON array or object by index, or columns divided by tabs',
+    )
     .option('--score <share>', score, share)
-    .option('--size <sides>', `shorter and longer side in pixels that pictures are brought to, keeping their shape (default: ${sides})`, size)
+    .option(
+      '--size <sides>',
+      `shorter and longer side in pixels that pictures are brought to, keeping their shape (default: ${sides})`,
+      size,
+    )
     .option(...threadsOption)
     .option('--out <file>', 'write the results as .safetensors, see below', pathOf('.safetensors'))
     .option('--plot <file>', 'draw the results onto the picture as .png', pathOf('.png'));
 
 /** A file for each input: of several, numbered from 1. */
 const numbered = (path: string | undefined, inputs: number): readonly string[] =>
-  path === undefined ? [] : inputs === 1 ? [path] : Array.from({ length: inputs }, (_, i) => path.replace(/(\.[^.]+)$/, `-${i + 1}$1`));
+  path === undefined
+    ? []
+    : inputs === 1
+      ? [path]
+      : Array.from({ length: inputs }, (_, i) => path.replace(/(\.[^.]+)$/, `-${i + 1}$1`));
 
 /** Runs a model over the inputs and tells what it found. An input that cannot be read does not stop the others. */
 export async function runDense(
-  command: { readonly name: string; readonly model: string; readonly embedded: () => Promise<{ readonly url: URL; readonly about: string }> },
+  command: {
+    readonly name: string;
+    readonly model: string;
+    readonly embedded: () => Promise<{ readonly url: URL; readonly about: string }>;
+  },
   inputs: readonly string[],
   options: DenseOptions,
   io: Io,
-  create: (checkpoint: Checkpoint, options: TaskOptions & { readonly size?: Partial<InputSize> }) => Promise<DenseModel>,
+  create: (
+    checkpoint: Checkpoint,
+    options: TaskOptions & { readonly size?: Partial<InputSize> },
+  ) => Promise<DenseModel>,
 ): Promise<void> {
   const embedded = options.weights === undefined ? await command.embedded() : undefined;
   const weights = options.weights ?? fileURLToPath(embedded!.url);
   const { checkOutputs, writeWhole } = await import('./files.ts');
   const outs = numbered(options.out, inputs.length);
   const plots = numbered(options.plot, inputs.length);
-  await checkOutputs([...outs, ...plots], [...inputs, options.weights, options.config, options.labels].filter((file) => file !== undefined));
+  await checkOutputs(
+    [...outs, ...plots],
+    [...inputs, options.weights, options.config, options.labels].filter((file) => file !== undefined),
+  );
   const { readPicture } = await import('@pvt/adapter-image/node');
   const { openCheckpoint, writeSafetensors } = await import('@pvt/presets');
   const { onThreads, startBackend } = await import('./backend.ts');
@@ -95,18 +125,28 @@ export async function runDense(
       warmUp: false,
       ...(await onThreads(options.threads)),
       ...(names && { names }),
-      ...(options.size && { size: { shortSide: Math.min(...options.size), longSide: Math.max(...options.size) } }),
+      ...(options.size && {
+        size: { shortSide: Math.min(...options.size), longSide: Math.max(...options.size) },
+      }),
     });
     noteGaps(weights, { unexpected: loaded.task.report?.unexpected ?? [], assumed: checkpoint.assumed }, io);
-    return { model: loaded, title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`}, a ${command.model} of ${loaded.classes} classes from ${embedded ? `the embedded demonstration: ${embedded.about}` : weights}` };
+    return {
+      model: loaded,
+      title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`}, a ${command.model} of ${loaded.classes} classes from ${embedded ? `the embedded demonstration: ${embedded.about}` : weights}`,
+    };
   });
   try {
     if (names) checkLabels(names, model.classes);
     if (model.task.names.length === 0) note(io, 'the classes have no names here; --labels FILE gives them.');
     const paint = paintFor(io.stdout);
-    if (!options.json) print(io, paint.dim(`${title}; ${options.threads > 1 ? `${options.threads} threads` : options.backend}`));
+    if (!options.json)
+      print(
+        io,
+        paint.dim(`${title}; ${options.threads > 1 ? `${options.threads} threads` : options.backend}`),
+      );
 
-    if (options.threads > 1 && inputs.some(isTensorFile)) note(io, '--threads: pictures run on them, numbers from a file in tfjs, on one.');
+    if (options.threads > 1 && inputs.some(isTensorFile))
+      note(io, '--threads: pictures run on them, numbers from a file in tfjs, on one.');
 
     const records: object[] = [];
     const written: string[] = [];
@@ -115,15 +155,22 @@ export async function runDense(
       try {
         const { answer, background, elapsed } = await progress(io, input, async () => {
           const start = performance.now();
-          const read: DenseInput = isTensorFile(input) ? { tensor: await readTensor(input, 3) } : { picture: await readPicture(input) };
+          const read: DenseInput = isTensorFile(input)
+            ? { tensor: await readTensor(input, 3) }
+            : { picture: await readPicture(input) };
           try {
             const found = await model.answer(read);
-            return { answer: found, elapsed: performance.now() - start, background: 'picture' in read ? read.picture : await firstPicture(read.tensor) };
+            return {
+              answer: found,
+              elapsed: performance.now() - start,
+              background: 'picture' in read ? read.picture : await firstPicture(read.tensor),
+            };
           } finally {
             if ('tensor' in read) read.tensor.dispose();
           }
         });
-        if (out !== undefined) await writeWhole(out, writeSafetensors(answer.tensors, { model: title, input }));
+        if (out !== undefined)
+          await writeWhole(out, writeSafetensors(answer.tensors, { model: title, input }));
         if (plot !== undefined) await writeWhole(plot, await drawOnto(background, answer));
         const made = { ...(out !== undefined && { out }), ...(plot !== undefined && { plot }) };
         written.push(...Object.values(made));
@@ -155,7 +202,13 @@ async function firstPicture(tensor: tf.Tensor4D): Promise<Picture> {
   const { mean, std } = getModel('pvt_v2_b0').recipes.official.normalize;
   const [, height, width] = tensor.shape;
   const values = ((await tensor.data()) as Float32Array).subarray(0, height * width * 3);
-  return { height, width, data: new Uint8Array(Uint8ClampedArray.from(values, (value, i) => 255 * (value * std[i % 3]! + mean[i % 3]!))) };
+  return {
+    height,
+    width,
+    data: new Uint8Array(
+      Uint8ClampedArray.from(values, (value, i) => 255 * (value * std[i % 3]! + mean[i % 3]!)),
+    ),
+  };
 }
 
 async function drawOnto(picture: Picture, answer: DenseAnswer): Promise<Uint8Array> {

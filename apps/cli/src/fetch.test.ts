@@ -12,13 +12,22 @@ const inFolder = folder();
 const weights = inFolder('tiny.safetensors');
 const mine = inFolder('mine');
 const labels = ['ant', 'bee', 'cat'];
-const listed = () => readdirSync(mine).map((path) => ({ type: 'file', path, size: readFileSync(`${mine}/${path}`).length, oid: '0'.repeat(40) }));
+const listed = () =>
+  readdirSync(mine).map((path) => ({
+    type: 'file',
+    path,
+    size: readFileSync(`${mine}/${path}`).length,
+    oid: '0'.repeat(40),
+  }));
 
 const url = serve((request, response) => {
   if (request.url === '/tiny.safetensors') response.end(readFileSync(weights));
-  else if (request.url === '/page') response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Sign in</title>');
-  else if (request.url === '/slow') response.writeHead(200, { 'content-length': '1000000' }).write('x'.repeat(1000));
-  else if (request.url === '/api/models/me/mine/tree/main') response.setHeader('content-type', 'application/json').end(JSON.stringify(listed()));
+  else if (request.url === '/page')
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Sign in</title>');
+  else if (request.url === '/slow')
+    response.writeHead(200, { 'content-length': '1000000' }).write('x'.repeat(1000));
+  else if (request.url === '/api/models/me/mine/tree/main')
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(listed()));
   else response.writeHead(404).end('no such thing');
 });
 
@@ -26,7 +35,13 @@ beforeAll(async () => {
   writeTinyWeights(weights);
   mkdirSync(inFolder('empty'));
   writeFileSync(inFolder('labels.json'), '["x", "y", "z"]');
-  await saveFolder(mine, savePretrained({ config: tinyConfig, source: tinySource, labels }, { layout: 'huggingFace', epsilon: 'layout' }));
+  await saveFolder(
+    mine,
+    savePretrained(
+      { config: tinyConfig, source: tinySource, labels },
+      { layout: 'huggingFace', epsilon: 'layout' },
+    ),
+  );
 });
 beforeEach(() => {
   vi.stubEnv('PVT_CACHE', inFolder('cache'));
@@ -36,7 +51,11 @@ beforeEach(() => {
 });
 
 interface Answer {
-  readonly predictions: readonly { readonly index: number; readonly label?: string; readonly logit: number }[];
+  readonly predictions: readonly {
+    readonly index: number;
+    readonly label?: string;
+    readonly logit: number;
+  }[];
 }
 const classify = async (...argv: string[]) => {
   const { code, stdout, stderr } = await pvt('classify', sample, '--json', '--backend', 'cpu', ...argv);
@@ -46,7 +65,9 @@ const classify = async (...argv: string[]) => {
 
 describe('--weights', () => {
   it('takes a URL, and gives what the file gives', async () => {
-    expect(await classify('--weights', `${url()}/tiny.safetensors`)).toEqual(await classify('--weights', weights));
+    expect(await classify('--weights', `${url()}/tiny.safetensors`)).toEqual(
+      await classify('--weights', weights),
+    );
   });
 
   it('takes the class names of a folder', async () => {
@@ -55,7 +76,8 @@ describe('--weights', () => {
   });
 
   it('puts --labels before them', async () => {
-    for (const { label } of await classify('--weights', mine, '--labels', inFolder('labels.json'))) expect(label).toMatch(/^[xyz]$/);
+    for (const { label } of await classify('--weights', mine, '--labels', inFolder('labels.json')))
+      expect(label).toMatch(/^[xyz]$/);
   });
 
   it.each([
@@ -74,11 +96,15 @@ describe('--weights', () => {
     vi.stubEnv('HF_HUB_OFFLINE', '1');
     const { code, stderr } = await pvt('features', sample, '--weights', 'timm/pvt_v2_b0.in1k');
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^pvt: .*timm\/pvt_v2_b0\.in1k.* while offline.*; load it once with a connection\.\n$/);
+    expect(stderr).toMatch(
+      /^pvt: .*timm\/pvt_v2_b0\.in1k.* while offline.*; load it once with a connection\.\n$/,
+    );
   });
 
   it('is named where a published variant lacks weights', async () => {
-    expect((await pvt('classify', sample, '--model', 'pvt_tiny')).stderr).toContain('--weights pvt_tiny.in1k');
+    expect((await pvt('classify', sample, '--model', 'pvt_tiny')).stderr).toContain(
+      '--weights pvt_tiny.in1k',
+    );
   });
 });
 
@@ -95,7 +121,10 @@ it('stops on Ctrl-C, with nothing more to say', async () => {
       }
     },
   };
-  const code = await run(['inspect', `${url()}/slow`], { stdout: { write: (text) => (shown += text) }, stderr });
+  const code = await run(['inspect', `${url()}/slow`], {
+    stdout: { write: (text) => (shown += text) },
+    stderr,
+  });
   expect(code).toBe(130);
   expect(shown).toContain(' 0 % ');
   expect(shown).toMatch(/pvt:\S* stopped\.\n$/);
@@ -104,27 +133,50 @@ it('stops on Ctrl-C, with nothing more to say', async () => {
 
 describe('the line of a download', () => {
   it.each([
-    [{ loaded: 0, total: 14_700_000, bytesPerSecond: undefined, secondsLeft: undefined }, `${'░'.repeat(24)} 0 %  0 B of 14.7 MB`],
-    [{ loaded: 7_350_000, total: 14_700_000, bytesPerSecond: 735_000, secondsLeft: 10 }, `${'█'.repeat(12)}${'░'.repeat(12)} 50 %  7.35 MB of 14.7 MB  735 kB/s  10 s left`],
-    [{ loaded: 2_000_000, total: undefined, bytesPerSecond: 1_000_000, secondsLeft: undefined }, '…  2.00 MB  1.00 MB/s'],
-    [{ loaded: 1, total: 1_000_000, bytesPerSecond: 1000, secondsLeft: 1000 }, `${'░'.repeat(24)} 0 %  1 B of 1.00 MB  1.00 kB/s  17 min left`],
+    [
+      { loaded: 0, total: 14_700_000, bytesPerSecond: undefined, secondsLeft: undefined },
+      `${'░'.repeat(24)} 0 %  0 B of 14.7 MB`,
+    ],
+    [
+      { loaded: 7_350_000, total: 14_700_000, bytesPerSecond: 735_000, secondsLeft: 10 },
+      `${'█'.repeat(12)}${'░'.repeat(12)} 50 %  7.35 MB of 14.7 MB  735 kB/s  10 s left`,
+    ],
+    [
+      { loaded: 2_000_000, total: undefined, bytesPerSecond: 1_000_000, secondsLeft: undefined },
+      '…  2.00 MB  1.00 MB/s',
+    ],
+    [
+      { loaded: 1, total: 1_000_000, bytesPerSecond: 1000, secondsLeft: 1000 },
+      `${'░'.repeat(24)} 0 %  1 B of 1.00 MB  1.00 kB/s  17 min left`,
+    ],
   ])('%j', (state, line) => {
     expect(progressLine({ file: 'model.safetensors', files: 1, ...state })).toBe(line);
   });
 });
 
 describe('pvt cache', () => {
-  const cache = async (...argv: string[]) => JSON.parse((await pvt('cache', ...argv, '--json')).stdout) as { folder: string; bytes: number; files?: { url: string; size: number }[]; removed?: { url: string }[] };
+  const cache = async (...argv: string[]) =>
+    JSON.parse((await pvt('cache', ...argv, '--json')).stdout) as {
+      folder: string;
+      bytes: number;
+      files?: { url: string; size: number }[];
+      removed?: { url: string }[];
+    };
 
   it('lists downloads and removes them', async () => {
     await pvt('cache', 'clear');
     expect(await cache()).toEqual({ folder: inFolder('cache'), bytes: 0, files: [] });
     await classify('--weights', `${url()}/tiny.safetensors`);
     const { length } = readFileSync(weights);
-    expect(await cache('list')).toMatchObject({ bytes: length, files: [{ url: `${url()}/tiny.safetensors`, size: length, complete: true }] });
+    expect(await cache('list')).toMatchObject({
+      bytes: length,
+      files: [{ url: `${url()}/tiny.safetensors`, size: length, complete: true }],
+    });
     const { code, stdout, stderr } = await pvt('cache');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(new RegExp(`^.*: 1 file, .* kB\n\n.* kB  \\d{4}-\\d\\d-\\d\\d  ${url()}/tiny.safetensors\n$`));
+    expect(stdout).toMatch(
+      new RegExp(`^.*: 1 file, .* kB\n\n.* kB  \\d{4}-\\d\\d-\\d\\d  ${url()}/tiny.safetensors\n$`),
+    );
     expect((await cache('list', 'another')).files).toEqual([]);
     expect((await cache('clear', 'another')).removed).toEqual([]);
     expect((await cache('clear', '127.0.0.1*tiny')).removed).toHaveLength(1);
@@ -138,6 +190,11 @@ describe('pvt cache', () => {
   it('says where it cannot look', async () => {
     vi.stubEnv('PVT_CACHE', weights);
     const { code, stderr } = await pvt('cache');
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^pvt: expected the cache in .*; check PVT_CACHE and its permissions\.\n$/) });
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^pvt: expected the cache in .*; check PVT_CACHE and its permissions\.\n$/,
+      ),
+    });
   });
 });

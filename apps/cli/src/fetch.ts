@@ -30,7 +30,12 @@ export async function fetchFiles(reference: string, io: Io): Promise<CheckpointF
   process.once('SIGINT', interrupt);
   const begun = performance.now();
   let state: LoadProgress | undefined;
-  const impatient = io.stderr.isTTY ? undefined : setTimeout(() => note(io, `fetching ${reference}${state?.total ? `, ${bytes(state.total)}` : ''}.`), patience);
+  const impatient = io.stderr.isTTY
+    ? undefined
+    : setTimeout(
+        () => note(io, `fetching ${reference}${state?.total ? `, ${bytes(state.total)}` : ''}.`),
+        patience,
+      );
   try {
     const files = await progress(io, `looking for ${reference}`, (show) =>
       fetchCheckpoint(reference, {
@@ -43,7 +48,8 @@ export async function fetchFiles(reference: string, io: Io): Promise<CheckpointF
       }),
     );
     const seconds = (performance.now() - begun) / 1000;
-    if (impatient && state && seconds * 1000 > patience) note(io, `fetched ${bytes(state.loaded)} in ${wait(seconds)}.`);
+    if (impatient && state && seconds * 1000 > patience)
+      note(io, `fetched ${bytes(state.loaded)} in ${wait(seconds)}.`);
     return files;
   } finally {
     clearTimeout(impatient);

@@ -7,7 +7,9 @@ export async function readBytes(path: string, what: string): Promise<Uint8Array>
   try {
     return await readFile(path);
   } catch (error) {
-    throw new WorkError(`expected ${what} at ${path}, got ${refusal(error)}; check the path.`, { cause: error });
+    throw new WorkError(`expected ${what} at ${path}, got ${refusal(error)}; check the path.`, {
+      cause: error,
+    });
   }
 }
 
@@ -17,7 +19,9 @@ export async function readText(path: string, what: string): Promise<string> {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(content);
   } catch (error) {
-    throw new WorkError(`expected ${what} in UTF-8 at ${path}, got bytes that are no text; check the path.`, { cause: error });
+    throw new WorkError(`expected ${what} in UTF-8 at ${path}, got bytes that are no text; check the path.`, {
+      cause: error,
+    });
   }
 }
 
@@ -27,7 +31,10 @@ export async function readJson(path: string, what: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new WorkError(`expected ${what} in JSON at ${path}, got something else (${error instanceof Error ? error.message : error}); correct the file.`, { cause: error });
+    throw new WorkError(
+      `expected ${what} in JSON at ${path}, got something else (${error instanceof Error ? error.message : error}); correct the file.`,
+      { cause: error },
+    );
   }
 }
 
@@ -39,7 +46,10 @@ export async function checkDistinct(outputs: readonly string[], inputs: readonly
   const taken = new Set(await Promise.all(inputs.map(place)));
   for (const path of outputs) {
     const at = await place(path);
-    if (taken.has(at)) throw new UsageError(`expected a file of its own for every output, got ${path} twice; choose another name.`);
+    if (taken.has(at))
+      throw new UsageError(
+        `expected a file of its own for every output, got ${path} twice; choose another name.`,
+      );
     taken.add(at);
   }
 }
@@ -49,13 +59,19 @@ export async function checkDistinct(outputs: readonly string[], inputs: readonly
  *
  * @throws UsageError where an output would overwrite an input or another output, WorkError where its folder does not exist
  */
-export async function checkOutputs(paths: readonly (string | undefined)[], inputs: readonly string[]): Promise<void> {
+export async function checkOutputs(
+  paths: readonly (string | undefined)[],
+  inputs: readonly string[],
+): Promise<void> {
   const outputs = paths.filter((path) => path !== undefined);
   await checkDistinct(outputs, inputs);
   for (const path of outputs) {
     const folder = dirname(path);
     const found = await stat(folder).then((status) => (status.isDirectory() ? undefined : 'a file'), refusal);
-    if (found !== undefined) throw new WorkError(`expected a folder ${folder} to write ${basename(path)} to, got ${found}; create it first.`);
+    if (found !== undefined)
+      throw new WorkError(
+        `expected a folder ${folder} to write ${basename(path)} to, got ${found}; create it first.`,
+      );
   }
 }
 
@@ -68,14 +84,18 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  */
 export async function writeWhole(path: string, content: Uint8Array): Promise<void> {
   const begun = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
-  const abandon = (signal: NodeJS.Signals) => void rm(begun, { force: true }).finally(() => process.kill(process.pid, signal));
+  const abandon = (signal: NodeJS.Signals) =>
+    void rm(begun, { force: true }).finally(() => process.kill(process.pid, signal));
   for (const signal of signals) process.once(signal, abandon);
   try {
     await writeFile(begun, content);
     await rename(begun, path);
   } catch (error) {
     await rm(begun, { force: true });
-    throw new WorkError(`expected to write ${path}, got ${refusal(error)}; check the folder and its permissions.`, { cause: error });
+    throw new WorkError(
+      `expected to write ${path}, got ${refusal(error)}; check the folder and its permissions.`,
+      { cause: error },
+    );
   } finally {
     for (const signal of signals) process.off(signal, abandon);
   }

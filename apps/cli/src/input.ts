@@ -34,10 +34,18 @@ export async function readTensor(path: string, channels: number): Promise<tf.Ten
   const fail = (got: string): never => {
     throw new WorkError(`${path}: expected ${expected}, got ${got}; write the file anew.`);
   };
-  if (entry === undefined) return fail(tensors.size === 0 ? 'no tensors' : `${[...tensors.keys()].slice(0, 3).join(', ')}${tensors.size > 3 ? ' and others' : ''}`);
+  if (entry === undefined)
+    return fail(
+      tensors.size === 0
+        ? 'no tensors'
+        : `${[...tensors.keys()].slice(0, 3).join(', ')}${tensors.size > 3 ? ' and others' : ''}`,
+    );
   const { dtype, shape } = entry;
-  if (dtype !== 'F32' || shape.length !== 4 || shape[1] !== channels || shape.includes(0)) return fail(`${dtype} (${shape.join(', ')})`);
+  if (dtype !== 'F32' || shape.length !== 4 || shape[1] !== channels || shape.includes(0))
+    return fail(`${dtype} (${shape.join(', ')})`);
   const values = toFloat32(entry);
   if (!values.every(Number.isFinite)) return fail('values that are not finite');
-  return tf.tidy(() => tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]));
+  return tf.tidy(() =>
+    tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]),
+  );
 }

@@ -16,7 +16,8 @@ export interface Io {
 export type Paint = ReturnType<typeof colors.createColors>;
 
 /** Colours for a terminal that shows them, plain text for everything else. */
-export const paintFor = (sink: Sink): Paint => colors.createColors(sink.isTTY === true && colors.isColorSupported);
+export const paintFor = (sink: Sink): Paint =>
+  colors.createColors(sink.isTTY === true && colors.isColorSupported);
 
 export const print = ({ stdout }: Io, text: string): void => void stdout.write(`${text}\n`);
 
@@ -31,10 +32,15 @@ export function note({ stderr }: Io, text: string): void {
 }
 
 /** Says what is being done while it is done, on a terminal only, and wipes it afterwards; the work may `show` how far it is. */
-export async function progress<T>({ stderr }: Io, text: string, work: (show: (text: string) => void) => T | Promise<T>): Promise<T> {
+export async function progress<T>(
+  { stderr }: Io,
+  text: string,
+  work: (show: (text: string) => void) => T | Promise<T>,
+): Promise<T> {
   if (!stderr.isTTY) return work(() => {});
   // A line that wraps could not be wiped.
-  const show = (line: string) => void stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(line.slice(0, (stderr.columns ?? 80) - 1))}`);
+  const show = (line: string) =>
+    void stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(line.slice(0, (stderr.columns ?? 80) - 1))}`);
   show(`… ${text}`);
   // The work may block this thread, so that the text must be on its way before.
   await new Promise((resolve) => setImmediate(resolve));

@@ -13,9 +13,14 @@ function fromJson(text: string, path: string): string[] {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    return fail(path, 'JSON, as its first character says,', error instanceof Error ? error.message : String(error));
+    return fail(
+      path,
+      'JSON, as its first character says,',
+      error instanceof Error ? error.message : String(error),
+    );
   }
-  if (Array.isArray(json)) return json.every(isText) ? json : fail(path, 'an array of names', 'something else among them');
+  if (Array.isArray(json))
+    return json.every(isText) ? json : fail(path, 'an array of names', 'something else among them');
   const object = json as Readonly<Record<string, unknown>>;
   return labelsOf(object['id2label'] === undefined ? { id2label: object } : object) ?? [];
 }
@@ -23,7 +28,8 @@ function fromJson(text: string, path: string): string[] {
 /** A table with a header: the column of names, in the order of the column of indices where there is one. */
 function fromTable(rows: readonly (readonly string[])[], path: string): string[] {
   const [header = [], ...body] = rows;
-  const column = (...names: string[]) => header.findIndex((cell) => names.includes(cell.trim().toLowerCase()));
+  const column = (...names: string[]) =>
+    header.findIndex((cell) => names.includes(cell.trim().toLowerCase()));
   const name = column('names', 'name', 'labels', 'label', 'class');
   const index = column('index', 'id');
   if (name < 0) fail(path, 'a column called name or label', `the columns ${header.join(', ')}`);
@@ -31,8 +37,16 @@ function fromTable(rows: readonly (readonly string[])[], path: string): string[]
   for (const [line, row] of body.entries()) {
     const at = index < 0 ? line : Number(row[index]);
     const label = row[name];
-    if (!(Number.isInteger(at) && at >= 0 && at < body.length) || labels[at] !== undefined || !isText(label)) {
-      return fail(path, `every class from 0 to ${body.length - 1} once`, `"${row.join(' ')}" in line ${line + 2}`);
+    if (
+      !(Number.isInteger(at) && at >= 0 && at < body.length) ||
+      labels[at] !== undefined ||
+      !isText(label)
+    ) {
+      return fail(
+        path,
+        `every class from 0 to ${body.length - 1} once`,
+        `"${row.join(' ')}" in line ${line + 2}`,
+      );
     }
     labels[at] = label;
   }
@@ -42,7 +56,9 @@ function fromTable(rows: readonly (readonly string[])[], path: string): string[]
 /** @throws WorkError where there are fewer or more names than classes */
 export function checkLabels(labels: readonly string[], classes: number): void {
   if (labels.length === classes) return;
-  throw new WorkError(`--labels: expected ${classes} names, as many as the model has classes, got ${labels.length}; give the labels that the model was trained with.`);
+  throw new WorkError(
+    `--labels: expected ${classes} names, as many as the model has classes, got ${labels.length}; give the labels that the model was trained with.`,
+  );
 }
 
 /**
@@ -58,5 +74,7 @@ export async function readLabels(path: string): Promise<readonly string[]> {
   const rows = text.split(/\r?\n/).map((line) => line.split('\t'));
   if (rows[0]!.length > 1) return fromTable(rows, path);
   const gap = rows.findIndex(([label]) => !isText(label));
-  return gap < 0 ? rows.map(([label]) => label!.trim()) : fail(path, 'a name in every line', `an empty line ${gap + 1}`);
+  return gap < 0
+    ? rows.map(([label]) => label!.trim())
+    : fail(path, 'a name in every line', `an empty line ${gap + 1}`);
 }

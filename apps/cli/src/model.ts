@@ -1,8 +1,27 @@
 import { fileURLToPath } from 'node:url';
 import { checkpoints } from '@pvt/checkpoints';
-import { createPvt, pvtConfig, randomInit, scoped, type ParamSource, type Pvt, type PvtConfig, type PvtConfigInput, type Recipe } from '@pvt/core';
+import {
+  createPvt,
+  pvtConfig,
+  randomInit,
+  scoped,
+  type ParamSource,
+  type Pvt,
+  type PvtConfig,
+  type PvtConfigInput,
+  type Recipe,
+} from '@pvt/core';
 import { createClassificationHead, type ClassificationHead } from '@pvt/heads';
-import { fromHuggingFaceConfig, getModel, labelsOf, listCheckpoints, nameOf, openCheckpoint, type Checkpoint, type ModelName } from '@pvt/presets';
+import {
+  fromHuggingFaceConfig,
+  getModel,
+  labelsOf,
+  listCheckpoints,
+  nameOf,
+  openCheckpoint,
+  type Checkpoint,
+  type ModelName,
+} from '@pvt/presets';
 import { sentence, UsageError, WorkError } from './errors.ts';
 import { fetchFiles } from './fetch.ts';
 import { readJson } from './files.ts';
@@ -54,33 +73,48 @@ export function originOf({ model, weights, init, config }: ModelOptions): Origin
   if (model !== undefined) presetOf(model);
   if (weights !== undefined) return 'weights';
   if (model === undefined && config === undefined) {
-    throw new UsageError(`expected a model, got none; name a variant with --model (${embeddedModel} is embedded) or a checkpoint with --weights FILE, such as --weights pvt_v2_b0.in1k.`);
+    throw new UsageError(
+      `expected a model, got none; name a variant with --model (${embeddedModel} is embedded) or a checkpoint with --weights FILE, such as --weights pvt_v2_b0.in1k.`,
+    );
   }
   if (init !== undefined) return 'init';
   if (model !== embeddedModel) {
     const [published] = listCheckpoints(`${model}.*`);
-    throw new UsageError(`${model ?? 'a model of one\'s own'} has no embedded weights; ${published ? `fetch the published ones with --weights ${published}, ` : ''}give a checkpoint with --weights FILE, or random numbers with features --init SEED, or use ${embeddedModel}, which is embedded.`);
+    throw new UsageError(
+      `${model ?? "a model of one's own"} has no embedded weights; ${published ? `fetch the published ones with --weights ${published}, ` : ''}give a checkpoint with --weights FILE, or random numbers with features --init SEED, or use ${embeddedModel}, which is embedded.`,
+    );
   }
   return 'embedded';
 }
 
 /** An architecture out of `--config`, in our JSON or Hugging Face's; ours may leave to the variant what does not differ. */
-export async function readConfig(path: string, model?: string): Promise<{ readonly config: PvtConfigInput; readonly labels?: readonly string[] }> {
+export async function readConfig(
+  path: string,
+  model?: string,
+): Promise<{ readonly config: PvtConfigInput; readonly labels?: readonly string[] }> {
   const json = await readJson(path, 'a config');
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new WorkError(`--config: expected an object in ${path}, got ${JSON.stringify(json).slice(0, 40)}; write the fields of a PvtConfig or take a Hugging Face config.json.`);
+    throw new WorkError(
+      `--config: expected an object in ${path}, got ${JSON.stringify(json).slice(0, 40)}; write the fields of a PvtConfig or take a Hugging Face config.json.`,
+    );
   }
-  if (!('model_type' in json)) return { config: { ...(model && presetOf(model).config), ...json } as PvtConfigInput };
+  if (!('model_type' in json))
+    return { config: { ...(model && presetOf(model).config), ...json } as PvtConfigInput };
   return { config: fromHuggingFaceConfig(json), ...telling(labelsOf(json)) };
 }
 
 /** Labels that say something: without names transformers numbers the classes. */
-const telling = (labels: readonly string[] | undefined) => labels?.some((label) => !/^LABEL_\d+$/.test(label)) && { labels };
+const telling = (labels: readonly string[] | undefined) =>
+  labels?.some((label) => !/^LABEL_\d+$/.test(label)) && { labels };
 
 /** ImageNet's usual evaluation at a config's own size, for an architecture that nobody has published a recipe for. */
 function usualRecipe({ imageSize: [height, width] }: PvtConfig): Recipe {
   const { resize, ...rest } = getModel('pvt_v2_b0').recipes.official;
-  return { ...rest, resize: { ...resize, to: { shortSide: Math.round(Math.max(height, width) / 0.875) } }, crop: [height, width] };
+  return {
+    ...rest,
+    resize: { ...resize, to: { shortSide: Math.round(Math.max(height, width) / 0.875) } },
+    crop: [height, width],
+  };
 }
 
 interface Parameters {
@@ -93,9 +127,21 @@ interface Parameters {
 }
 
 /** Tells of what a checkpoint has besides, and of what it leaves open. */
-export function noteGaps(path: string, { unexpected, assumed }: Pick<Checkpoint, 'unexpected' | 'assumed'>, io: Io): void {
-  if (unexpected.length > 0) note(io, `${path} also holds ${counted(unexpected.length, 'tensor')} outside of the model, such as ${sentence(unexpected[0])}.`);
-  if (assumed.length > 0) note(io, `${path} does not tell its ${assumed.join(' and ')}; the usual ones are taken, --config can say others.`);
+export function noteGaps(
+  path: string,
+  { unexpected, assumed }: Pick<Checkpoint, 'unexpected' | 'assumed'>,
+  io: Io,
+): void {
+  if (unexpected.length > 0)
+    note(
+      io,
+      `${path} also holds ${counted(unexpected.length, 'tensor')} outside of the model, such as ${sentence(unexpected[0])}.`,
+    );
+  if (assumed.length > 0)
+    note(
+      io,
+      `${path} does not tell its ${assumed.join(' and ')}; the usual ones are taken, --config can say others.`,
+    );
 }
 
 async function readParameters(options: ModelOptions, io: Io): Promise<Parameters> {
@@ -107,7 +153,13 @@ async function readParameters(options: ModelOptions, io: Io): Promise<Parameters
   if (origin === 'init') {
     const config = pvtConfig<PvtConfigInput>(given?.config ?? presetOf(model!).config);
     const name = model ?? nameOf(config);
-    return { title: `${name ?? `PVT ${config.version}`}, random numbers from seed ${init}`, config, source: randomInit(init!), ...(name && { name }), ...labels };
+    return {
+      title: `${name ?? `PVT ${config.version}`}, random numbers from seed ${init}`,
+      config,
+      source: randomInit(init!),
+      ...(name && { name }),
+      ...labels,
+    };
   }
 
   const path = weights ?? fileURLToPath(embedded.url);
@@ -115,9 +167,22 @@ async function readParameters(options: ModelOptions, io: Io): Promise<Parameters
   const checkpoint = await openCheckpoint(await fetchFiles(path, io), config === undefined ? {} : { config });
   const name = model ?? checkpoint.model;
   noteGaps(path, checkpoint, io);
-  const own = origin === 'embedded' ? { recipe: embedded.recipe, labels: embedded.labels } : { ...(checkpoint.recipe && { recipe: checkpoint.recipe }), ...telling(checkpoint.labels) };
-  const from = origin === 'embedded' ? 'the embedded checkpoint: ten classes of CIFAR-10, a demonstration' : `${path} (${checkpoint.naming} names)`;
-  return { title: `${name ?? `PVT ${checkpoint.config.version}`} from ${from}`, config: checkpoint.config, source: checkpoint.source, ...(name && { name }), ...own, ...labels };
+  const own =
+    origin === 'embedded'
+      ? { recipe: embedded.recipe, labels: embedded.labels }
+      : { ...(checkpoint.recipe && { recipe: checkpoint.recipe }), ...telling(checkpoint.labels) };
+  const from =
+    origin === 'embedded'
+      ? 'the embedded checkpoint: ten classes of CIFAR-10, a demonstration'
+      : `${path} (${checkpoint.naming} names)`;
+  return {
+    title: `${name ?? `PVT ${checkpoint.config.version}`} from ${from}`,
+    config: checkpoint.config,
+    source: checkpoint.source,
+    ...(name && { name }),
+    ...own,
+    ...labels,
+  };
 }
 
 /**
@@ -130,11 +195,20 @@ export async function loadModel(options: ModelOptions, io: Io): Promise<LoadedMo
   const { config, name } = rest;
   const published: Recipe | undefined = name === undefined ? undefined : presetOf(name).recipes.official;
   const backbone = createPvt(config, source);
-  const head = config.classes > 0 ? createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head')) : undefined;
+  const head =
+    config.classes > 0
+      ? createClassificationHead(
+          { channels: config.dims.at(-1)!, classes: config.classes },
+          scoped(source, 'head'),
+        )
+      : undefined;
   return {
     ...rest,
     recipe: recipe ?? published ?? usualRecipe(config),
-    ...(!recipe && !published && { guess: `nobody has said how this model's pictures are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.` }),
+    ...(!recipe &&
+      !published && {
+        guess: `nobody has said how this model's pictures are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.`,
+      }),
     backbone,
     ...(head && { head }),
     dispose() {

@@ -57,7 +57,10 @@ describe('wrong arguments', () => {
     ['features x.png --model pvt_v2_b2', '--init SEED'],
     ['features x.png --model', "'--model <name>' argument missing"],
     ['features x.png --model pvt_v2_b0 --init seven', 'whole number'],
-    ['features x.png --weights w.safetensors --init 1', "cannot be used with option '--weights <checkpoint>'"],
+    [
+      'features x.png --weights w.safetensors --init 1',
+      "cannot be used with option '--weights <checkpoint>'",
+    ],
     ['features x.png --model pvt_v2_nano --out x.npz', '.safetensors'],
     ['features x.png --model pvt_v2_nano --plot x.jpg', '.png'],
     ['features x.png --model pvt_v2_nano --plot x.png', 'x.png twice'],
@@ -93,11 +96,31 @@ describe('work that fails', () => {
     ['weights that are not there', ['features', sample, '--weights', 'nowhere.safetensors'], 'nothing there'],
     ['JSON for weights', ['features', sample, '--weights', inFolder('text.json')], 'safetensors'],
     ['a folder of a broken checkpoint', ['features', sample, '--weights', inFolder('')], 'empty.safetensors'],
-    ['a config cut short', ['features', sample, '--model', 'pvt_v2_nano', '--config', inFolder('broken.json')], 'JSON'],
-    ['a config with a strange field', ['features', sample, '--model', 'pvt_v2_nano', '--config', inFolder('text.json')], 'PvtConfig.hello'],
-    ['a config without a version', ['features', sample, '--init', '1', '--config', inFolder('text.json')], 'PvtConfig.version'],
-    ['a folder that is not there', ['features', sample, '--model', 'pvt_v2_nano', '--out', inFolder('missing/x.safetensors')], 'create it first'],
-    ['a file for a folder', ['features', sample, '--model', 'pvt_v2_nano', '--plot', inFolder('note.txt/x.png')], 'create it first'],
+    [
+      'a config cut short',
+      ['features', sample, '--model', 'pvt_v2_nano', '--config', inFolder('broken.json')],
+      'JSON',
+    ],
+    [
+      'a config with a strange field',
+      ['features', sample, '--model', 'pvt_v2_nano', '--config', inFolder('text.json')],
+      'PvtConfig.hello',
+    ],
+    [
+      'a config without a version',
+      ['features', sample, '--init', '1', '--config', inFolder('text.json')],
+      'PvtConfig.version',
+    ],
+    [
+      'a folder that is not there',
+      ['features', sample, '--model', 'pvt_v2_nano', '--out', inFolder('missing/x.safetensors')],
+      'create it first',
+    ],
+    [
+      'a file for a folder',
+      ['features', sample, '--model', 'pvt_v2_nano', '--plot', inFolder('note.txt/x.png')],
+      'create it first',
+    ],
     ['labels that are not there', ['classify', sample, '--labels', 'nowhere.txt'], 'nothing there'],
     ['one label for ten classes', ['classify', sample, '--labels', inFolder('note.txt')], '10 names'],
   ])('%s', async (_, argv, complaint) => {
@@ -113,7 +136,22 @@ describe('help', () => {
     expect(await pvt('--version')).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });
   });
 
-  it.each([['--help'], ['help'], ['help', 'features'], ['models', '--help'], ['summary', '--help'], ['features', '--help'], ['classify', '-h'], ['segment', '--help'], ['detect', '--help'], ['inspect', '--help'], ['convert', '--help'], ['cache', '--help'], ['cache', 'list', '--help'], ['cache', 'clear', '--help']])('%s %s', async (...argv) => {
+  it.each([
+    ['--help'],
+    ['help'],
+    ['help', 'features'],
+    ['models', '--help'],
+    ['summary', '--help'],
+    ['features', '--help'],
+    ['classify', '-h'],
+    ['segment', '--help'],
+    ['detect', '--help'],
+    ['inspect', '--help'],
+    ['convert', '--help'],
+    ['cache', '--help'],
+    ['cache', 'list', '--help'],
+    ['cache', 'clear', '--help'],
+  ])('%s %s', async (...argv) => {
     const { code, stdout, stderr } = await pvt(...argv);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Usage: pvt/);

@@ -15,7 +15,19 @@ import { exitCode, report, UsageError } from './errors.ts';
 import type { Io } from './io.ts';
 
 /** A command puts its arguments, help and action under the program. Heavy modules are imported by actions alone, so that help is instant. */
-const commands: readonly ((program: Command, io: Io) => void)[] = [models, summary, features, classify, segment, detect, train, evaluate, inspect, convert, cache];
+const commands: readonly ((program: Command, io: Io) => void)[] = [
+  models,
+  summary,
+  features,
+  classify,
+  segment,
+  detect,
+  train,
+  evaluate,
+  inspect,
+  convert,
+  cache,
+];
 
 const help = `
 Examples:
@@ -43,7 +55,9 @@ Every command explains itself: pvt features --help`;
  */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const program = new Command('pvt')
-    .description('Pyramid Vision Transformer: classify, segment and detect, extract feature pyramids, look into the models.')
+    .description(
+      'Pyramid Vision Transformer: classify, segment and detect, extract feature pyramids, look into the models.',
+    )
     .version(manifest.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'explain a command')
     .helpCommand('help [command]', 'explain a command')
@@ -69,7 +83,14 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 
 /** Commander's complaint as one sentence in our style. */
 function complaint(text: string): string {
-  const [what, guess] = text.replace(/^error: /, '').trim().split(/\n\(Did you mean |\?\)$/);
-  const joined = what!.replace(/\.$/, '').replace(/\. ([A-Z])/g, (_, letter: string) => `: ${letter.toLowerCase()}`);
-  return guess === undefined ? `${joined}; --help shows what is possible.` : `${joined}; did you mean ${guess}?`;
+  const [what, guess] = text
+    .replace(/^error: /, '')
+    .trim()
+    .split(/\n\(Did you mean |\?\)$/);
+  const joined = what!
+    .replace(/\.$/, '')
+    .replace(/\. ([A-Z])/g, (_, letter: string) => `: ${letter.toLowerCase()}`);
+  return guess === undefined
+    ? `${joined}; --help shows what is possible.`
+    : `${joined}; did you mean ${guess}?`;
 }

@@ -18,10 +18,12 @@ export const exact = (value: number): string => value.toLocaleString('en-US');
 /** Bytes in decimal units. */
 export const bytes = (value: number): string => `${compact(value)}${value < 999.5 ? ' ' : ''}B`;
 
-export const milliseconds = (value: number): string => (value < 1000 ? `${value.toFixed(value < 10 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`);
+export const milliseconds = (value: number): string =>
+  value < 1000 ? `${value.toFixed(value < 10 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`;
 
 /** Time to wait, rounded up: "12 s", "3 min". */
-export const wait = (seconds: number): string => (seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
+export const wait = (seconds: number): string =>
+  seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 
 export const counted = (value: number, what: string): string => `${value} ${what}${value === 1 ? '' : 's'}`;
 
@@ -38,7 +40,10 @@ export const by = (sides: readonly number[]): string => sides.join('x');
 
 /** Cells in aligned columns, two blanks apart; columns are left-aligned up to `left`, the rest right-aligned. */
 export function table(rows: readonly (readonly string[])[], left = 1): string[] {
-  const widths = rows.reduce<number[]>((all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)), []);
+  const widths = rows.reduce<number[]>(
+    (all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)),
+    [],
+  );
   return rows.map((row) =>
     row
       .map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))

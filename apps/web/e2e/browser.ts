@@ -18,6 +18,7 @@ const flags = [
 /** This machine's Chromium. */
 export function launch(args: readonly string[] = []): Promise<Browser> {
   const executablePath = findChromium();
-  if (executablePath === undefined) throw new Error('launch: expected a Chromium, got none; install it, or name one with CHROMIUM_PATH.');
+  if (executablePath === undefined)
+    throw new Error('launch: expected a Chromium, got none; install it, or name one with CHROMIUM_PATH.');
   return chromium.launch({ executablePath, args: [...flags, ...args] });
 }

@@ -16,7 +16,14 @@ export async function switchModels(page: Page, switches: number): Promise<Growth
   const round = async () => {
     for (const tab of ['classify', 'segment']) {
       await page.click(`#tab-${tab}`);
-      await page.waitForFunction((wanted) => document.querySelector('.model .name')?.textContent === wanted && document.querySelector<HTMLElement>('.model')!.dataset['id'] !== '' && !document.body.hasAttribute('aria-busy'), tab === 'classify' ? 'pvt_v2_nano.cifar10' : 'segmenter.safetensors', { timeout: 120_000 });
+      await page.waitForFunction(
+        (wanted) =>
+          document.querySelector('.model .name')?.textContent === wanted &&
+          document.querySelector<HTMLElement>('.model')!.dataset['id'] !== '' &&
+          !document.body.hasAttribute('aria-busy'),
+        tab === 'classify' ? 'pvt_v2_nano.cifar10' : 'segmenter.safetensors',
+        { timeout: 120_000 },
+      );
     }
   };
   await round();
@@ -32,7 +39,10 @@ export async function runFrames(page: Page, frames: number): Promise<Growth> {
   await settled(page);
   await page.click('button:text-is("Camera")');
   const ran = () => page.evaluate(() => Number(document.body.dataset['runs']));
-  const until = (runs: number) => page.waitForFunction((wanted) => Number(document.body.dataset['runs']) >= wanted, runs, { timeout: 600_000 });
+  const until = (runs: number) =>
+    page.waitForFunction((wanted) => Number(document.body.dataset['runs']) >= wanted, runs, {
+      timeout: 600_000,
+    });
   // Between two frames, when none is worked on.
   const idle = async () => {
     await page.click('button:text-is("Stop camera")');

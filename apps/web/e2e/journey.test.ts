@@ -22,13 +22,21 @@ let resumed = 0;
 beforeAll(async () => {
   const weights = await readFile(checkpoints['pvt_v2_nano.cifar10'].url);
   host = createServer((request, response) => {
-    response.setHeader('access-control-allow-origin', '*').setHeader('access-control-expose-headers', '*').setHeader('content-length', weights.length);
+    response
+      .setHeader('access-control-allow-origin', '*')
+      .setHeader('access-control-expose-headers', '*')
+      .setHeader('content-length', weights.length);
     response.setHeader('access-control-allow-headers', '*').setHeader('etag', '"one"');
     const [, from] = /^bytes=(\d+)-/.exec(request.headers.range ?? '') ?? [];
     if (request.method !== 'GET') response.setHeader('content-length', 0).end();
     else if (from !== undefined) {
       resumed = Number(from);
-      response.writeHead(206, { 'content-length': weights.length - resumed, 'content-range': `bytes ${resumed}-${weights.length - 1}/${weights.length}` }).end(weights.subarray(resumed));
+      response
+        .writeHead(206, {
+          'content-length': weights.length - resumed,
+          'content-range': `bytes ${resumed}-${weights.length - 1}/${weights.length}`,
+        })
+        .end(weights.subarray(resumed));
     } else if (request.url!.startsWith('/slow')) {
       response.write(weights.subarray(0, 200_000));
       setTimeout(() => response.write(weights.subarray(200_000, 400_000)), 300);
@@ -84,7 +92,9 @@ it('changes models: the one that comes along, one from elsewhere, a file, and ba
 it('stops a download, keeps the model before, and goes on where it stopped', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   await ask(`${elsewhere}/slow.safetensors`);
-  await page.waitForFunction(() => document.querySelector('.loading span')?.textContent?.match(/^0\.[1-4] MB of 1\.8 MB/));
+  await page.waitForFunction(() =>
+    document.querySelector('.loading span')?.textContent?.match(/^0\.[1-4] MB of 1\.8 MB/),
+  );
   await page.click('.loading button');
   await notice('model classify').waitFor();
   expect(await notice('model classify').textContent()).toContain('was stopped');
@@ -109,7 +119,11 @@ it('says of a broken file what is wrong, and goes on', async () => {
   await notice('model detect').waitFor();
   expect(await notice('model detect').textContent()).toContain('without the head that this task needs');
   // And so is a picture that is none.
-  await page.setInputFiles('.stage input[type=file]', { name: 'broken.png', mimeType: 'image/png', buffer: Buffer.from('no picture') });
+  await page.setInputFiles('.stage input[type=file]', {
+    name: 'broken.png',
+    mimeType: 'image/png',
+    buffer: Buffer.from('no picture'),
+  });
   await notice('picture').waitFor();
   expect(await notice('picture').textContent()).toContain('broken.png is not a picture');
 });
@@ -131,7 +145,11 @@ it('starts again after the graphics context was lost', async () => {
   await notice('lost').waitFor({ timeout: 60_000 });
   expect(await notice('lost').textContent()).toContain('It was started again');
   await page.click('[data-sample=airplane]');
-  await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'airplane', undefined, { timeout: 60_000 });
+  await page.waitForFunction(
+    () => document.querySelector('.bars .name')?.textContent === 'airplane',
+    undefined,
+    { timeout: 60_000 },
+  );
   await page.click('[data-sample=ship]');
   await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'ship');
   await settled(page);
@@ -146,7 +164,11 @@ it('follows the camera, drops what comes too fast, and says when it is refused',
   expect(await notice('camera').textContent()).toContain('The camera was refused');
   await context.grantPermissions(['camera']);
   await notice('camera').locator('button', { hasText: 'Try again' }).click();
-  await page.waitForFunction(() => /^[\d.]+ of \d+ camera pictures a second$/.test(document.querySelector('.frames')!.textContent!), undefined, { timeout: 30_000 });
+  await page.waitForFunction(
+    () => /^[\d.]+ of \d+ camera pictures a second$/.test(document.querySelector('.frames')!.textContent!),
+    undefined,
+    { timeout: 30_000 },
+  );
   await page.waitForFunction(() => Number(document.body.dataset['runs']) > 12);
   const { tensors } = await counts(page);
   await page.waitForFunction(() => Number(document.body.dataset['runs']) > 30);
@@ -157,10 +179,18 @@ it('follows the camera, drops what comes too fast, and says when it is refused',
 
 it('chooses a backend by itself, by timing those that compute rightly', async () => {
   await visit(page, site.url);
-  await page.waitForFunction(() => localStorage.getItem('pvt.checks') !== null, undefined, { timeout: 120_000 });
+  await page.waitForFunction(() => localStorage.getItem('pvt.checks') !== null, undefined, {
+    timeout: 120_000,
+  });
   await settled(page);
-  const { findings } = JSON.parse((await page.evaluate(() => localStorage.getItem('pvt.checks')))!) as { findings: { backend: string; right?: boolean; error?: number; small?: { milliseconds: number } }[] };
-  expect(findings.map(({ backend, right }) => [backend, right])).toEqual([['wasm', true], ['webgl', true], ['webgpu', true]]);
+  const { findings } = JSON.parse((await page.evaluate(() => localStorage.getItem('pvt.checks')))!) as {
+    findings: { backend: string; right?: boolean; error?: number; small?: { milliseconds: number } }[];
+  };
+  expect(findings.map(({ backend, right }) => [backend, right])).toEqual([
+    ['wasm', true],
+    ['webgl', true],
+    ['webgpu', true],
+  ]);
   expect(Math.max(...findings.map(({ error }) => error!))).toBeLessThan(2e-5);
   expect(await page.getAttribute('body', 'data-backend')).toBe('wasm');
 });
@@ -170,12 +200,21 @@ it('learns from a few pictures, and the command reads what it has learnt', async
   await page.click('button:text-is("Fill with drawn examples")');
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
   await page.click('button:text-is("Train")');
-  await page.waitForFunction(() => document.querySelector('.tune-status')!.textContent!.startsWith('Done'), undefined, { timeout: 60_000 });
+  await page.waitForFunction(
+    () => document.querySelector('.tune-status')!.textContent!.startsWith('Done'),
+    undefined,
+    { timeout: 60_000 },
+  );
   expect(await page.textContent('.tune-status')).toContain('16 of your 16 pictures right');
   await page.waitForFunction(() => document.querySelector('.try .name')?.textContent === 'dots');
-  const [download] = await Promise.all([page.waitForEvent('download'), page.click('a:text-is("Download .safetensors")')]);
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.click('a:text-is("Download .safetensors")'),
+  ]);
   expect(download.suggestedFilename()).toBe('stripes-dots.safetensors');
-  const { predictions } = pvt<{ predictions: { index: number }[] }>('classify', { options: ['--weights', await download.path()] });
+  const { predictions } = pvt<{ predictions: { index: number }[] }>('classify', {
+    options: ['--weights', await download.path()],
+  });
   expect(predictions.map(({ index }) => index).toSorted()).toEqual([0, 1]);
   await page.click('button:text-is("Use under Classify")');
   await modelOpen(page, 'stripes-dots.safetensors');
@@ -188,17 +227,30 @@ it('loses nothing that was trained when the device is lost', async () => {
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
   await page.fill('input[type=number]', '150');
   await page.click('button:text-is("Train")');
-  await page.waitForFunction(() => Number(/^(\d+) of 150 steps/.exec(document.querySelector('.tune-status')!.textContent!)?.[1]) > 20, undefined, { timeout: 120_000 });
+  await page.waitForFunction(
+    () => Number(/^(\d+) of 150 steps/.exec(document.querySelector('.tune-status')!.textContent!)?.[1]) > 20,
+    undefined,
+    { timeout: 120_000 },
+  );
   await loseContext(page);
-  await page.waitForFunction(() => document.querySelector('.tune-status')!.textContent!.startsWith('Done'), undefined, { timeout: 120_000 });
-  expect(await page.textContent('.tune-status')).toMatch(/^Done after 150 steps in .*: 16 of your 16 pictures right/);
+  await page.waitForFunction(
+    () => document.querySelector('.tune-status')!.textContent!.startsWith('Done'),
+    undefined,
+    { timeout: 120_000 },
+  );
+  expect(await page.textContent('.tune-status')).toMatch(
+    /^Done after 150 steps in .*: 16 of your 16 pictures right/,
+  );
 });
 
 it('fits the shell into its budget, without a word of model code', async () => {
   const { shellBudget, shellSize } = await import('../scripts/sizes.mjs');
   expect(shellSize()).toBeLessThan(shellBudget);
   const scripts: string[] = [];
-  page.on('request', (request) => request.resourceType() === 'script' && scripts.push(new URL(request.url()).pathname));
+  page.on(
+    'request',
+    (request) => request.resourceType() === 'script' && scripts.push(new URL(request.url()).pathname),
+  );
   await context.route(/engine-/, (route) => route.abort());
   await page.goto(site.url);
   await page.waitForFunction(() => document.querySelectorAll('[role=tab]').length === 5);

@@ -15,7 +15,13 @@ const folder = mkdtempSync(join(tmpdir(), 'pvt-web-'));
 let browser: Browser;
 let server: Awaited<ReturnType<typeof serveDist>>;
 /** What the `pvt` command says of the same pictures. */
-let told: { readonly label: string; readonly region: string; readonly share: number; readonly object: string; readonly score: number };
+let told: {
+  readonly label: string;
+  readonly region: string;
+  readonly share: number;
+  readonly object: string;
+  readonly score: number;
+};
 
 beforeAll(async () => {
   server = await serveDist();
@@ -23,12 +29,27 @@ beforeAll(async () => {
   const page = await browser.newPage();
   await visit(page, server.url, { backend: 'wasm', side });
   const pictures = { nuclei: join(folder, 'nuclei.png'), blood: join(folder, 'blood.png') };
-  for (const [sample, tab] of [['nuclei', 'segment'], ['blood', 'detect']] as const) writeFileSync(pictures[sample], await samplePicture(page, tab, sample));
+  for (const [sample, tab] of [
+    ['nuclei', 'segment'],
+    ['blood', 'detect'],
+  ] as const)
+    writeFileSync(pictures[sample], await samplePicture(page, tab, sample));
   await page.close();
-  const sized = (name: keyof typeof microscopy) => ['--weights', fileURLToPath(microscopy[name].url), '--size', `${side}x${3 * side}`];
+  const sized = (name: keyof typeof microscopy) => [
+    '--weights',
+    fileURLToPath(microscopy[name].url),
+    '--size',
+    `${side}x${3 * side}`,
+  ];
   const { predictions } = pvt<{ predictions: { label: string }[] }>('classify');
-  const { classes } = pvt<{ classes: { label: number; share: number }[] }>('segment', { picture: pictures.nuclei, options: sized('pvt_v2_nano.nuclei') });
-  const { detections } = pvt<{ detections: { label: number; score: number }[] }>('detect', { picture: pictures.blood, options: [...sized('pvt_v2_nano.bccd'), '--score', '0.3'] });
+  const { classes } = pvt<{ classes: { label: number; share: number }[] }>('segment', {
+    picture: pictures.nuclei,
+    options: sized('pvt_v2_nano.nuclei'),
+  });
+  const { detections } = pvt<{ detections: { label: number; score: number }[] }>('detect', {
+    picture: pictures.blood,
+    options: [...sized('pvt_v2_nano.bccd'), '--score', '0.3'],
+  });
   const largest = classes.toSorted((a, b) => b.share - a.share)[0]!;
   told = {
     label: predictions[0]!.label,
@@ -54,7 +75,8 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
 
   const percentOf = (text: string) => Number(/([\d.]+) %/.exec(text)![1]);
   /** A percent that is shown in whole ones. */
-  const near = (text: string | null, share: number) => expect(Math.abs(percentOf(text!) - 100 * share)).toBeLessThan(1.01);
+  const near = (text: string | null, share: number) =>
+    expect(Math.abs(percentOf(text!) - 100 * share)).toBeLessThan(1.01);
 
   it('classifies its sample as the command does', async () => {
     expect(await page.getAttribute('body', 'data-backend')).toBe(backend);
@@ -64,7 +86,11 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
   it('segments alike', async () => {
     await page.click('#tab-segment');
     await modelOpen(page, 'pvt_v2_nano.nuclei');
-    await page.waitForFunction(() => document.querySelector('canvas.picture')?.ariaLabel === 'cell nuclei' && !document.body.hasAttribute('aria-busy'));
+    await page.waitForFunction(
+      () =>
+        document.querySelector('canvas.picture')?.ariaLabel === 'cell nuclei' &&
+        !document.body.hasAttribute('aria-busy'),
+    );
     expect(await page.textContent('.legend li:first-child .name')).toBe(told.region);
     near(await page.textContent('.legend li:first-child .value'), told.share);
   });
@@ -72,7 +98,11 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
   it('detects alike', async () => {
     await page.click('#tab-detect');
     await modelOpen(page, 'pvt_v2_nano.bccd');
-    await page.waitForFunction(() => document.querySelector('canvas.picture')?.ariaLabel === 'blood smear' && !document.body.hasAttribute('aria-busy'));
+    await page.waitForFunction(
+      () =>
+        document.querySelector('canvas.picture')?.ariaLabel === 'blood smear' &&
+        !document.body.hasAttribute('aria-busy'),
+    );
     expect(await page.textContent('.legend li:first-child .name')).toBe(told.object);
     near(await page.textContent('.legend li:first-child .value'), told.score);
   });
@@ -80,9 +110,18 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
   it('shows the pyramid and who looks where', async () => {
     await page.click('#tab-explore');
     await modelOpen(page, 'pvt_v2_nano.cifar10');
-    expect(await texts(page, 'figcaption')).toEqual([16, 32, 80, 128].map((channels, i) => `Stage ${i + 1} stride ${4 * 2 ** i}, ${[24 / 2 ** i, 32 / 2 ** i, channels].join(' × ')}`));
+    expect(await texts(page, 'figcaption')).toEqual(
+      [16, 32, 80, 128].map(
+        (channels, i) =>
+          `Stage ${i + 1} stride ${4 * 2 ** i}, ${[24 / 2 ** i, 32 / 2 ** i, channels].join(' × ')}`,
+      ),
+    );
     await page.locator('.frame').click({ position: { x: 5, y: 5 } });
-    await page.waitForFunction(() => document.querySelector('.attention-text')?.textContent?.startsWith('Row 1, column 1 of 24 × 32 tokens asks; 3 × 4 keys answer.'));
+    await page.waitForFunction(() =>
+      document
+        .querySelector('.attention-text')
+        ?.textContent?.startsWith('Row 1, column 1 of 24 × 32 tokens asks; 3 × 4 keys answer.'),
+    );
     expect(await page.textContent('.architecture h2')).toBe('PVT v2 at 96 × 128 pixels');
   });
 });

@@ -7,7 +7,8 @@ import { serveDist } from '../e2e/serve.ts';
 const backends = process.argv.slice(2);
 const server = await serveDist();
 const browser = await launch(['--use-fake-ui-for-media-stream']);
-const show = ({ before, after }: Growth) => `${before.tensors} tensors before, ${after.tensors} after; ${before.bytes.toLocaleString('en')} bytes before, ${after.bytes.toLocaleString('en')} after`;
+const show = ({ before, after }: Growth) =>
+  `${before.tensors} tensors before, ${after.tensors} after; ${before.bytes.toLocaleString('en')} bytes before, ${after.bytes.toLocaleString('en')} after`;
 for (const backend of backends.length > 0 ? backends : ['wasm', 'webgl']) {
   const page = await browser.newPage();
   await visit(page, server.url, { backend, side: 64 });

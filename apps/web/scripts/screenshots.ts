@@ -13,13 +13,22 @@ const trained = async (page: Page) => {
   await page.click('button:text-is("Fill with drawn examples")');
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
   await page.click('button:text-is("Train")');
-  await page.waitForFunction(() => document.querySelector('.tune-status')!.textContent!.startsWith('Done'), undefined, { timeout: 60_000 });
+  await page.waitForFunction(
+    () => document.querySelector('.tune-status')!.textContent!.startsWith('Done'),
+    undefined,
+    { timeout: 60_000 },
+  );
 };
 const opened = async (page: Page) => {
   await page.locator('.frame').click({ position: { x: 120, y: 90 } });
   await page.locator('details[data-stage="0"] summary').click();
 };
-const shots: readonly { readonly tab: string; readonly name?: string; readonly sample?: string; readonly act?: (page: Page) => Promise<void> }[] = [
+const shots: readonly {
+  readonly tab: string;
+  readonly name?: string;
+  readonly sample?: string;
+  readonly act?: (page: Page) => Promise<void>;
+}[] = [
   { tab: 'classify' },
   { tab: 'segment', sample: 'nuclei' },
   { tab: 'detect', sample: 'blood' },
@@ -30,8 +39,16 @@ const shots: readonly { readonly tab: string; readonly name?: string; readonly s
 
 const server = await serveDist();
 const browser = await launch();
-for (const [device, width, height, colorScheme] of [['desktop', 1280, 860, 'light'], ['phone', 390, 844, 'light'], ['desktop-dark', 1280, 860, 'dark']] as const) {
-  const page = await browser.newPage({ viewport: { width, height }, colorScheme, deviceScaleFactor: device === 'phone' ? 2 : 1 });
+for (const [device, width, height, colorScheme] of [
+  ['desktop', 1280, 860, 'light'],
+  ['phone', 390, 844, 'light'],
+  ['desktop-dark', 1280, 860, 'dark'],
+] as const) {
+  const page = await browser.newPage({
+    viewport: { width, height },
+    colorScheme,
+    deviceScaleFactor: device === 'phone' ? 2 : 1,
+  });
   for (const { tab, name = tab, sample, act } of shots) {
     await page.goto('about:blank');
     await visit(page, server.url, { backend: 'wasm', tab });

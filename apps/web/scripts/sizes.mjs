@@ -18,7 +18,9 @@ export function shellSize() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(js|css|html|wasm|safetensors|png)$/.test(file));
+  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.(js|css|html|wasm|safetensors|png)$/.test(file),
+  );
   const sizes = files.map((file) => /** @type {const} */ ([file, gzipped(file)])).sort((a, b) => b[1] - a[1]);
   for (const [file, size] of sizes) console.log(`${(size / 1000).toFixed(1).padStart(9)} kB gzip  ${file}`);
   const shell = shellSize();

@@ -1,6 +1,7 @@
 /** What a browser calls the reasons for not giving a camera. */
 const reasons: Readonly<Record<string, string>> = {
-  NotAllowedError: 'The camera was refused. Allow it in the address bar and try again, or open a picture instead.',
+  NotAllowedError:
+    'The camera was refused. Allow it in the address bar and try again, or open a picture instead.',
   NotFoundError: 'No camera was found. Connect one and try again, or open a picture instead.',
   NotReadableError: 'The camera is in use by another program. Close that one and try again.',
   OverconstrainedError: 'The camera cannot deliver pictures of this kind. Open a picture instead.',
@@ -21,11 +22,20 @@ export class Camera {
 
   /** @throws Error with a sentence for the visitor where there is no camera */
   async start(onEnd: () => void): Promise<void> {
-    if (navigator.mediaDevices === undefined) throw new Error('The camera needs a page that is served over https or from this machine. Open a picture instead.');
+    if (navigator.mediaDevices === undefined)
+      throw new Error(
+        'The camera needs a page that is served over https or from this machine. Open a picture instead.',
+      );
     try {
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment', width: { ideal: 640 }, height: { ideal: 480 } } });
+      this.#stream = await navigator.mediaDevices.getUserMedia({
+        video: { facingMode: 'environment', width: { ideal: 640 }, height: { ideal: 480 } },
+      });
     } catch (cause) {
-      throw new Error(reasons[(cause as Error).name] ?? `The camera could not be started (${(cause as Error).message}). Open a picture instead.`, { cause });
+      throw new Error(
+        reasons[(cause as Error).name] ??
+          `The camera could not be started (${(cause as Error).message}). Open a picture instead.`,
+        { cause },
+      );
     }
     this.#stream.getVideoTracks()[0]?.addEventListener('ended', onEnd);
     this.#video.srcObject = this.#stream;

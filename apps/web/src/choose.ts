@@ -11,8 +11,17 @@ export function estimate({ small, large }: Check, macs: number): number {
 }
 
 /** The backend that computes rightly and should be fastest for a model; one that is only a little slower stays if it runs already. */
-export function choose(checks: readonly Check[], macs: number, current?: BackendName): BackendName | undefined {
-  const ranked = checks.filter(({ right }) => right).map((check) => ({ backend: check.backend, milliseconds: estimate(check, macs) / (check.backend === current ? gain : 1) }));
+export function choose(
+  checks: readonly Check[],
+  macs: number,
+  current?: BackendName,
+): BackendName | undefined {
+  const ranked = checks
+    .filter(({ right }) => right)
+    .map((check) => ({
+      backend: check.backend,
+      milliseconds: estimate(check, macs) / (check.backend === current ? gain : 1),
+    }));
   ranked.sort((a, b) => a.milliseconds - b.milliseconds);
   return ranked[0]?.backend;
 }

@@ -17,15 +17,31 @@ export function drawCurve(element: SVGElement, losses: readonly number[], steps:
   const y = (loss: number) => 10 + (height - 34) * (1 - Math.min(loss, most) / most);
   // More points than pixels are drawn one for many.
   const stride = Math.max(1, Math.ceil(losses.length / 500));
-  const path = (values: readonly number[]) => values.flatMap((value, i) => (i % stride === 0 || i === values.length - 1 ? [`${x(i).toFixed(1)} ${y(value).toFixed(1)}`] : []));
-  const line = (values: readonly number[], name: string) => (values.length === 0 ? '' : svg('path', { class: name, d: `M${path(values).join('L')}` }));
+  const path = (values: readonly number[]) =>
+    values.flatMap((value, i) =>
+      i % stride === 0 || i === values.length - 1 ? [`${x(i).toFixed(1)} ${y(value).toFixed(1)}`] : [],
+    );
+  const line = (values: readonly number[], name: string) =>
+    values.length === 0 ? '' : svg('path', { class: name, d: `M${path(values).join('L')}` });
   fill(
     element,
-    ...[0, 0.5, 1].flatMap((share) => [svg('path', { class: 'rule', d: `M${margin} ${y(most * share)}H${width - 8}` }), svg('text', { x: margin - 6, y: y(most * share) + 4, 'text-anchor': 'end' }, (most * share).toFixed(most < 1 ? 2 : 1))]),
+    ...[0, 0.5, 1].flatMap((share) => [
+      svg('path', { class: 'rule', d: `M${margin} ${y(most * share)}H${width - 8}` }),
+      svg(
+        'text',
+        { x: margin - 6, y: y(most * share) + 4, 'text-anchor': 'end' },
+        (most * share).toFixed(most < 1 ? 2 : 1),
+      ),
+    ]),
     svg('text', { x: width - 8, y: height - 6, 'text-anchor': 'end' }, `${losses.length} of ${steps} steps`),
     svg('text', { x: margin, y: height - 6 }, 'loss'),
     line(losses, 'raw'),
     line(smoothed(losses, steps), 'mean'),
   );
-  element.setAttribute('aria-label', losses.length === 0 ? 'no loss yet' : `loss ${losses.at(-1)!.toFixed(3)} after ${losses.length} of ${steps} steps`);
+  element.setAttribute(
+    'aria-label',
+    losses.length === 0
+      ? 'no loss yet'
+      : `loss ${losses.at(-1)!.toFixed(3)} after ${losses.length} of ${steps} steps`,
+  );
 }

@@ -1,6 +1,14 @@
 import { proxy, wrap, type Remote } from 'comlink';
 import { choose } from './choose.ts';
-import { backendNames, type BackendName, type Check, type ErrorRecord, type OpenedModel, type OpenRequest, type Progress } from './protocol.ts';
+import {
+  backendNames,
+  type BackendName,
+  type Check,
+  type ErrorRecord,
+  type OpenedModel,
+  type OpenRequest,
+  type Progress,
+} from './protocol.ts';
 import type { Engine } from './worker/engine.ts';
 
 /** An error of the worker, with the code that tells its kind. */
@@ -30,19 +38,38 @@ interface Live {
 const asError = (thrown: unknown): EngineError => {
   if (thrown instanceof EngineError) return thrown;
   const record = thrown as Partial<ErrorRecord> | undefined;
-  return new EngineError({ name: record?.name ?? 'Error', code: record?.code ?? 'unexpected', message: record?.message ?? String(thrown) });
+  return new EngineError({
+    name: record?.name ?? 'Error',
+    code: record?.code ?? 'unexpected',
+    message: record?.message ?? String(thrown),
+  });
 };
 
-const launching = (backend: BackendName, options: { readonly timed: boolean; readonly hopeless?: number }): Promise<Live> => {
-  const worker = new Worker(new URL('./worker/engine.ts', import.meta.url), { type: 'module', name: `pvt ${backend}` });
+const launching = (
+  backend: BackendName,
+  options: { readonly timed: boolean; readonly hopeless?: number },
+): Promise<Live> => {
+  const worker = new Worker(new URL('./worker/engine.ts', import.meta.url), {
+    type: 'module',
+    name: `pvt ${backend}`,
+  });
   const gone = new Promise<never>((_resolve, reject) => {
     worker.addEventListener('error', (event) => {
       event.preventDefault();
-      reject(new EngineError({ name: 'Error', code: 'worker-failed', message: event.message || 'the code of the models could not be loaded' }));
+      reject(
+        new EngineError({
+          name: 'Error',
+          code: 'worker-failed',
+          message: event.message || 'the code of the models could not be loaded',
+        }),
+      );
     });
     // What waits for a lost device may wait for ever.
     worker.addEventListener('message', ({ data }) => {
-      if ((data as { readonly event?: string } | null)?.event === 'device-lost') reject(new EngineError({ name: 'BackendError', code: 'device-lost', message: 'the device was lost' }));
+      if ((data as { readonly event?: string } | null)?.event === 'device-lost')
+        reject(
+          new EngineError({ name: 'BackendError', code: 'device-lost', message: 'the device was lost' }),
+        );
     });
   });
   gone.catch(() => worker.terminate());
@@ -107,7 +134,10 @@ export class Host {
       this.#recall();
       const known = this.#checks();
       const best = known.length > 1 ? choose(known, 1e8) : undefined;
-      await this.#first(asked === 'auto' ? [...(best ? [best] : []), 'wasm', 'webgl', 'cpu'] : [asked, 'wasm', 'cpu'], this.#automatic);
+      await this.#first(
+        asked === 'auto' ? [...(best ? [best] : []), 'wasm', 'webgl', 'cpu'] : [asked, 'wasm', 'cpu'],
+        this.#automatic,
+      );
     });
   }
 
@@ -126,15 +156,27 @@ export class Host {
     throw last!;
   }
 
-  async #launch(backend: BackendName, options: { readonly timed: boolean; readonly hopeless?: number }): Promise<Live> {
+  async #launch(
+    backend: BackendName,
+    options: { readonly timed: boolean; readonly hopeless?: number },
+  ): Promise<Live> {
     try {
       const live = await launching(backend, options);
       const before = this.findings.get(backend);
-      this.findings.set(backend, live.check.large === undefined && before !== undefined && 'large' in before && live.check.right ? before : live.check);
+      this.findings.set(
+        backend,
+        live.check.large === undefined && before !== undefined && 'large' in before && live.check.right
+          ? before
+          : live.check,
+      );
       if (live.check.right) return live;
       live.worker.terminate();
       this.#tell('refused', live.check);
-      throw new EngineError({ name: 'BackendError', code: 'backend-wrong', message: `${backend} computes wrongly here` });
+      throw new EngineError({
+        name: 'BackendError',
+        code: 'backend-wrong',
+        message: `${backend} computes wrongly here`,
+      });
     } catch (error) {
       const { code, message } = asError(error);
       if (code !== 'backend-wrong' && code !== 'worker-failed') {
@@ -152,7 +194,11 @@ export class Host {
     this.#live = live;
     this.#opened = undefined;
     // A job that runs hears of it by itself; where none does, nobody else would.
-    live.gone.catch((error: EngineError) => this.#inTurn(async () => this.#live === live && this.#recover(error)).catch(() => this.#tell('backends', undefined)));
+    live.gone.catch((error: EngineError) =>
+      this.#inTurn(async () => this.#live === live && this.#recover(error)).catch(() =>
+        this.#tell('backends', undefined),
+      ),
+    );
     this.#tell('backends', undefined);
   }
 
@@ -202,18 +248,29 @@ export class Host {
   }
 
   #remember(): void {
-    localStorage.setItem(remembered, JSON.stringify({ agent: navigator.userAgent, findings: [...this.findings.values()] }));
+    localStorage.setItem(
+      remembered,
+      JSON.stringify({ agent: navigator.userAgent, findings: [...this.findings.values()] }),
+    );
   }
 
   #recall(): void {
-    const stored = JSON.parse(localStorage.getItem(remembered) ?? '{}') as { readonly agent?: string; readonly findings?: readonly Finding[] };
+    const stored = JSON.parse(localStorage.getItem(remembered) ?? '{}') as {
+      readonly agent?: string;
+      readonly findings?: readonly Finding[];
+    };
     if (stored.agent !== navigator.userAgent) return;
-    for (const finding of stored.findings ?? []) if (backendNames.includes(finding.backend)) this.findings.set(finding.backend, finding);
+    for (const finding of stored.findings ?? [])
+      if (backendNames.includes(finding.backend)) this.findings.set(finding.backend, finding);
   }
 
   /** Opens a model, unless it is open already. */
   open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<OpenedModel> {
-    return this.#inTurn(async () => (this.#opened?.request.id === request.id ? this.#opened.model : this.#attempt(() => this.#open(request, onProgress))));
+    return this.#inTurn(async () =>
+      this.#opened?.request.id === request.id
+        ? this.#opened.model
+        : this.#attempt(() => this.#open(request, onProgress)),
+    );
   }
 
   async #open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<OpenedModel> {
@@ -232,7 +289,9 @@ export class Host {
 
   /** Runs a job with the open model. What `work` hands over it makes anew at each call: after a loss it runs again. */
   use<T>(work: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
-    return this.#inTurn(() => this.#attempt(() => Promise.race([work(this.#live!.engine), this.#live!.gone])));
+    return this.#inTurn(() =>
+      this.#attempt(() => Promise.race([work(this.#live!.engine), this.#live!.gone])),
+    );
   }
 
   async #attempt<T>(work: () => Promise<T>): Promise<T> {

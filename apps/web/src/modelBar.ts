@@ -10,8 +10,10 @@ const noHead: Readonly<Record<TaskName, string>> = {
   classify: '',
   explore: '',
   tune: '',
-  segment: 'Any semantic FPN, UPerNet or SegFormer head on a PVT works: a checkpoint of mmsegmentation or of the official code.',
-  detect: 'Any RetinaNet on a PVT works: a checkpoint of mmdetection, of the official code, or of torchvision.',
+  segment:
+    'Any semantic FPN, UPerNet or SegFormer head on a PVT works: a checkpoint of mmsegmentation or of the official code.',
+  detect:
+    'Any RetinaNet on a PVT works: a checkpoint of mmdetection, of the official code, or of torchvision.',
 };
 
 let files = 0;
@@ -28,7 +30,13 @@ export class ModelBar {
   readonly #times = h('dl', { className: 'times', attrs: { 'aria-label': 'Latency' } });
   readonly #bar = h('progress', { attrs: { 'aria-label': 'Loading the model' } });
   readonly #barText = h('span');
-  readonly #loading = h('div', { className: 'loading', hidden: true }, this.#bar, this.#barText, h('button', { type: 'button', textContent: 'Cancel', onclick: () => this.#host.cancel() }));
+  readonly #loading = h(
+    'div',
+    { className: 'loading', hidden: true },
+    this.#bar,
+    this.#barText,
+    h('button', { type: 'button', textContent: 'Cancel', onclick: () => this.#host.cancel() }),
+  );
   #request: OpenRequest | undefined;
   #before: OpenRequest | undefined;
   #frames: number[] = [];
@@ -42,7 +50,14 @@ export class ModelBar {
     const [first] = forTask(task);
     this.#request = first && embeddedRequest(task, first);
     this.#button.addEventListener('click', () => void this.choose());
-    this.element = h('section', { className: 'model-bar', ariaLabel: 'Model' }, this.#button, this.#facts, this.#loading, this.#times);
+    this.element = h(
+      'section',
+      { className: 'model-bar', ariaLabel: 'Model' },
+      this.#button,
+      this.#facts,
+      this.#loading,
+      this.#times,
+    );
     this.#describe(undefined);
   }
 
@@ -65,19 +80,29 @@ export class ModelBar {
   /** Another input size for the same model. */
   resize(shortSide: number): void {
     this.#shortSide = shortSide;
-    if (this.#request) this.ask({ ...this.#request, shortSide, id: `${this.#request.id.replace(/ \d+$/, '')} ${shortSide}` });
+    if (this.#request)
+      this.ask({ ...this.#request, shortSide, id: `${this.#request.id.replace(/ \d+$/, '')} ${shortSide}` });
   }
 
   /** Files that the visitor gives: a checkpoint, or the files of a folder. */
   give(given: readonly File[]): void {
     const [first] = given;
-    const title = given.length === 1 ? first!.name : `${first!.webkitRelativePath.split('/')[0] || 'folder'}, ${given.length} files`;
+    const title =
+      given.length === 1
+        ? first!.name
+        : `${first!.webkitRelativePath.split('/')[0] || 'folder'}, ${given.length} files`;
     this.#askFor(title, { kind: 'files', files: given }, `file ${++files}`);
   }
 
   #askFor(title: string, from: OpenRequest['from'], id = title): void {
     const shortSide = this.shortSide;
-    this.ask({ id: `${this.#task} ${id} ${shortSide}`, task: this.#task, title, from, ...(shortSide !== undefined && { shortSide }) });
+    this.ask({
+      id: `${this.#task} ${id} ${shortSide}`,
+      task: this.#task,
+      title,
+      from,
+      ...(shortSide !== undefined && { shortSide }),
+    });
   }
 
   /**
@@ -86,7 +111,10 @@ export class ModelBar {
    *
    * @param picture what it will run on, so that it warms up for pictures of that shape
    */
-  async ensure(picture?: { readonly width: number; readonly height: number }): Promise<OpenedModel | undefined> {
+  async ensure(picture?: {
+    readonly width: number;
+    readonly height: number;
+  }): Promise<OpenedModel | undefined> {
     const request = this.#request;
     if (request === undefined) return undefined;
     if (this.#host.opened === undefined || this.#button.dataset['id'] !== request.id) {
@@ -95,19 +123,32 @@ export class ModelBar {
       this.#barText.textContent = 'loading';
     }
     try {
-      const model = await this.#host.open({ ...request, ...(picture && { picture }) }, (progress) => this.#show(progress));
+      const model = await this.#host.open({ ...request, ...(picture && { picture }) }, (progress) =>
+        this.#show(progress),
+      );
       this.#describe(model);
       return model;
     } catch (error) {
       if (this.#request !== request) throw error;
       const title = request.title;
-      const fallback = this.#before ?? (forTask(this.#task)[0] && embeddedRequest(this.#task, forTask(this.#task)[0]!));
+      const fallback =
+        this.#before ?? (forTask(this.#task)[0] && embeddedRequest(this.#task, forTask(this.#task)[0]!));
       this.#request = fallback?.id === request.id ? undefined : fallback;
       this.#before = undefined;
       this.#describe(undefined);
       const again = { label: 'Try again', run: () => this.ask(request) };
-      if (isAbort(error)) this.#notices.say(`model ${this.#task}`, 'info', `Loading ${title} was stopped. What had arrived is kept; it goes on from there.`, again);
-      else this.#notices.say(`model ${this.#task}`, 'error', `${title}: ${sentenceOf(error)}`, again, { label: 'Choose a model', run: () => void this.choose() });
+      if (isAbort(error))
+        this.#notices.say(
+          `model ${this.#task}`,
+          'info',
+          `Loading ${title} was stopped. What had arrived is kept; it goes on from there.`,
+          again,
+        );
+      else
+        this.#notices.say(`model ${this.#task}`, 'error', `${title}: ${sentenceOf(error)}`, again, {
+          label: 'Choose a model',
+          run: () => void this.choose(),
+        });
       return this.#request === undefined ? undefined : this.ensure(picture);
     } finally {
       this.#loading.hidden = true;
@@ -118,18 +159,29 @@ export class ModelBar {
     if (total === undefined) this.#bar.removeAttribute('value');
     else Object.assign(this.#bar, { max: total, value: loaded });
     const left = secondsLeft === undefined || secondsLeft < 1 ? '' : `, ${Math.round(secondsLeft)} s left`;
-    this.#barText.textContent = total !== undefined && loaded >= total ? 'preparing the device' : `${megabytes(loaded)}${total === undefined ? '' : ` of ${megabytes(total)}`}${left}`;
+    this.#barText.textContent =
+      total !== undefined && loaded >= total
+        ? 'preparing the device'
+        : `${megabytes(loaded)}${total === undefined ? '' : ` of ${megabytes(total)}`}${left}`;
   }
 
   #describe(model: OpenedModel | undefined): void {
     const title = this.#request?.title;
-    fill(this.#button, h('span', { className: 'name', textContent: title ?? 'Choose a model' }), h('span', { className: 'change', textContent: title === undefined ? '' : 'change' }));
+    fill(
+      this.#button,
+      h('span', { className: 'name', textContent: title ?? 'Choose a model' }),
+      h('span', { className: 'change', textContent: title === undefined ? '' : 'change' }),
+    );
     this.#button.dataset['id'] = model === undefined ? '' : this.#request!.id;
     this.#button.classList.toggle('primary', title === undefined);
     const about = embedded.find(({ name }) => name === title)?.about;
     this.#facts.textContent = [
       ...(about ? [about] : title === undefined ? [noHead[this.#task]] : []),
-      ...(model ? [`${model.variant}: ${count(model.params)} parameters, ${count(model.macs)} multiply-adds per picture`] : []),
+      ...(model
+        ? [
+            `${model.variant}: ${count(model.params)} parameters, ${count(model.macs)} multiply-adds per picture`,
+          ]
+        : []),
       ...(model && model.unused > 0 ? [`${model.unused} parameters of the file are for something else`] : []),
       ...(model?.warnings ?? []),
     ].join('. ');
@@ -141,17 +193,51 @@ export class ModelBar {
   took(milliseconds: number): void {
     this.#frames = [...this.#frames.slice(-14), milliseconds];
     const model = this.#host.opened;
-    if (model) this.times({ ...model.milliseconds, picture: [...this.#frames].sort((a, b) => a - b)[this.#frames.length >> 1] });
+    if (model)
+      this.times({
+        ...model.milliseconds,
+        picture: [...this.#frames].sort((a, b) => a - b)[this.#frames.length >> 1],
+      });
   }
 
-  private times({ download, load, warmUp, picture }: { readonly download: number; readonly load: number; readonly warmUp: number; readonly picture?: number | undefined }): void {
-    const entries = [['download', download], ['load', load], ['warm-up', warmUp], ...(picture === undefined ? [] : [['picture', picture] as const])] as const;
-    fill(this.#times, ...entries.map(([name, milliseconds]) => h('div', { attrs: { 'data-time': name } }, h('dt', { textContent: name }), h('dd', { textContent: duration(milliseconds) }))));
+  private times({
+    download,
+    load,
+    warmUp,
+    picture,
+  }: {
+    readonly download: number;
+    readonly load: number;
+    readonly warmUp: number;
+    readonly picture?: number | undefined;
+  }): void {
+    const entries = [
+      ['download', download],
+      ['load', load],
+      ['warm-up', warmUp],
+      ...(picture === undefined ? [] : [['picture', picture] as const]),
+    ] as const;
+    fill(
+      this.#times,
+      ...entries.map(([name, milliseconds]) =>
+        h(
+          'div',
+          { attrs: { 'data-time': name } },
+          h('dt', { textContent: name }),
+          h('dd', { textContent: duration(milliseconds) }),
+        ),
+      ),
+    );
   }
 
   async choose(): Promise<void> {
     const { chooseModel } = await import('./modelDialog.ts');
-    const chosen = await chooseModel(this.#task, noHead[this.#task], forTask(this.#task), noHead[this.#task] === '' ? () => this.#host.use((engine) => engine.published()) : undefined);
+    const chosen = await chooseModel(
+      this.#task,
+      noHead[this.#task],
+      forTask(this.#task),
+      noHead[this.#task] === '' ? () => this.#host.use((engine) => engine.published()) : undefined,
+    );
     if (chosen === undefined) return;
     if (chosen.kind === 'embedded') this.ask(embeddedRequest(this.#task, chosen.model));
     else if (chosen.kind === 'name') this.#askFor(chosen.name, chosen);

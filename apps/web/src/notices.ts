@@ -21,8 +21,16 @@ export class Notices {
     fill(
       notice,
       h('p', { textContent: text }),
-      ...ways.map(({ label, run }) => h('button', { type: 'button', textContent: label, onclick: () => (close(), run()) })),
-      h('button', { type: 'button', className: 'close', textContent: '×', ariaLabel: 'Close this message', onclick: close }),
+      ...ways.map(({ label, run }) =>
+        h('button', { type: 'button', textContent: label, onclick: () => (close(), run()) }),
+      ),
+      h('button', {
+        type: 'button',
+        className: 'close',
+        textContent: '×',
+        ariaLabel: 'Close this message',
+        onclick: close,
+      }),
     );
     this.element.append(notice);
   }
@@ -35,11 +43,15 @@ export class Notices {
 /** Codes of errors and what a visitor can make of them; others speak for themselves. */
 const sentences: Readonly<Record<string, string>> = {
   'device-lost': 'The graphics device was lost, and again when it was started anew.',
-  'out-of-memory': 'This was too much for the memory of this device. The engine has started again; a smaller size or a smaller model will fit.',
-  'worker-failed': 'The code of the models could not be loaded. Check the connection and load the page again.',
+  'out-of-memory':
+    'This was too much for the memory of this device. The engine has started again; a smaller size or a smaller model will fit.',
+  'worker-failed':
+    'The code of the models could not be loaded. Check the connection and load the page again.',
   'backend-missing': 'This backend is not available here.',
-  'source-offline': 'There is no connection to the network. Models that were loaded before, the ones that come along, and files still work.',
-  'head-missing': 'This checkpoint is a backbone without the head that this task needs. It can be looked into under Explore.',
+  'source-offline':
+    'There is no connection to the network. Models that were loaded before, the ones that come along, and files still work.',
+  'head-missing':
+    'This checkpoint is a backbone without the head that this task needs. It can be looked into under Explore.',
 };
 
 /** The sentence that an error becomes. */

@@ -88,13 +88,24 @@ export interface Segmented {
   /** Of the picture's size, clear where nothing is drawn. */
   readonly overlay: ImageBitmap;
   /** Classes by their share of the picture, most first. */
-  readonly classes: readonly { readonly label: number; readonly name: string; readonly share: number; readonly color: string }[];
+  readonly classes: readonly {
+    readonly label: number;
+    readonly name: string;
+    readonly share: number;
+    readonly color: string;
+  }[];
   readonly milliseconds: number;
 }
 
 export interface Detected {
   readonly overlay: ImageBitmap;
-  readonly objects: readonly { readonly name: string; readonly label: number; readonly score: number; readonly box: readonly number[]; readonly color: string }[];
+  readonly objects: readonly {
+    readonly name: string;
+    readonly label: number;
+    readonly score: number;
+    readonly box: readonly number[];
+    readonly color: string;
+  }[];
   readonly milliseconds: number;
 }
 

@@ -15,9 +15,18 @@ export interface Point {
 /** The picture that everything is about: a sample, a file, or what the camera sees, with what is drawn over it. */
 export class Stage {
   readonly element: HTMLElement;
-  readonly #canvas = h('canvas', { className: 'picture', attrs: { role: 'img', 'aria-label': 'no picture yet' } });
+  readonly #canvas = h('canvas', {
+    className: 'picture',
+    attrs: { role: 'img', 'aria-label': 'no picture yet' },
+  });
   readonly #overlay = h('canvas', { className: 'overlay', attrs: { 'aria-hidden': 'true' } });
-  readonly #video = h('video', { className: 'picture', muted: true, playsInline: true, hidden: true, attrs: { 'aria-label': 'camera' } });
+  readonly #video = h('video', {
+    className: 'picture',
+    muted: true,
+    playsInline: true,
+    hidden: true,
+    attrs: { 'aria-label': 'camera' },
+  });
   readonly #marker = h('div', { className: 'marker', hidden: true, attrs: { 'aria-hidden': 'true' } });
   readonly #frame = h('div', { className: 'frame' });
   readonly #samples = h('div', { className: 'samples', attrs: { role: 'group', 'aria-label': 'Samples' } });
@@ -33,14 +42,35 @@ export class Stage {
   constructor(notices: Notices, onPicture: () => void) {
     this.#notices = notices;
     this.#onPicture = onPicture;
-    const input = h('input', { type: 'file', accept: 'image/*', hidden: true, ariaLabel: 'Picture file', onchange: () => input.files?.[0] && void this.open(input.files[0]) });
+    const input = h('input', {
+      type: 'file',
+      accept: 'image/*',
+      hidden: true,
+      ariaLabel: 'Picture file',
+      onchange: () => input.files?.[0] && void this.open(input.files[0]),
+    });
     this.#cameraButton.addEventListener('click', () => void this.toggleCamera());
     this.#frame.append(this.#canvas, this.#video, this.#overlay, this.#marker);
     this.element = h(
       'section',
       { className: 'stage', ariaLabel: 'Picture' },
       this.#frame,
-      h('div', { className: 'tools' }, h('button', { type: 'button', className: 'primary', textContent: 'Open picture', onclick: () => input.click() }), input, this.#cameraButton, h('span', { className: 'hint', textContent: 'or drop a picture or a checkpoint anywhere, or paste one' })),
+      h(
+        'div',
+        { className: 'tools' },
+        h('button', {
+          type: 'button',
+          className: 'primary',
+          textContent: 'Open picture',
+          onclick: () => input.click(),
+        }),
+        input,
+        this.#cameraButton,
+        h('span', {
+          className: 'hint',
+          textContent: 'or drop a picture or a checkpoint anywhere, or paste one',
+        }),
+      ),
       this.#samples,
     );
     this.#frame.addEventListener('click', (event) => {
@@ -55,7 +85,12 @@ export class Stage {
       event.preventDefault();
       document.body.classList.add('dropping');
     });
-    for (const name of ['dragleave', 'drop'] as const) addEventListener(name, (event) => (event.relatedTarget === null || name === 'drop') && document.body.classList.remove('dropping'));
+    for (const name of ['dragleave', 'drop'] as const)
+      addEventListener(
+        name,
+        (event) =>
+          (event.relatedTarget === null || name === 'drop') && document.body.classList.remove('dropping'),
+      );
     addEventListener('drop', (event) => {
       event.preventDefault();
       if (event.dataTransfer) void this.#drop(event.dataTransfer);
@@ -97,7 +132,9 @@ export class Stage {
 
   /** Width and height of what is shown. */
   get size(): { readonly width: number; readonly height: number } {
-    return this.live ? { width: this.#video.videoWidth, height: this.#video.videoHeight } : { width: this.#picture?.width ?? 4, height: this.#picture?.height ?? 3 };
+    return this.live
+      ? { width: this.#video.videoWidth, height: this.#video.videoHeight }
+      : { width: this.#picture?.width ?? 4, height: this.#picture?.height ?? 3 };
   }
 
   get empty(): boolean {
@@ -124,8 +161,20 @@ export class Stage {
       this.#samples,
       ...samples.map((sample) => {
         const thumbnail = h('canvas', { width: 96, height: 72, attrs: { 'aria-hidden': 'true' } });
-        void sample.draw().then((bitmap) => (thumbnail.getContext('2d')!.drawImage(bitmap, 0, 0, 96, 72), bitmap.close()));
-        return h('button', { type: 'button', title: sample.title, attrs: { 'data-sample': sample.id }, onclick: () => choose(sample) }, thumbnail, h('span', { textContent: sample.title }));
+        void sample
+          .draw()
+          .then((bitmap) => (thumbnail.getContext('2d')!.drawImage(bitmap, 0, 0, 96, 72), bitmap.close()));
+        return h(
+          'button',
+          {
+            type: 'button',
+            title: sample.title,
+            attrs: { 'data-sample': sample.id },
+            onclick: () => choose(sample),
+          },
+          thumbnail,
+          h('span', { textContent: sample.title }),
+        );
       }),
     );
   }
@@ -136,12 +185,20 @@ export class Stage {
     try {
       bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
     } catch {
-      this.#notices.say('picture', 'error', `${name} is not a picture that this browser can read; it may be broken or of another kind. Try a JPEG, PNG or WebP.`);
+      this.#notices.say(
+        'picture',
+        'error',
+        `${name} is not a picture that this browser can read; it may be broken or of another kind. Try a JPEG, PNG or WebP.`,
+      );
       return;
     }
     const scale = longestSide / Math.max(bitmap.width, bitmap.height);
     if (scale < 1) {
-      const smaller = await createImageBitmap(bitmap, { resizeWidth: Math.max(1, Math.round(bitmap.width * scale)), resizeHeight: Math.max(1, Math.round(bitmap.height * scale)), resizeQuality: 'high' });
+      const smaller = await createImageBitmap(bitmap, {
+        resizeWidth: Math.max(1, Math.round(bitmap.width * scale)),
+        resizeHeight: Math.max(1, Math.round(bitmap.height * scale)),
+        resizeQuality: 'high',
+      });
       bitmap.close();
       bitmap = smaller;
     }
@@ -158,7 +215,8 @@ export class Stage {
     this.#canvas.height = bitmap.height;
     this.#canvas.getContext('2d')!.drawImage(bitmap, 0, 0);
     this.#canvas.setAttribute('aria-label', name);
-    for (const button of this.#samples.querySelectorAll('button')) button.ariaPressed = String(button.title === name);
+    for (const button of this.#samples.querySelectorAll('button'))
+      button.ariaPressed = String(button.title === name);
     this.#resize();
     this.clearOverlay();
     this.#onPicture();
@@ -186,7 +244,12 @@ export class Stage {
   /** A box on the picture, in shares of its sides. */
   mark([left, top, right, bottom]: readonly [number, number, number, number]): void {
     this.#marker.hidden = false;
-    Object.assign(this.#marker.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%` });
+    Object.assign(this.#marker.style, {
+      left: `${100 * left}%`,
+      top: `${100 * top}%`,
+      width: `${100 * (right - left)}%`,
+      height: `${100 * (bottom - top)}%`,
+    });
   }
 
   async toggleCamera(): Promise<void> {
@@ -198,10 +261,17 @@ export class Stage {
     try {
       await this.#camera.start(() => {
         this.#stopCamera();
-        this.#notices.say('camera', 'warning', 'The camera has stopped. Start it again, or open a picture instead.');
+        this.#notices.say(
+          'camera',
+          'warning',
+          'The camera has stopped. Start it again, or open a picture instead.',
+        );
       });
     } catch (error) {
-      this.#notices.say('camera', 'warning', (error as Error).message, { label: 'Try again', run: () => void this.toggleCamera() });
+      this.#notices.say('camera', 'warning', (error as Error).message, {
+        label: 'Try again',
+        run: () => void this.toggleCamera(),
+      });
       return;
     }
     this.#notices.clear('camera');

@@ -6,9 +6,12 @@ export function duration(milliseconds: number): string {
 
 /** A count as people read it: `871.6 K`, `1.2 M`, `3.4 G`. */
 export function count(value: number): string {
-  const [unit, divisor] = value >= 1e9 ? ['G', 1e9] : value >= 1e6 ? ['M', 1e6] : value >= 1e4 ? ['K', 1e3] : ['', 1];
+  const [unit, divisor] =
+    value >= 1e9 ? ['G', 1e9] : value >= 1e6 ? ['M', 1e6] : value >= 1e4 ? ['K', 1e3] : ['', 1];
   const scaled = value / (divisor as number);
-  return unit === '' ? scaled.toLocaleString('en') : `${scaled < 99.95 ? scaled.toFixed(1) : Math.round(scaled)} ${unit}`;
+  return unit === ''
+    ? scaled.toLocaleString('en')
+    : `${scaled < 99.95 ? scaled.toFixed(1) : Math.round(scaled)} ${unit}`;
 }
 
 /** A size as people read it: `320 B`, `4.1 kB`, `2.1 MB`. */

@@ -9,10 +9,29 @@ async function compileModule(entry, ...options) {
   const baseDir = fileURLToPath(new URL('assembly/', import.meta.url));
   const files = new Map();
   const { error, stderr } = await main(
-    [entry, '--outFile', 'out.wasm', '--optimizeLevel', '3', '--enable', 'simd', '--runtime', 'stub', '--use', 'abort=', '--importMemory', '--initialMemory', '1', '--baseDir', baseDir, ...options],
+    [
+      entry,
+      '--outFile',
+      'out.wasm',
+      '--optimizeLevel',
+      '3',
+      '--enable',
+      'simd',
+      '--runtime',
+      'stub',
+      '--use',
+      'abort=',
+      '--importMemory',
+      '--initialMemory',
+      '1',
+      '--baseDir',
+      baseDir,
+      ...options,
+    ],
     { writeFile: (name, contents) => void files.set(name, contents) },
   );
-  if (error) throw new Error(`compile: expected assembly/${entry} to compile, got\n${stderr}`, { cause: error });
+  if (error)
+    throw new Error(`compile: expected assembly/${entry} to compile, got\n${stderr}`, { cause: error });
   return Buffer.from(files.get('out.wasm')).toString('base64');
 }
 
@@ -20,8 +39,18 @@ async function compileModule(entry, ...options) {
 export async function compile() {
   return {
     kernelsBinary: await compileModule('index.ts'),
-    runnerBinary: await compileModule('run.ts', '--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536'),
-    threadText: readFileSync(join(import.meta.dirname, 'src/serve.js'), 'utf8').replace(/^\/\*\*.*?\*\/\s*export /s, ''),
+    runnerBinary: await compileModule(
+      'run.ts',
+      '--enable',
+      'threads',
+      '--sharedMemory',
+      '--maximumMemory',
+      '65536',
+    ),
+    threadText: readFileSync(join(import.meta.dirname, 'src/serve.js'), 'utf8').replace(
+      /^\/\*\*.*?\*\/\s*export /s,
+      '',
+    ),
   };
 }
 
@@ -33,8 +62,17 @@ const comments = {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const parts = Object.entries(await compile()).map(([name, text]) => {
-    const lines = name === 'threadText' ? text.trimEnd().split('\n').map((line) => `${line}\n`) : text.match(/.{1,160}/g);
+    const lines =
+      name === 'threadText'
+        ? text
+            .trimEnd()
+            .split('\n')
+            .map((line) => `${line}\n`)
+        : text.match(/.{1,160}/g);
     return `/** ${comments[name]} */\nexport const ${name} =\n${lines.map((line) => `  ${JSON.stringify(line)}`).join(' +\n')};\n`;
   });
-  writeFileSync(join(import.meta.dirname, 'src/binary.ts'), `/* Written by compile.mjs from assembly/ and src/serve.js; a test compares them. */\n\n${parts.join('\n')}`);
+  writeFileSync(
+    join(import.meta.dirname, 'src/binary.ts'),
+    `/* Written by compile.mjs from assembly/ and src/serve.js; a test compares them. */\n\n${parts.join('\n')}`,
+  );
 }

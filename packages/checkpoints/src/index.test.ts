@@ -15,7 +15,12 @@ describe.each(Object.entries(checkpoints))('%s', (_name, { url, bytes, sha256, m
     const checkpoint = readCheckpoint(await readFile(url));
     expect(checkpoint).toMatchObject({ model, naming: 'official', assumed: [], recipe });
     expect(checkpoint.config.classes).toBe(labels.length);
-    expect(checkFit(checkpointSpec(checkpoint.config), checkpoint)).toMatchObject({ adapted: [], missing: [], unexpected: [], mismatched: [] });
+    expect(checkFit(checkpointSpec(checkpoint.config), checkpoint)).toMatchObject({
+      adapted: [],
+      missing: [],
+      unexpected: [],
+      mismatched: [],
+    });
     expect(JSON.parse(checkpoint.metadata.get('labels')!)).toEqual(labels);
     expect(JSON.parse(checkpoint.metadata.get('recipe')!)).toEqual(recipe);
   });

@@ -17,12 +17,25 @@ function problem(input: unknown): ConfigError {
 
 describe('pvtConfig', () => {
   it('fills in what the published models share', () => {
-    expect(pvtConfig(v1)).toMatchObject({ patchSizes: [4, 2, 2, 2], strides: [4, 2, 2, 2], reductions: [8, 4, 2, 1], classToken: true, classes: 1000 });
-    expect(pvtConfig(v2)).toMatchObject({ patchSizes: [7, 3, 3, 3], heads: [1, 2, 5, 8], linear: false, eps: { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 } });
+    expect(pvtConfig(v1)).toMatchObject({
+      patchSizes: [4, 2, 2, 2],
+      strides: [4, 2, 2, 2],
+      reductions: [8, 4, 2, 1],
+      classToken: true,
+      classes: 1000,
+    });
+    expect(pvtConfig(v2)).toMatchObject({
+      patchSizes: [7, 3, 3, 3],
+      heads: [1, 2, 5, 8],
+      linear: false,
+      eps: { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 },
+    });
   });
 
   it('keeps what the caller says', () => {
-    expect(pvtConfig({ ...v2, eps: { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 }, classes: 0 })).toMatchObject({ classes: 0, eps: { patchEmbed: 1e-6 } });
+    expect(
+      pvtConfig({ ...v2, eps: { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 }, classes: 0 }),
+    ).toMatchObject({ classes: 0, eps: { patchEmbed: 1e-6 } });
   });
 
   it.each([
@@ -63,14 +76,36 @@ describe('pvtConfig', () => {
 
 describe('gridSizes', () => {
   it('follows the convolutions', () => {
-    expect(gridSizes(pvtConfig(v2), [224, 224])).toEqual([[56, 56], [28, 28], [14, 14], [7, 7]]);
-    expect(gridSizes(pvtConfig(v2), [197, 251])).toEqual([[50, 63], [25, 32], [13, 16], [7, 8]]);
-    expect(gridSizes(pvtConfig(v1), [200, 264])).toEqual([[50, 66], [25, 33], [12, 16], [6, 8]]);
+    expect(gridSizes(pvtConfig(v2), [224, 224])).toEqual([
+      [56, 56],
+      [28, 28],
+      [14, 14],
+      [7, 7],
+    ]);
+    expect(gridSizes(pvtConfig(v2), [197, 251])).toEqual([
+      [50, 63],
+      [25, 32],
+      [13, 16],
+      [7, 8],
+    ]);
+    expect(gridSizes(pvtConfig(v1), [200, 264])).toEqual([
+      [50, 66],
+      [25, 33],
+      [12, 16],
+      [6, 8],
+    ]);
   });
 
   it('refuses a map smaller than its reduction and says which', () => {
     expect(() => gridSizes(pvtConfig(v2), [28, 64])).toThrow(ShapeError);
-    expect(() => gridSizes(pvtConfig(v2), [28, 64])).toThrow(/stage 1 map is at least 8x8 .* got 28x64, which gives 7x16/);
-    expect(gridSizes(pvtConfig({ ...v2, linear: true }), [1, 1])).toEqual([[1, 1], [1, 1], [1, 1], [1, 1]]);
+    expect(() => gridSizes(pvtConfig(v2), [28, 64])).toThrow(
+      /stage 1 map is at least 8x8 .* got 28x64, which gives 7x16/,
+    );
+    expect(gridSizes(pvtConfig({ ...v2, linear: true }), [1, 1])).toEqual([
+      [1, 1],
+      [1, 1],
+      [1, 1],
+      [1, 1],
+    ]);
   });
 });

@@ -104,7 +104,10 @@ const limit = 65_536;
 
 function fail(field: string, expected: string, got: unknown, remedy: string): never {
   const shown = got === undefined ? 'nothing' : typeof got === 'number' ? String(got) : JSON.stringify(got);
-  throw new ConfigError('config-invalid', `PvtConfig.${field}: expected ${expected}, got ${shown}; ${remedy}.`);
+  throw new ConfigError(
+    'config-invalid',
+    `PvtConfig.${field}: expected ${expected}, got ${shown}; ${remedy}.`,
+  );
 }
 
 const isCount = (value: unknown, from = 1): value is number =>
@@ -120,16 +123,23 @@ const isCount = (value: unknown, from = 1): value is number =>
 export function pvtConfig<C extends PvtConfigInput>(input: C): Extract<PvtConfig, { version: C['version'] }> {
   const given: Record<string, unknown> = { ...(input as object) };
   const version = given['version'];
-  if (version !== 'v1' && version !== 'v2') fail('version', `'v1' or 'v2'`, version, 'set the version of the architecture');
+  if (version !== 'v1' && version !== 'v2')
+    fail('version', `'v1' or 'v2'`, version, 'set the version of the architecture');
   const known = versionDefaults[version];
   for (const field of Object.keys(given)) {
     if (field !== 'version' && field !== 'dims' && field !== 'depths' && !(field in known)) {
-      fail(field, `one of the fields of a ${version} config`, given[field], `remove it or use ${['dims', 'depths', ...Object.keys(known)].join(', ')}`);
+      fail(
+        field,
+        `one of the fields of a ${version} config`,
+        given[field],
+        `remove it or use ${['dims', 'depths', ...Object.keys(known)].join(', ')}`,
+      );
     }
     if (given[field] === undefined) delete given[field];
   }
   const dims = given['dims'];
-  if (!Array.isArray(dims) || dims.length === 0) fail('dims', 'one width per stage, such as [64, 128, 320, 512]', dims, 'give at least one stage');
+  if (!Array.isArray(dims) || dims.length === 0)
+    fail('dims', 'one width per stage, such as [64, 128, 320, 512]', dims, 'give at least one stage');
   const config: Record<string, unknown> = { ...known, ...given };
   config['eps'] = { ...known.eps, ...(given['eps'] as object | undefined) };
 
@@ -140,37 +150,74 @@ export function pvtConfig<C extends PvtConfigInput>(input: C): Extract<PvtConfig
       fail(field, `${stages} entries, as many as dims has`, values, 'give one entry per stage');
     }
     for (const [stage, value] of values.entries()) {
-      const fits = field === 'mlpRatios' ? typeof value === 'number' && value > 0 && value <= limit : isCount(value);
-      if (!fits) fail(`${field}[${stage}]`, field === 'mlpRatios' ? 'a positive number' : 'a positive integer', value, 'correct this stage');
+      const fits =
+        field === 'mlpRatios' ? typeof value === 'number' && value > 0 && value <= limit : isCount(value);
+      if (!fits)
+        fail(
+          `${field}[${stage}]`,
+          field === 'mlpRatios' ? 'a positive number' : 'a positive integer',
+          value,
+          'correct this stage',
+        );
     }
   }
   const checked = config as unknown as PvtConfig;
   for (let stage = 0; stage < stages; stage++) {
     const width = checked.dims[stage]!;
     const heads = checked.heads[stage]!;
-    if (width % heads !== 0) fail(`heads[${stage}]`, `a divisor of dims[${stage}] = ${width}`, heads, 'choose widths that the heads share equally');
+    if (width % heads !== 0)
+      fail(
+        `heads[${stage}]`,
+        `a divisor of dims[${stage}] = ${width}`,
+        heads,
+        'choose widths that the heads share equally',
+      );
     const hidden = width * checked.mlpRatios[stage]!;
-    if (Math.trunc(hidden) < 1) fail(`mlpRatios[${stage}]`, `at least one hidden unit over dims[${stage}] = ${width}`, checked.mlpRatios[stage], 'raise the ratio');
+    if (Math.trunc(hidden) < 1)
+      fail(
+        `mlpRatios[${stage}]`,
+        `at least one hidden unit over dims[${stage}] = ${width}`,
+        checked.mlpRatios[stage],
+        'raise the ratio',
+      );
   }
 
   const size = config['imageSize'];
   if (!Array.isArray(size) || size.length !== 2 || !size.every((side) => isCount(side))) {
-    fail('imageSize', '[height, width] in pixels, two positive integers', size, 'write a square as [224, 224]');
+    fail(
+      'imageSize',
+      '[height, width] in pixels, two positive integers',
+      size,
+      'write a square as [224, 224]',
+    );
   }
-  if (!isCount(config['channels'])) fail('channels', 'a positive integer', config['channels'], 'use 3 for RGB');
-  if (!isCount(config['classes'], 0)) fail('classes', 'an integer of at least 0', config['classes'], 'use 0 for no classifier');
+  if (!isCount(config['channels']))
+    fail('channels', 'a positive integer', config['channels'], 'use 3 for RGB');
+  if (!isCount(config['classes'], 0))
+    fail('classes', 'an integer of at least 0', config['classes'], 'use 0 for no classifier');
   if (!activations.includes(config['activation'] as Activation)) {
-    fail('activation', `one of ${activations.join(', ')}`, config['activation'], 'every published PVT uses gelu');
+    fail(
+      'activation',
+      `one of ${activations.join(', ')}`,
+      config['activation'],
+      'every published PVT uses gelu',
+    );
   }
   for (const field of ['dropout', 'attentionDropout', 'dropPath']) {
     const rate = config[field];
-    if (typeof rate !== 'number' || !(rate >= 0 && rate < 1)) fail(field, 'a rate in [0, 1)', rate, 'use 0 to switch it off');
+    if (typeof rate !== 'number' || !(rate >= 0 && rate < 1))
+      fail(field, 'a rate in [0, 1)', rate, 'use 0 to switch it off');
   }
   for (const [site, eps] of Object.entries(checked.eps)) {
     if (!(site in known.eps)) fail(`eps.${site}`, 'block, patchEmbed or reduction', eps, 'remove it');
-    if (typeof eps !== 'number' || !(eps > 0 && eps < 1)) fail(`eps.${site}`, 'a small positive number', eps, 'the usual values are 1e-6 and 1e-5');
+    if (typeof eps !== 'number' || !(eps > 0 && eps < 1))
+      fail(`eps.${site}`, 'a small positive number', eps, 'the usual values are 1e-6 and 1e-5');
   }
-  if (!(typeof config['initRange'] === 'number' && config['initRange'] > 0 && Number.isFinite(config['initRange']))) {
+  if (!(
+    typeof config['initRange'] === 'number' &&
+    config['initRange'] > 0 &&
+    Number.isFinite(config['initRange'])
+  )) {
     fail('initRange', 'a positive number', config['initRange'], 'the usual value is 0.02');
   }
   for (const field of ['qkvBias', version === 'v1' ? 'classToken' : 'linear']) {
@@ -194,14 +241,20 @@ export const linearPoolSize = 7;
  * @example
  * gridSizes(config, [224, 224]); // [[56, 56], [28, 28], [14, 14], [7, 7]]
  */
-export function gridSizes(config: PvtConfig, size: readonly [height: number, width: number]): [height: number, width: number][] {
+export function gridSizes(
+  config: PvtConfig,
+  size: readonly [height: number, width: number],
+): [height: number, width: number][] {
   const grids: [number, number][] = [];
   let current: readonly [number, number] = size;
   for (let stage = 0; stage < config.dims.length; stage++) {
     const patch = config.patchSizes[stage]!;
     const stride = config.strides[stage]!;
     const padding = patchPadding(config, stage);
-    const [height, width] = current.map((side) => Math.floor((side + 2 * padding - patch) / stride) + 1) as [number, number];
+    const [height, width] = current.map((side) => Math.floor((side + 2 * padding - patch) / stride) + 1) as [
+      number,
+      number,
+    ];
     const least = config.version === 'v2' && config.linear ? 1 : config.reductions[stage]!;
     if (Math.min(height, width) < least) {
       throw new ShapeError(

@@ -27,7 +27,10 @@ export class BackendError extends PvtError {}
 /** Use of a model after its `dispose()`. */
 export class DisposedError extends PvtError {
   constructor(who: string) {
-    super('disposed', `${who}: expected a live model, got one that was disposed of; create it again before use.`);
+    super(
+      'disposed',
+      `${who}: expected a live model, got one that was disposed of; create it again before use.`,
+    );
   }
 }
 

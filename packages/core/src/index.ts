@@ -20,5 +20,15 @@ export * from './params/source.ts';
 export * from './params/spec.ts';
 export { block, blockSpec } from './pvt/block.ts';
 export { patchEmbed, patchEmbedSpec } from './pvt/patchEmbed.ts';
-export { createPvt, featuresOf, pvt, pvtSpec, type Feature, type FeatureMap, type Pvt, type PvtOutput, type PvtRequest } from './pvt/pvt.ts';
+export {
+  createPvt,
+  featuresOf,
+  pvt,
+  pvtSpec,
+  type Feature,
+  type FeatureMap,
+  type Pvt,
+  type PvtOutput,
+  type PvtRequest,
+} from './pvt/pvt.ts';
 export * from './pvt/cost.ts';

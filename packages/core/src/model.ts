@@ -5,7 +5,10 @@ import type { ParamSource } from './params/source.ts';
 import type { ParamsOf, Spec } from './params/spec.ts';
 
 /** Parameters, the spec that names them, and the function over them. Only `dispose()` frees the parameters. */
-export interface Model<S extends Spec = Spec, F extends (...inputs: never[]) => unknown = (...inputs: never[]) => unknown> {
+export interface Model<
+  S extends Spec = Spec,
+  F extends (...inputs: never[]) => unknown = (...inputs: never[]) => unknown,
+> {
   readonly spec: S;
   readonly params: ParamsOf<S>;
   readonly disposed: boolean;

@@ -30,7 +30,10 @@ export function createRandom(seed: number | string): Random {
   return stream;
 }
 
-function continueFrom([a, b, c, counter]: readonly [a: number, b: number, c: number, counter: number], spare?: number): Random {
+function continueFrom(
+  [a, b, c, counter]: readonly [a: number, b: number, c: number, counter: number],
+  spare?: number,
+): Random {
   const next = (): number => {
     const sum = (a + b + counter) | 0;
     counter = (counter + 1) | 0;

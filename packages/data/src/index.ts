@@ -21,9 +21,16 @@ const opener: Opener<Blob> = {
  * @example
  * const { train, validation, summary } = await readDataSet(input.files!, 'classify');
  */
-export function readDataSet<K extends Task>(files: Iterable<File>, task: K, options: ReadOptions = {}): Promise<FoundData<K, Blob>> {
+export function readDataSet<K extends Task>(
+  files: Iterable<File>,
+  task: K,
+  options: ReadOptions = {},
+): Promise<FoundData<K, Blob>> {
   // The first folder is the chosen one.
-  const entries = Array.from(files, (file) => ({ path: file.webkitRelativePath.split('/').slice(1).join('/') || file.name, source: file as Blob }));
+  const entries = Array.from(files, (file) => ({
+    path: file.webkitRelativePath.split('/').slice(1).join('/') || file.name,
+    source: file as Blob,
+  }));
   return readFiles(entries, task, opener, 'the chosen folder', options);
 }
 

@@ -15,7 +15,11 @@ export interface MaskValues {
  *
  * @throws DataError `mask-broken` for a file that cannot be decoded, `mask-coloured` for one with more than one value per pixel
  */
-export async function readMask<Source>(source: Source, name: string, opener: Opener<Source>): Promise<MaskValues> {
+export async function readMask<Source>(
+  source: Source,
+  name: string,
+  opener: Opener<Source>,
+): Promise<MaskValues> {
   const bytes = await opener.bytes(source);
   // A decoder of pictures would turn a palette's indices into colours.
   if (bytes.length >= 8 && hasPngSignature(bytes.subarray(0, 8))) return pngValues(bytes, name);
@@ -26,14 +30,22 @@ export async function readMask<Source>(source: Source, name: string, opener: Ope
 function pngValues(bytes: Uint8Array, name: string): MaskValues {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const pixels = bytes.length >= 24 ? header.getUint32(16) * header.getUint32(20) : 0;
-  if (pixels > defaultMaxPixels) throw new DataError('mask-too-large', `readMask: expected at most ${defaultMaxPixels} pixels, got ${pixels} in ${name}; scale it down with its picture.`);
+  if (pixels > defaultMaxPixels)
+    throw new DataError(
+      'mask-too-large',
+      `readMask: expected at most ${defaultMaxPixels} pixels, got ${pixels} in ${name}; scale it down with its picture.`,
+    );
   try {
     const { width, height, data, channels, depth } = decode(bytes);
     if (depth < 8) return { width, height, values: unpack(data as Uint8Array, width, height, depth) };
     return { width, height, values: grey(data as Uint8Array | Uint16Array, channels, name) };
   } catch (cause) {
     if (cause instanceof DataError) throw cause;
-    throw new DataError('mask-broken', `readMask: expected a whole PNG, got ${name}, which does not decode (${reason(cause)}); export it again.`, { cause });
+    throw new DataError(
+      'mask-broken',
+      `readMask: expected a whole PNG, got ${name}, which does not decode (${reason(cause)}); export it again.`,
+      { cause },
+    );
   }
 }
 
@@ -44,7 +56,8 @@ function unpack(data: Uint8Array, width: number, height: number, depth: number):
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const bit = x * depth;
-      values[y * width + x] = (data[y * stride + (bit >> 3)]! >> (8 - depth - (bit & 7))) & ((1 << depth) - 1);
+      values[y * width + x] =
+        (data[y * stride + (bit >> 3)]! >> (8 - depth - (bit & 7))) & ((1 << depth) - 1);
     }
   }
   return values;
@@ -57,7 +70,10 @@ function grey<A extends Uint8Array | Uint16Array>(data: A, channels: number, nam
   for (let i = 0, at = 0; i < values.length; i++, at += channels) {
     values[i] = data[at]!;
     if (channels > 2 && (data[at] !== data[at + 1] || data[at] !== data[at + 2])) {
-      throw new DataError('mask-coloured', `readMask: expected grey levels or a palette, got the colour ${data.subarray(at, at + 3).join(', ')} in ${name}; save each pixel's class index instead.`);
+      throw new DataError(
+        'mask-coloured',
+        `readMask: expected grey levels or a palette, got the colour ${data.subarray(at, at + 3).join(', ')} in ${name}; save each pixel's class index instead.`,
+      );
     }
   }
   return values;
@@ -68,13 +84,22 @@ function grey<A extends Uint8Array | Uint16Array>(data: A, channels: number, nam
  *
  * @throws DataError `mask-value` for a value that is no class, and what {@link readMask} throws
  */
-export async function readLabels<Source>({ mask, foreground }: Mask<Source>, classes: number, name: string, opener: Opener<Source>): Promise<LabelMap> {
+export async function readLabels<Source>(
+  { mask, foreground }: Mask<Source>,
+  classes: number,
+  name: string,
+  opener: Opener<Source>,
+): Promise<LabelMap> {
   const { width, height, values } = await readMask(mask, name, opener);
   const labels = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     const valid = foreground ? value === 0 || value === 255 : value < classes || value === ignoredLabel;
-    if (!valid) throw new DataError('mask-value', `readMask: expected ${foreground ? '0 and 255 alone, as in the masks beside it' : `classes below ${classes}, or ${ignoredLabel} to ignore`}, got ${value} in ${name}; correct the mask or the list of classes.`);
+    if (!valid)
+      throw new DataError(
+        'mask-value',
+        `readMask: expected ${foreground ? '0 and 255 alone, as in the masks beside it' : `classes below ${classes}, or ${ignoredLabel} to ignore`}, got ${value} in ${name}; correct the mask or the list of classes.`,
+      );
     labels[i] = foreground && value === 255 ? 1 : value;
   }
   return { width, height, labels };

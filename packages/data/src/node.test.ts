@@ -7,36 +7,64 @@ import { promisify } from 'node:util';
 import { encodePng } from '@pvt/adapter-image/node';
 import { createRandom, type Picture } from '@pvt/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLoader, readDataSet, truths, type AugmentStep, type Batch, type DataSet, type NodeLoaderOptions, type Task } from './node.ts';
+import {
+  createLoader,
+  readDataSet,
+  truths,
+  type AugmentStep,
+  type Batch,
+  type DataSet,
+  type NodeLoaderOptions,
+  type Task,
+} from './node.ts';
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pvt-data-'));
-  for (const name of ['classes/red', 'classes/blue', 'masks/images', 'masks/masks', 'voc']) await mkdir(join(folder, name), { recursive: true });
+  for (const name of ['classes/red', 'classes/blue', 'masks/images', 'masks/masks', 'voc'])
+    await mkdir(join(folder, name), { recursive: true });
   for (let i = 0; i < 5; i++) {
     await write(`classes/red/${i}.png`, plain(12 + i, 10, [200, i, 0]));
     await write(`classes/blue/${i}.png`, plain(12, 10 + i, [i, 0, 200]));
     await write(`masks/images/${i}.png`, plain(20, 10, [10 * i, 20, 30]));
-    await write(`masks/masks/${i}.png`, { ...plain(20, 10, [0, 0, 0]), data: Uint8Array.from({ length: 600 }, (_, at) => (Math.floor(at / 3) % 20 < 2 * i ? 1 : 0)) });
+    await write(`masks/masks/${i}.png`, {
+      ...plain(20, 10, [0, 0, 0]),
+      data: Uint8Array.from({ length: 600 }, (_, at) => (Math.floor(at / 3) % 20 < 2 * i ? 1 : 0)),
+    });
     await write(`voc/${i}.png`, plain(40, 20, [60 * i, 20, 30]));
-    await writeFile(join(folder, `voc/${i}.xml`), `<annotation><size><width>40</width><height>20</height></size><object><name>x</name><bndbox><xmin>5</xmin><ymin>3</ymin><xmax>${20 + i}</xmax><ymax>12</ymax></bndbox></object><object><name>x</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object></annotation>`);
+    await writeFile(
+      join(folder, `voc/${i}.xml`),
+      `<annotation><size><width>40</width><height>20</height></size><object><name>x</name><bndbox><xmin>5</xmin><ymin>3</ymin><xmax>${20 + i}</xmax><ymax>12</ymax></bndbox></object><object><name>x</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object></annotation>`,
+    );
   }
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const plain = (width: number, height: number, colour: number[]): Picture => ({ width, height, data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colour[i % 3]!) });
-const write = async (path: string, picture: Picture) => writeFile(join(folder, path), await encodePng(picture));
+const plain = (width: number, height: number, colour: number[]): Picture => ({
+  width,
+  height,
+  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colour[i % 3]!),
+});
+const write = async (path: string, picture: Picture) =>
+  writeFile(join(folder, path), await encodePng(picture));
 /** All pictures of a folder as one set, in their order. */
 async function setOf<K extends Task>(name: string, task: K): Promise<DataSet<K>> {
   const { train, validation } = await readDataSet(join(folder, name), task);
-  return { ...train, samples: [...train.samples, ...validation.samples].sort((a, b) => (a.name < b.name ? -1 : 1)) };
+  return {
+    ...train,
+    samples: [...train.samples, ...validation.samples].sort((a, b) => (a.name < b.name ? -1 : 1)),
+  };
 }
 async function all<T>(batches: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const batch of batches) list.push(batch);
   return list;
 }
-async function epochOf<K extends Task>(data: DataSet<K>, options: NodeLoaderOptions, epoch = 0): Promise<Batch<K>[]> {
+async function epochOf<K extends Task>(
+  data: DataSet<K>,
+  options: NodeLoaderOptions,
+  epoch = 0,
+): Promise<Batch<K>[]> {
   const loader = createLoader(data, options);
   try {
     return await all(loader.epoch(epoch));
@@ -45,17 +73,32 @@ async function epochOf<K extends Task>(data: DataSet<K>, options: NodeLoaderOpti
   }
 }
 const unit = { mean: [0, 0, 0], std: [1, 1, 1] };
-const steps: AugmentStep[] = [{ kind: 'scaledCrop', scale: [0.5, 2] }, { kind: 'flip', horizontal: 0.5, vertical: 0.5 }, { kind: 'colour', brightness: 0.5 }];
+const steps: AugmentStep[] = [
+  { kind: 'scaledCrop', scale: [0.5, 2] },
+  { kind: 'flip', horizontal: 0.5, vertical: 0.5 },
+  { kind: 'colour', brightness: 0.5 },
+];
 
 describe('epochs', () => {
   it('show every picture once, in an order and with changes of their own', async () => {
     const data = await setOf('classes', 'classify');
     const options = { size: [8, 8], batch: 3, augment: steps, seed: 5, workers: 0 } as const;
-    const [first, again, second, other] = await Promise.all([epochOf(data, options), epochOf(data, options), epochOf(data, options, 1), epochOf(data, { ...options, seed: 6 })]);
-    expect(first.map(({ shape }) => shape)).toEqual([[3, 8, 8, 3], [3, 8, 8, 3], [3, 8, 8, 3], [1, 8, 8, 3]]);
+    const [first, again, second, other] = await Promise.all([
+      epochOf(data, options),
+      epochOf(data, options),
+      epochOf(data, options, 1),
+      epochOf(data, { ...options, seed: 6 }),
+    ]);
+    expect(first.map(({ shape }) => shape)).toEqual([
+      [3, 8, 8, 3],
+      [3, 8, 8, 3],
+      [3, 8, 8, 3],
+      [1, 8, 8, 3],
+    ]);
     const names = (batches: typeof first) => batches.flatMap((batch) => batch.names);
     expect([...names(first)].sort()).toEqual(data.samples.map(({ name }) => name));
-    for (const { names, targets } of first) expect(targets).toEqual(names.map((name) => data.classes.indexOf(name.split('/')[0]!)));
+    for (const { names, targets } of first)
+      expect(targets).toEqual(names.map((name) => data.classes.indexOf(name.split('/')[0]!)));
     expect(again).toEqual(first);
     expect(names(second)).not.toEqual(names(first));
     expect(names(other)).not.toEqual(names(first));
@@ -64,11 +107,19 @@ describe('epochs', () => {
   });
 
   it('are the same for any number of workers, and from kept pictures', async () => {
-    for (const [name, task] of [['classes', 'classify'], ['masks', 'segment'], ['voc', 'detect']] as const) {
+    for (const [name, task] of [
+      ['classes', 'classify'],
+      ['masks', 'segment'],
+      ['voc', 'detect'],
+    ] as const) {
       const data = await setOf(name, task);
       const options = { size: [16, 24], batch: 2, augment: steps, seed: 1 } as const;
       const loader = createLoader(data, { ...options, workers: 2, prefetch: 1 });
-      const [first, second, back] = [await all(loader.epoch(0)), await all(loader.epoch(1)), await all(loader.epoch(0))];
+      const [first, second, back] = [
+        await all(loader.epoch(0)),
+        await all(loader.epoch(1)),
+        await all(loader.epoch(0)),
+      ];
       await loader.close();
       expect(first).toEqual(await epochOf(data, { ...options, workers: 0 }));
       expect(second).toEqual(await epochOf(data, { ...options, workers: 1, cacheBytes: 0, prefetch: 0 }, 1));
@@ -86,33 +137,70 @@ describe('epochs', () => {
 
   it('normalise pixels and pad with 0, masks with what is ignored', async () => {
     const data = await setOf('masks', 'segment');
-    const [batch] = await epochOf(data, { size: [10, 10], batch: 5, shuffle: false, workers: 0, normalize: { mean: [0.5, 0, 0], std: [0.5, 1, 0.1] } });
+    const [batch] = await epochOf(data, {
+      size: [10, 10],
+      batch: 5,
+      shuffle: false,
+      workers: 0,
+      normalize: { mean: [0.5, 0, 0], std: [0.5, 1, 0.1] },
+    });
     const pixel = (y: number) => [...batch!.inputs.subarray(3 * 300 + y * 30, 3 * 300 + y * 30 + 3)];
-    [(30 / 255 - 0.5) / 0.5, 20 / 255, 30 / 25.5].forEach((value, i) => expect(pixel(0)[i]).toBeCloseTo(value, 6));
+    [(30 / 255 - 0.5) / 0.5, 20 / 255, 30 / 25.5].forEach((value, i) =>
+      expect(pixel(0)[i]).toBeCloseTo(value, 6),
+    );
     expect(pixel(5)).toEqual([0, 0, 0]);
     expect(batch!.placements[3]).toEqual({ inside: [5, 10], original: [10, 20] });
     // The third mask's first 6 of 20 columns, at half the size.
-    expect([...batch!.targets[3]!.labels.subarray(40)]).toEqual([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, ...Array(50).fill(255)]);
+    expect([...batch!.targets[3]!.labels.subarray(40)]).toEqual([
+      1,
+      1,
+      1,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      ...Array(50).fill(255),
+    ]);
   });
 
   it('bring boxes into the input, less what is difficult', async () => {
     const data = await setOf('voc', 'detect');
     const [batch] = await epochOf(data, { size: [20, 20], batch: 5, shuffle: false, workers: 0 });
     expect(batch!.targets[2]).toEqual([{ box: [2, 1, 11, 6], label: 0 }]);
-    const [stretched] = await epochOf(data, { size: [40, 40], batch: 5, fit: 'stretch', shuffle: false, workers: 0 });
+    const [stretched] = await epochOf(data, {
+      size: [40, 40],
+      batch: 5,
+      fit: 'stretch',
+      shuffle: false,
+      workers: 0,
+    });
     expect(stretched!.targets[0]).toEqual([{ box: [4, 4, 20, 24], label: 0 }]);
   });
 
   it('take the size of their pictures within bounds', async () => {
     const data = await setOf('voc', 'detect');
-    const [batch] = await epochOf(data, { size: { shortSide: 15, longSide: 100, multiple: 8 }, batch: 5, workers: 0 });
+    const [batch] = await epochOf(data, {
+      size: { shortSide: 15, longSide: 100, multiple: 8 },
+      batch: 5,
+      workers: 0,
+    });
     expect(batch!.shape).toEqual([5, 16, 32, 3]);
     expect(batch!.placements[0]).toEqual({ inside: [15, 30], original: [20, 40] });
   });
 
   it('mix classes in the share of their pixels', async () => {
     const data = await setOf('classes', 'classify');
-    const options = { size: [8, 8], batch: 10, shuffle: false, normalize: unit, workers: 0, mix: { mixup: 1 } } as const;
+    const options = {
+      size: [8, 8],
+      batch: 10,
+      shuffle: false,
+      normalize: unit,
+      workers: 0,
+      mix: { mixup: 1 },
+    } as const;
     const [batch] = await epochOf(data, options);
     const { soft, inputs } = batch!;
     for (let i = 0; i < 10; i++) {
@@ -130,11 +218,19 @@ describe('epochs', () => {
 
 describe('evaluation', () => {
   it("keeps the truth in each picture's own pixels, crowds included", async () => {
-    const loader = createLoader(await setOf('voc', 'detect'), { size: [10, 10], batch: 2, augment: steps, workers: 1 });
+    const loader = createLoader(await setOf('voc', 'detect'), {
+      size: [10, 10],
+      batch: 2,
+      augment: steps,
+      workers: 1,
+    });
     const batches = await all(loader.evaluation());
     await loader.close();
     expect(batches.flatMap(({ names }) => names)).toEqual(['0.png', '1.png', '2.png', '3.png', '4.png']);
-    expect(batches[0]!.targets[1]).toEqual([{ box: [4, 2, 21, 12], label: 0 }, { box: [0, 0, 4, 4], label: 0, crowd: true }]);
+    expect(batches[0]!.targets[1]).toEqual([
+      { box: [4, 2, 21, 12], label: 0 },
+      { box: [0, 0, 4, 4], label: 0, crowd: true },
+    ]);
     expect(batches[0]!.placements[1]).toEqual({ inside: [5, 10], original: [20, 40] });
     const masks = createLoader(await setOf('masks', 'segment'), { size: [5, 5], batch: 5, workers: 0 });
     expect((await all(masks.evaluation()))[0]!.targets[1]).toMatchObject({ width: 20, height: 10 });
@@ -146,41 +242,75 @@ describe('truths', () => {
     const data = await setOf('masks', 'segment');
     const list = await all(truths(data));
     expect(list.map(({ name }) => name)).toEqual(data.samples.map(({ name }) => name));
-    expect(list[4]).toEqual({ name: 'images/4.png', picture: plain(20, 10, [40, 20, 30]), target: { width: 20, height: 10, labels: Uint16Array.from({ length: 200 }, (_, i) => (i % 20 < 8 ? 1 : 0)) } });
+    expect(list[4]).toEqual({
+      name: 'images/4.png',
+      picture: plain(20, 10, [40, 20, 30]),
+      target: {
+        width: 20,
+        height: 10,
+        labels: Uint16Array.from({ length: 200 }, (_, i) => (i % 20 < 8 ? 1 : 0)),
+      },
+    });
     const broken = { ...data, samples: [{ ...data.samples[0]!, source: join(folder, 'gone.png') }] };
-    await expect(all(truths(broken))).rejects.toThrow(expect.objectContaining({ name: 'DataError', code: 'picture-missing', message: expect.stringContaining('images/0.png') }));
+    await expect(all(truths(broken))).rejects.toThrow(
+      expect.objectContaining({
+        name: 'DataError',
+        code: 'picture-missing',
+        message: expect.stringContaining('images/0.png'),
+      }),
+    );
   });
 });
 
 describe('what goes wrong', () => {
-  it.each([0, 2])('names the picture that is broken, with %i workers, when its turn comes', async (workers) => {
-    const data = await setOf('classes', 'classify');
-    const { uniform } = createRandom(1);
-    const noise = { width: 40, height: 40, data: Uint8Array.from({ length: 4800 }, () => 256 * uniform()) };
-    await writeFile(join(folder, 'broken.png'), (await encodePng(noise)).subarray(0, 2000));
-    const samples = data.samples.map((sample, i) => (i === 5 ? { ...sample, name: 'here/broken.png', source: join(folder, 'broken.png') } : sample));
-    const loader = createLoader({ ...data, samples }, { size: [8, 8], batch: 2, shuffle: false, workers });
-    const seen: string[] = [];
-    const run = async () => {
-      for await (const { names } of loader.epoch(0)) seen.push(...names);
-    };
-    await expect(run()).rejects.toThrow(expect.objectContaining({ name: 'DataError', code: 'picture-damaged', message: expect.stringContaining('here/broken.png') }));
-    expect(seen).toEqual(samples.slice(0, 4).map(({ name }) => name));
-    await loader.close();
-  });
+  it.each([0, 2])(
+    'names the picture that is broken, with %i workers, when its turn comes',
+    async (workers) => {
+      const data = await setOf('classes', 'classify');
+      const { uniform } = createRandom(1);
+      const noise = { width: 40, height: 40, data: Uint8Array.from({ length: 4800 }, () => 256 * uniform()) };
+      await writeFile(join(folder, 'broken.png'), (await encodePng(noise)).subarray(0, 2000));
+      const samples = data.samples.map((sample, i) =>
+        i === 5 ? { ...sample, name: 'here/broken.png', source: join(folder, 'broken.png') } : sample,
+      );
+      const loader = createLoader({ ...data, samples }, { size: [8, 8], batch: 2, shuffle: false, workers });
+      const seen: string[] = [];
+      const run = async () => {
+        for await (const { names } of loader.epoch(0)) seen.push(...names);
+      };
+      await expect(run()).rejects.toThrow(
+        expect.objectContaining({
+          name: 'DataError',
+          code: 'picture-damaged',
+          message: expect.stringContaining('here/broken.png'),
+        }),
+      );
+      expect(seen).toEqual(samples.slice(0, 4).map(({ name }) => name));
+      await loader.close();
+    },
+  );
 
   it('names pictures that are not as their annotation or mask says', async () => {
     const boxes = await setOf('voc', 'detect');
     const turned = { ...boxes, samples: [{ ...boxes.samples[0]!, size: [40, 20] as const }] };
-    await expect(epochOf(turned, { size: [8, 8], batch: 1, workers: 0 })).rejects.toThrow('expected 0.png to be 20 wide and 40 high as its annotation says, got 40 and 20');
+    await expect(epochOf(turned, { size: [8, 8], batch: 1, workers: 0 })).rejects.toThrow(
+      'expected 0.png to be 20 wide and 40 high as its annotation says, got 40 and 20',
+    );
     const masks = await setOf('masks', 'segment');
     const smaller = { ...masks, samples: [{ ...masks.samples[0]!, source: plain(10, 10, [0, 0, 0]) }] };
-    await expect(epochOf(smaller, { size: [8, 8], batch: 1, workers: 1 })).rejects.toThrow('expected the mask of images/0.png to be 10 wide and 10 high as the picture, got 20 and 10');
+    await expect(epochOf(smaller, { size: [8, 8], batch: 1, workers: 1 })).rejects.toThrow(
+      'expected the mask of images/0.png to be 10 wide and 10 high as the picture, got 20 and 10',
+    );
   });
 
   it.each([0, 1])('stops at once when told to, with %i workers', async (workers) => {
     const stop = new AbortController();
-    const loader = createLoader(await setOf('classes', 'classify'), { size: [8, 8], batch: 1, workers, signal: stop.signal });
+    const loader = createLoader(await setOf('classes', 'classify'), {
+      size: [8, 8],
+      batch: 1,
+      workers,
+      signal: stop.signal,
+    });
     const batches = loader.epoch(0);
     await batches.next();
     const next = batches.next();
@@ -201,20 +331,36 @@ describe('what goes wrong', () => {
     const boxes = await setOf('voc', 'detect');
     const options = { size: [8, 8], batch: 2 } as const;
     const refused: [() => unknown, string][] = [
-      [() => createLoader(data, { ...options, batch: 0 }), 'expected batch to be an integer from 1 on, got 0'],
+      [
+        () => createLoader(data, { ...options, batch: 0 }),
+        'expected batch to be an integer from 1 on, got 0',
+      ],
       [() => createLoader(data, { ...options, workers: -1 }), 'expected workers to be an integer from 0 on'],
       [() => createLoader(data, { ...options, size: [8, 0] }), 'positive whole pixels, got [8,0]'],
-      [() => createLoader(data, { ...options, batch: 11, dropLast: true }), 'got 10 pictures for batches of 11'],
+      [
+        () => createLoader(data, { ...options, batch: 11, dropLast: true }),
+        'got 10 pictures for batches of 11',
+      ],
       [() => createLoader(data, { ...options, augment: [{ kind: 'shift', by: 2 }] }), 'shift.by'],
       [() => createLoader(data, { ...options, mix: {} }), 'mixup or cutmix'],
       [() => createLoader(boxes, { ...options, mix: { mixup: 1 } }), 'got them to detect'],
       [() => createLoader(boxes, { ...options, fit: 'cover' }), 'which cuts what has to be found'],
-      [() => createLoader(boxes, { ...options, size: { shortSide: 8, longSide: 9, multiple: 4 }, augment: steps }), 'a size [height, width] for scaledCrop'],
+      [
+        () =>
+          createLoader(boxes, {
+            ...options,
+            size: { shortSide: 8, longSide: 9, multiple: 4 },
+            augment: steps,
+          }),
+        'a size [height, width] for scaledCrop',
+      ],
       [() => createLoader({ ...data, samples: [] }, options), 'a data set with samples, got none'],
       [() => createLoader(data, { ...options, workers: 0 }).epoch(-1), 'a number from 0 on, got -1'],
     ];
     for (const [call, message] of refused) expect(call).toThrow(message);
-    await expect(readDataSet(join(folder, 'nowhere'), 'classify')).rejects.toThrow(expect.objectContaining({ code: 'folder-unreadable', message: expect.stringContaining('nowhere') }));
+    await expect(readDataSet(join(folder, 'nowhere'), 'classify')).rejects.toThrow(
+      expect.objectContaining({ code: 'folder-unreadable', message: expect.stringContaining('nowhere') }),
+    );
   });
 });
 
@@ -227,7 +373,11 @@ describe('the built package', () => {
       let count = 0;
       for await (const { names } of loader.epoch(0)) { count += names.length; ${end} }
       console.log(count);`;
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script, join(folder, 'classes')], { cwd: fileURLToPath(new URL('..', import.meta.url)), timeout: 60_000 });
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '--eval', script, join(folder, 'classes')],
+      { cwd: fileURLToPath(new URL('..', import.meta.url)), timeout: 60_000 },
+    );
     return stdout.trim();
   };
 

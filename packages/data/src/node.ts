@@ -22,9 +22,17 @@ export * from './shared.ts';
  * @example
  * const { train, validation, summary } = await readDataSet('bccd', 'detect');
  */
-export async function readDataSet<K extends Task>(folder: string, task: K, options: ReadOptions = {}): Promise<FoundData<K>> {
+export async function readDataSet<K extends Task>(
+  folder: string,
+  task: K,
+  options: ReadOptions = {},
+): Promise<FoundData<K>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((cause: unknown) => {
-    throw new DataError('folder-unreadable', `readDataSet: expected a folder at ${folder}, got ${reason(cause)}; check the path.`, { cause });
+    throw new DataError(
+      'folder-unreadable',
+      `readDataSet: expected a folder at ${folder}, got ${reason(cause)}; check the path.`,
+      { cause },
+    );
   });
   const files = entries
     .filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.'))
@@ -51,8 +59,14 @@ export interface NodeLoaderOptions extends LoaderOptions {
  */
 export function createLoader<K extends Task>(data: DataSet<K>, options: NodeLoaderOptions): Loader<K> {
   const { workers = Math.min(4, Math.max(1, availableParallelism() - 1)) } = options;
-  if (!Number.isSafeInteger(workers) || workers < 0) throw new ConfigError('option-invalid', `createLoader: expected workers to be an integer from 0 on, got ${workers}; 0 prepares pictures in this thread.`);
-  return createLoaderWith(data, options, (plan) => (workers === 0 ? inThread(plan, fileOpener) : inWorkers(workers, plan)));
+  if (!Number.isSafeInteger(workers) || workers < 0)
+    throw new ConfigError(
+      'option-invalid',
+      `createLoader: expected workers to be an integer from 0 on, got ${workers}; 0 prepares pictures in this thread.`,
+    );
+  return createLoaderWith(data, options, (plan) =>
+    workers === 0 ? inThread(plan, fileOpener) : inWorkers(workers, plan),
+  );
 }
 
 /**

@@ -10,7 +10,11 @@ export const fileOpener: Opener<string> = {
     try {
       return await readFile(path);
     } catch (cause) {
-      throw new DataError('file-unreadable', `readDataSet: expected to read ${path}, got ${reason(cause)}; check the path and its permissions.`, { cause });
+      throw new DataError(
+        'file-unreadable',
+        `readDataSet: expected to read ${path}, got ${reason(cause)}; check the path and its permissions.`,
+        { cause },
+      );
     }
   },
 };

@@ -1,10 +1,33 @@
 export { augment, type AugmentStep } from './augment/augment.ts';
 export { changeColour, type ColourChange } from './augment/colour.ts';
-export { cover, crop, flip, resizeSample, turn, type Colour, type CropOptions, type Labelled, type Window } from './augment/geometry.ts';
+export {
+  cover,
+  crop,
+  flip,
+  resizeSample,
+  turn,
+  type Colour,
+  type CropOptions,
+  type Labelled,
+  type Window,
+} from './augment/geometry.ts';
 export type { Batch, Loader, LoaderOptions } from './batches/loader.ts';
 export { mix, type Mix } from './batches/mix.ts';
 export type { Fit, InputBounds, Placement } from './batches/prepare.ts';
-export { ignoredLabel, tasks, type Annotations, type DataSet, type LabelMap, type Mask, type Sample, type Size, type Target, type Targets, type Task, type TrueBox } from './dataSet.ts';
+export {
+  ignoredLabel,
+  tasks,
+  type Annotations,
+  type DataSet,
+  type LabelMap,
+  type Mask,
+  type Sample,
+  type Size,
+  type Target,
+  type Targets,
+  type Task,
+  type TrueBox,
+} from './dataSet.ts';
 export { DataError } from './errors.ts';
 export { parseCoco, type CocoAnnotations } from './read/coco.ts';
 export type { FoundData, ReadOptions } from './read/read.ts';

@@ -9,7 +9,9 @@ export interface Request {
   readonly job: Job<Task, string>;
 }
 
-export type Answer = { readonly id: number; readonly prepared: Prepared<Task> } | { readonly id: number; readonly error: unknown; readonly code?: string };
+export type Answer =
+  | { readonly id: number; readonly prepared: Prepared<Task> }
+  | { readonly id: number; readonly error: unknown; readonly code?: string };
 
 interface Pending {
   resolve(prepared: Prepared<Task>): void;
@@ -32,11 +34,33 @@ function startWorker(plan: Plan) {
     pending.delete(answer.id);
     if (pending.size === 0) worker.unref();
     if ('prepared' in answer) asked?.resolve(answer.prepared);
-    else asked?.reject(answer.code === undefined ? answer.error : new DataError(answer.code, reason(answer.error), { cause: answer.error instanceof Error ? answer.error.cause : undefined }));
+    else
+      asked?.reject(
+        answer.code === undefined
+          ? answer.error
+          : new DataError(answer.code, reason(answer.error), {
+              cause: answer.error instanceof Error ? answer.error.cause : undefined,
+            }),
+      );
   });
   let end: unknown;
-  worker.on('error', (cause) => (end = new DataError('worker-failed', `createLoader: expected a worker that prepares pictures, got its end (${reason(cause)}); use workers: 0 to see where.`, { cause })));
-  worker.on('exit', (code) => fail((end ??= new DataError('worker-failed', `createLoader: expected a worker that prepares pictures, got its end with code ${code}; lower the number of workers where memory is short.`))));
+  worker.on(
+    'error',
+    (cause) =>
+      (end = new DataError(
+        'worker-failed',
+        `createLoader: expected a worker that prepares pictures, got its end (${reason(cause)}); use workers: 0 to see where.`,
+        { cause },
+      )),
+  );
+  worker.on('exit', (code) =>
+    fail(
+      (end ??= new DataError(
+        'worker-failed',
+        `createLoader: expected a worker that prepares pictures, got its end with code ${code}; lower the number of workers where memory is short.`,
+      )),
+    ),
+  );
   return {
     run: (job: Job<Task, string>): Promise<Prepared<Task>> =>
       new Promise((resolve, reject) => {
@@ -55,9 +79,12 @@ function startWorker(plan: Plan) {
 
 /** Samples prepared in threads; a sample always comes to the same one, which may have kept it. */
 export function inWorkers<K extends Task>(count: number, plan: Plan): Runner<K, string> {
-  const workers = Array.from({ length: count }, () => startWorker({ ...plan, cacheBytes: Math.floor(plan.cacheBytes / count) }));
+  const workers = Array.from({ length: count }, () =>
+    startWorker({ ...plan, cacheBytes: Math.floor(plan.cacheBytes / count) }),
+  );
   return {
-    run: (job) => workers[job.index % count]!.run(job as unknown as Job<Task, string>) as Promise<Prepared<K>>,
+    run: (job) =>
+      workers[job.index % count]!.run(job as unknown as Job<Task, string>) as Promise<Prepared<K>>,
     close: async (cause) => void (await Promise.all(workers.map((worker) => worker.close(cause)))),
   };
 }

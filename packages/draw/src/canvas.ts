@@ -41,10 +41,14 @@ export function editPixels(context: CanvasContext, work: (pixels: CanvasPixels) 
 }
 
 /** Sizes that stay readable on a picture of any size: about one thirtieth of its shorter side. */
-export function sizesFor({ canvas: { width, height } }: CanvasContext, fontSize?: number): { readonly font: number; readonly line: number } {
+export function sizesFor(
+  { canvas: { width, height } }: CanvasContext,
+  fontSize?: number,
+): { readonly font: number; readonly line: number } {
   const font = fontSize ?? Math.round(Math.min(Math.max(Math.min(width, height) / 30, 12), 40));
   return { font, line: Math.max(2, Math.round(font / 7)) };
 }
 
 /** A family that every platform has something for. */
-export const fontOf = (size: number): string => `600 ${size}px system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", Arial, sans-serif`;
+export const fontOf = (size: number): string =>
+  `600 ${size}px system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", Arial, sans-serif`;

@@ -24,17 +24,22 @@ const black: Color = [0, 0, 0];
 const white: Color = [255, 255, 255];
 
 /** Black or white, whichever reads better on a colour. */
-export const textOn = (color: Color): Color => (contrast(color, black) >= contrast(color, white) ? black : white);
+export const textOn = (color: Color): Color =>
+  contrast(color, black) >= contrast(color, white) ? black : white;
 
 /** A colour as a canvas takes it. */
 export const css = ([r, g, b]: Color, alpha = 1): string => `rgba(${r}, ${g}, ${b}, ${alpha})`;
 
 /** Viridis (van der Walt and Smith, 2015) at ten places: dark to light, for the colour-blind too. */
-const viridis: readonly Color[] = [0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725].map((hex) => [hex >> 16, (hex >> 8) & 255, hex & 255]);
+const viridis: readonly Color[] = [
+  0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725,
+].map((hex) => [hex >> 16, (hex >> 8) & 255, hex & 255]);
 
 /** The colour of a heat between 0 and 1. */
 export function heatColor(heat: number): Color {
   const place = Math.min(Math.max(heat, 0), 1) * (viridis.length - 1);
   const first = Math.min(Math.floor(place), viridis.length - 2);
-  return viridis[first]!.map((value, i) => Math.round(value + (place - first) * (viridis[first + 1]![i]! - value))) as unknown as Color;
+  return viridis[first]!.map((value, i) =>
+    Math.round(value + (place - first) * (viridis[first + 1]![i]! - value)),
+  ) as unknown as Color;
 }

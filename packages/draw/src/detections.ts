@@ -22,7 +22,11 @@ export interface DrawDetectionsOptions {
  * context.drawImage(image, 0, 0);
  * drawDetections(context, await detector.detect(image));
  */
-export function drawDetections(context: CanvasContext, detections: readonly (Detection & { readonly name?: string })[], { names = [], color = classColor, fontSize, scores = true }: DrawDetectionsOptions = {}): void {
+export function drawDetections(
+  context: CanvasContext,
+  detections: readonly (Detection & { readonly name?: string })[],
+  { names = [], color = classColor, fontSize, scores = true }: DrawDetectionsOptions = {},
+): void {
   const { font, line } = sizesFor(context, fontSize);
   context.save();
   context.lineJoin = 'round';
@@ -30,7 +34,10 @@ export function drawDetections(context: CanvasContext, detections: readonly (Det
   const order = [...detections].sort((a, b) => a.score - b.score);
   for (const { box, label } of order) {
     const [left, top, right, bottom] = box;
-    for (const [style, width] of [['rgba(0, 0, 0, 0.55)', line + 2], [css(color(label)), line]] as const) {
+    for (const [style, width] of [
+      ['rgba(0, 0, 0, 0.55)', line + 2],
+      [css(color(label)), line],
+    ] as const) {
       context.beginPath();
       context.rect(left, top, right - left, bottom - top);
       context.strokeStyle = style;
@@ -45,7 +52,20 @@ export function drawDetections(context: CanvasContext, detections: readonly (Det
     const [left, top, right, bottom] = box;
     const [x, right2] = [left - line / 2, right + line / 2 - width];
     // Above the box, inside its upper corners, below it, inside its lower corners.
-    tags.draw(text, color(label), [[x, top - height], [right2, top - height], [x, top], [right2, top], [x, bottom], [right2, bottom], [x, bottom - height], [right2, bottom - height]].map(([a, b]) => [a!, b!] as const));
+    tags.draw(
+      text,
+      color(label),
+      [
+        [x, top - height],
+        [right2, top - height],
+        [x, top],
+        [right2, top],
+        [x, bottom],
+        [right2, bottom],
+        [x, bottom - height],
+        [right2, bottom - height],
+      ].map(([a, b]) => [a!, b!] as const),
+    );
   }
   context.restore();
 }

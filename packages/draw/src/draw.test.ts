@@ -2,7 +2,17 @@ import { createCanvas, type SKRSContext2D } from '@napi-rs/canvas';
 import { classColor, type LabelMap } from '@pvt/heads';
 import { describe, expect, it } from 'vitest';
 import type { CanvasContext } from './canvas.ts';
-import { contrast, drawDetections, drawGuesses, drawHeatMap, drawLabels, drawMask, drawPicture, heatColor, textOn } from './index.ts';
+import {
+  contrast,
+  drawDetections,
+  drawGuesses,
+  drawHeatMap,
+  drawLabels,
+  drawMask,
+  drawPicture,
+  heatColor,
+  textOn,
+} from './index.ts';
 
 const grey = 90;
 const canvasOf = (width: number, height: number): SKRSContext2D => {
@@ -11,9 +21,12 @@ const canvasOf = (width: number, height: number): SKRSContext2D => {
   context.fillRect(0, 0, width, height);
   return context;
 };
-const pixel = (context: SKRSContext2D, x: number, y: number) => Array.from(context.getImageData(x, y, 1, 1).data.subarray(0, 3));
-const mixed = (color: readonly number[], alpha: number) => color.map((value) => Math.round(grey * (1 - alpha) + value * alpha));
-const near = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
+const pixel = (context: SKRSContext2D, x: number, y: number) =>
+  Array.from(context.getImageData(x, y, 1, 1).data.subarray(0, 3));
+const mixed = (color: readonly number[], alpha: number) =>
+  color.map((value) => Math.round(grey * (1 - alpha) + value * alpha));
+const near = (a: readonly number[], b: readonly number[]) =>
+  Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
 const untouched = [grey, grey, grey];
 
 describe('colours', () => {
@@ -24,13 +37,17 @@ describe('colours', () => {
   });
 
   it('leave text readable on every class', () => {
-    for (let label = 0; label < 160; label++) expect(contrast(classColor(label), textOn(classColor(label)))).toBeGreaterThan(4.5);
+    for (let label = 0; label < 160; label++)
+      expect(contrast(classColor(label), textOn(classColor(label)))).toBeGreaterThan(4.5);
   });
 
   it('go from dark to light with the heat', () => {
     const luminances = Array.from({ length: 50 }, (_, i) => contrast(heatColor(i / 49), [0, 0, 0]));
     expect(luminances).toEqual([...luminances].sort((a, b) => a - b));
-    expect([heatColor(-1), heatColor(2)]).toEqual([[0x44, 0x01, 0x54], [0xfd, 0xe7, 0x25]]);
+    expect([heatColor(-1), heatColor(2)]).toEqual([
+      [0x44, 0x01, 0x54],
+      [0xfd, 0xe7, 0x25],
+    ]);
   });
 });
 
@@ -40,14 +57,26 @@ describe('drawDetections', () => {
   it('draws a class’s colour along its box and nothing else', () => {
     const context = canvasOf(300, 240);
     drawDetections(context, [{ box, score: 0.9, label: 3 }]);
-    for (const [x, y] of [[130, 160], [60, 120], [200, 120]] as const) expect(near(pixel(context, x, y), classColor(3))).toBeLessThanOrEqual(2);
-    for (const [x, y] of [[130, 120], [20, 20], [280, 200]] as const) expect(pixel(context, x, y)).toEqual(untouched);
+    for (const [x, y] of [
+      [130, 160],
+      [60, 120],
+      [200, 120],
+    ] as const)
+      expect(near(pixel(context, x, y), classColor(3))).toBeLessThanOrEqual(2);
+    for (const [x, y] of [
+      [130, 120],
+      [20, 20],
+      [280, 200],
+    ] as const)
+      expect(pixel(context, x, y)).toEqual(untouched);
   });
 
   it('leaves the picture alone where there is nothing', () => {
     const context = canvasOf(40, 40);
     drawDetections(context, []);
-    expect([...context.getImageData(0, 0, 40, 40).data].filter((value, i) => i % 4 < 3 && value !== grey)).toEqual([]);
+    expect(
+      [...context.getImageData(0, 0, 40, 40).data].filter((value, i) => i % 4 < 3 && value !== grey),
+    ).toEqual([]);
   });
 
   it('keeps tags apart and inside, wherever the boxes are', () => {
@@ -63,23 +92,33 @@ describe('drawDetections', () => {
       },
       set: (target, key, value) => Reflect.set(target, key, value, target),
     }) as CanvasContext;
-    drawDetections(recording, [
-      { box: [-20, -10, 100, 80], score: 0.5, label: 0, name: 'cat' },
-      { box: [350, 250, 420, 330], score: 0.6, label: 1 },
-      { box: [355, 255, 410, 320], score: 0.7, label: 2 },
-      { box: [0, 0, 99, 79], score: 0.8, label: 7 },
-    ], { names: ['', 'dog', 'cow'] });
+    drawDetections(
+      recording,
+      [
+        { box: [-20, -10, 100, 80], score: 0.5, label: 0, name: 'cat' },
+        { box: [350, 250, 420, 330], score: 0.6, label: 1 },
+        { box: [355, 255, 410, 320], score: 0.7, label: 2 },
+        { box: [0, 0, 99, 79], score: 0.8, label: 7 },
+      ],
+      { names: ['', 'dog', 'cow'] },
+    );
     expect(texts).toEqual(['7 80%', 'cow 70%', 'dog 60%', 'cat 50%']);
     for (const [i, [x, y, width, height]] of tags.entries()) {
       expect(x! >= 0 && y! >= 0 && x! + width! <= 400 && y! + height! <= 300).toBe(true);
       for (const [x2, y2, width2, height2] of tags.slice(i + 1)) {
-        expect(x! + width! <= x2! || x2! + width2! <= x! || y! + height! <= y2! || y2! + height2! <= y!).toBe(true);
+        expect(x! + width! <= x2! || x2! + width2! <= x! || y! + height! <= y2! || y2! + height2! <= y!).toBe(
+          true,
+        );
       }
     }
   });
 });
 
-const halves: LabelMap = { width: 60, height: 40, labels: Uint16Array.from({ length: 2400 }, (_, i) => (i % 60 < 30 ? 0 : 5)) };
+const halves: LabelMap = {
+  width: 60,
+  height: 40,
+  labels: Uint16Array.from({ length: 2400 }, (_, i) => (i % 60 < 30 ? 0 : 5)),
+};
 
 describe('drawLabels', () => {
   it('tints classes, draws borders solid and leaves clear ones alone', () => {
@@ -103,7 +142,11 @@ describe('drawLabels', () => {
   });
 
   it('wants a canvas of the map’s size', () => {
-    for (const draw of [() => drawLabels(canvasOf(40, 60), halves), () => drawMask(canvasOf(40, 60), halves), () => drawPicture(canvasOf(2, 2), { width: 1, height: 1, data: new Uint8Array(3) })]) {
+    for (const draw of [
+      () => drawLabels(canvasOf(40, 60), halves),
+      () => drawMask(canvasOf(40, 60), halves),
+      () => drawPicture(canvasOf(2, 2), { width: 1, height: 1, data: new Uint8Array(3) }),
+    ]) {
       expect(draw).toThrow(expect.objectContaining({ code: 'canvas-misfit' }));
     }
   });
@@ -135,13 +178,19 @@ describe('drawHeatMap', () => {
     const context = canvasOf(9, 9);
     drawHeatMap(context, { width: 1, height: 1, values: [7] });
     expect(near(pixel(context, 4, 4), mixed(heatColor(0), 0.25))).toBeLessThanOrEqual(1);
-    expect(() => drawHeatMap(context, { width: 2, height: 2, values: [1] })).toThrow(expect.objectContaining({ code: 'values-misfit' }));
+    expect(() => drawHeatMap(context, { width: 2, height: 2, values: [1] })).toThrow(
+      expect.objectContaining({ code: 'values-misfit' }),
+    );
   });
 });
 
 it('drawGuesses draws a bar as long as its probability', () => {
   const context = canvasOf(200, 200);
-  drawGuesses(context, [{ label: 1, name: 'a name that is far too long for the little room that there is', probability: 0.5 }], { fontSize: 12 });
+  drawGuesses(
+    context,
+    [{ label: 1, name: 'a name that is far too long for the little room that there is', probability: 0.5 }],
+    { fontSize: 12 },
+  );
   const row = 200 - 7 - 19 + 3 + 3;
   expect(near(pixel(context, 90, row), pixel(context, 120, row))).toBeGreaterThan(30);
   expect(pixel(context, 100, 50)).toEqual(untouched);

@@ -13,7 +13,11 @@ export interface DrawGuessesOptions {
  * @example
  * drawGuesses(context, await classifier.classify(image));
  */
-export function drawGuesses(context: CanvasContext, guesses: readonly Guess[], { color = classColor, fontSize }: DrawGuessesOptions = {}): void {
+export function drawGuesses(
+  context: CanvasContext,
+  guesses: readonly Guess[],
+  { color = classColor, fontSize }: DrawGuessesOptions = {},
+): void {
   const { font } = sizesFor(context, fontSize);
   const { width, height } = context.canvas;
   const row = Math.round(font * 1.6);
@@ -35,7 +39,10 @@ export function drawGuesses(context: CanvasContext, guesses: readonly Guess[], {
     context.lineWidth = Math.max(2, font / 6);
     context.strokeStyle = 'rgba(12, 14, 20, 0.85)';
     context.fillStyle = css([255, 255, 255]);
-    for (const [text, align, x] of [[fitted(context, name, room - share - 3 * margin), 'left', margin * 2], [`${(probability * 100).toFixed(1)}%`, 'right', width - margin * 2]] as const) {
+    for (const [text, align, x] of [
+      [fitted(context, name, room - share - 3 * margin), 'left', margin * 2],
+      [`${(probability * 100).toFixed(1)}%`, 'right', width - margin * 2],
+    ] as const) {
       context.textAlign = align;
       context.strokeText(text, x, y + row / 2);
       context.fillText(text, x, y + row / 2);

@@ -30,9 +30,15 @@ function depths({ width, height, labels }: LabelMap): Uint16Array {
       const at = order === 1 ? i : depth.length - 1 - i;
       const [x, y] = [at % width, Math.floor(at / width)];
       let least = order === 1 ? 65535 : depth[at]!;
-      for (const [dx, dy] of [[-1, 0], [-1, -1], [0, -1], [1, -1]] as const) {
+      for (const [dx, dy] of [
+        [-1, 0],
+        [-1, -1],
+        [0, -1],
+        [1, -1],
+      ] as const) {
         const [nx, ny] = [x + dx * order, y + dy * order];
-        const inside = nx >= 0 && ny >= 0 && nx < width && ny < height && labels[ny * width + nx] === labels[at];
+        const inside =
+          nx >= 0 && ny >= 0 && nx < width && ny < height && labels[ny * width + nx] === labels[at];
         least = Math.min(least, inside ? depth[ny * width + nx]! + 1 : 1);
       }
       depth[at] = least;
@@ -52,11 +58,25 @@ function depths({ width, height, labels }: LabelMap): Uint16Array {
  * context.drawImage(image, 0, 0);
  * drawLabels(context, await segmenter.segment(image), { names: segmenter.names });
  */
-export function drawLabels(context: CanvasContext, map: LabelMap, { names = [], color = classColor, alpha = 0.5, clear = [], fontSize, least = 0.004 }: DrawLabelsOptions = {}): void {
+export function drawLabels(
+  context: CanvasContext,
+  map: LabelMap,
+  {
+    names = [],
+    color = classColor,
+    alpha = 0.5,
+    clear = [],
+    fontSize,
+    least = 0.004,
+  }: DrawLabelsOptions = {},
+): void {
   const { width, height, labels } = map;
   const { canvas } = context;
   if (canvas.width !== width || canvas.height !== height) {
-    throw new ShapeError('canvas-misfit', `drawLabels: expected a canvas of ${width}x${height} pixels, as the map has, got ${canvas.width}x${canvas.height}; give the canvas the picture's size.`);
+    throw new ShapeError(
+      'canvas-misfit',
+      `drawLabels: expected a canvas of ${width}x${height} pixels, as the map has, got ${canvas.width}x${canvas.height}; give the canvas the picture's size.`,
+    );
   }
   const { font, line } = sizesFor(context, fontSize);
   const depth = depths(map);
@@ -90,7 +110,11 @@ export function drawLabels(context: CanvasContext, map: LabelMap, { names = [], 
     const middle = deepest.get(label)!;
     const at = middle[middle.length >> 1]!;
     const [x, y] = [(at % width) - size.width / 2, Math.floor(at / width) - size.height / 2];
-    tags.draw(name, colorOf(label), [[x, y], [x, y + size.height], [x, y - size.height]]);
+    tags.draw(name, colorOf(label), [
+      [x, y],
+      [x, y + size.height],
+      [x, y - size.height],
+    ]);
   }
   context.restore();
 }
@@ -109,7 +133,12 @@ export interface DrawMaskOptions {
  * @example
  * drawMask(context, fromRunLengths(region), 1, { color: [255, 0, 0] });
  */
-export function drawMask(context: CanvasContext, map: LabelMap, label = 1, { color = classColor(label), alpha = 0.5 }: DrawMaskOptions = {}): void {
+export function drawMask(
+  context: CanvasContext,
+  map: LabelMap,
+  label = 1,
+  { color = classColor(label), alpha = 0.5 }: DrawMaskOptions = {},
+): void {
   const others = new Set(map.labels);
   others.delete(label);
   drawLabels(context, map, { color: () => color, alpha, clear: [...others] });
@@ -131,12 +160,19 @@ export interface DrawHeatMapOptions {
 }
 
 /** The map's value at a canvas pixel, between its cells. */
-function heatAt({ width, height, values }: HeatMap, x: number, y: number, { width: toWidth, height: toHeight }: CanvasPixels): number {
-  const place = (i: number, from: number, to: number) => Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
+function heatAt(
+  { width, height, values }: HeatMap,
+  x: number,
+  y: number,
+  { width: toWidth, height: toHeight }: CanvasPixels,
+): number {
+  const place = (i: number, from: number, to: number) =>
+    Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
   const [px, py] = [place(x, width, toWidth), place(y, height, toHeight)];
   const [left, top] = [Math.floor(px), Math.floor(py)];
   const [right, bottom] = [Math.min(left + 1, width - 1), Math.min(top + 1, height - 1)];
-  const along = (row: number) => values[row * width + left]! + (px - left) * (values[row * width + right]! - values[row * width + left]!);
+  const along = (row: number) =>
+    values[row * width + left]! + (px - left) * (values[row * width + right]! - values[row * width + left]!);
   return along(top) + (py - top) * (along(bottom) - along(top));
 }
 
@@ -148,15 +184,29 @@ function heatAt({ width, height, values }: HeatMap, x: number, y: number, { widt
  * const values = await tf.mean(pyramid[3].tensor, 3).data();
  * drawHeatMap(context, { width: 7, height: 7, values });
  */
-export function drawHeatMap(context: CanvasContext, map: HeatMap, { range, alpha = 0.75 }: DrawHeatMapOptions = {}): void {
+export function drawHeatMap(
+  context: CanvasContext,
+  map: HeatMap,
+  { range, alpha = 0.75 }: DrawHeatMapOptions = {},
+): void {
   const { width, height, values } = map;
-  if (values.length !== width * height || values.length === 0) throw new ShapeError('values-misfit', `drawHeatMap: expected ${width * height} values for ${height}x${width}, at least one, got ${values.length}; check the map.`);
+  if (values.length !== width * height || values.length === 0)
+    throw new ShapeError(
+      'values-misfit',
+      `drawHeatMap: expected ${width * height} values for ${height}x${width}, at least one, got ${values.length}; check the map.`,
+    );
   const all = Array.from(values);
-  const [coldest, hottest] = range ?? [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
+  const [coldest, hottest] = range ?? [
+    all.reduce((a, b) => Math.min(a, b)),
+    all.reduce((a, b) => Math.max(a, b)),
+  ];
   editPixels(context, (pixels) => {
     for (let y = 0, at = 0; y < pixels.height; y++) {
       for (let x = 0; x < pixels.width; x++, at += 4) {
-        const heat = hottest > coldest ? Math.min(Math.max((heatAt(map, x, y, pixels) - coldest) / (hottest - coldest), 0), 1) : 0;
+        const heat =
+          hottest > coldest
+            ? Math.min(Math.max((heatAt(map, x, y, pixels) - coldest) / (hottest - coldest), 0), 1)
+            : 0;
         blend(pixels.data, at, heatColor(heat), alpha * (1 / 3 + (2 / 3) * heat));
       }
     }

@@ -12,7 +12,10 @@ import { editPixels, type CanvasContext } from './canvas.ts';
 export function drawPicture(context: CanvasContext, { width, height, data }: Picture): void {
   const { canvas } = context;
   if (canvas.width !== width || canvas.height !== height) {
-    throw new ShapeError('canvas-misfit', `drawPicture: expected a canvas of ${width}x${height} pixels, as the picture has, got ${canvas.width}x${canvas.height}; resize one of them.`);
+    throw new ShapeError(
+      'canvas-misfit',
+      `drawPicture: expected a canvas of ${width}x${height} pixels, as the picture has, got ${canvas.width}x${canvas.height}; resize one of them.`,
+    );
   }
   editPixels(context, (pixels) => {
     for (let i = 0, from = 0; i < pixels.data.length; i += 4) {

@@ -10,7 +10,8 @@ interface Rectangle {
 }
 
 const shared = (a: Rectangle, b: Rectangle): number =>
-  Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
+  Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) *
+  Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
 
 /** Texts on coloured ground, placed where they cover each other least. */
 export class Tags {
@@ -26,14 +27,22 @@ export class Tags {
   /** The size of a text with its ground. */
   measure(text: string): { readonly width: number; readonly height: number } {
     this.#context.font = fontOf(this.#font);
-    return { width: Math.ceil(this.#context.measureText(text).width + this.#font * 0.7), height: Math.ceil(this.#font * 1.35) };
+    return {
+      width: Math.ceil(this.#context.measureText(text).width + this.#font * 0.7),
+      height: Math.ceil(this.#font * 1.35),
+    };
   }
 
   /** Draws at the first of these corners where nothing is yet, else where least is; always inside the canvas. */
   draw(text: string, color: Color, corners: readonly (readonly [x: number, y: number])[]): void {
     const { width, height } = this.measure(text);
     const { canvas } = this.#context;
-    const spots = corners.map(([x, y]) => ({ x: Math.max(0, Math.min(x, canvas.width - width)), y: Math.max(0, Math.min(y, canvas.height - height)), width, height }));
+    const spots = corners.map(([x, y]) => ({
+      x: Math.max(0, Math.min(x, canvas.width - width)),
+      y: Math.max(0, Math.min(y, canvas.height - height)),
+      width,
+      height,
+    }));
     const covered = spots.map((spot) => this.#placed.reduce((sum, other) => sum + shared(spot, other), 0));
     const spot = spots[covered.indexOf(Math.min(...covered))]!;
     this.#placed.push(spot);

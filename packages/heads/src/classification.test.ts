@@ -2,7 +2,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, createRandom, pvtConfig, PvtError, randomInit, scoped } from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { classificationLoss, createClassificationHead, createPvtClassifier, topGuesses } from './classification.ts';
+import {
+  classificationLoss,
+  createClassificationHead,
+  createPvtClassifier,
+  topGuesses,
+} from './classification.ts';
 import lossFixture from './retinanet/fixtures/losses.json';
 
 const config = pvtConfig({ version: 'v2', dims: [8, 16, 20, 32], depths: [1, 1, 1, 1], classes: 5 });
@@ -23,11 +28,19 @@ describe('classificationLoss', () => {
   it('spreads a share of each target over all classes', async () => {
     // Probabilities 1/2 and 1/4, 1/4 by construction.
     const logits = tf.tensor2d([[Math.log(2), 0, 0]]);
-    await expectClose(classificationLoss(logits, [0], { smoothing: 0.3 }), [0.8 * Math.log(2) + 0.2 * Math.log(4)], 1e-6);
-    await expectGradient((x) => classificationLoss(x as tf.Tensor2D, [2, 1], { smoothing: 0.1 }), [tf.randomNormal([2, 4], 0, 1, 'float32', 3)]);
+    await expectClose(
+      classificationLoss(logits, [0], { smoothing: 0.3 }),
+      [0.8 * Math.log(2) + 0.2 * Math.log(4)],
+      1e-6,
+    );
+    await expectGradient(
+      (x) => classificationLoss(x as tf.Tensor2D, [2, 1], { smoothing: 0.1 }),
+      [tf.randomNormal([2, 4], 0, 1, 'float32', 3)],
+    );
   });
 
-  it('is the mean squared error of a single class', () => expectClose(classificationLoss(tf.tensor2d([[1], [4]]), [3, 3.5]), [(4 + 0.25) / 2], 1e-6));
+  it('is the mean squared error of a single class', () =>
+    expectClose(classificationLoss(tf.tensor2d([[1], [4]]), [3, 3.5]), [(4 + 0.25) / 2], 1e-6));
 
   it.each([
     ['labels-misfit', () => classificationLoss(tf.zeros([2, 3]), [1])],
@@ -60,18 +73,45 @@ describe('createPvtClassifier', () => {
 
   it('refuses a config without classes', async () => {
     await expectNoLeak(() => {
-      expect(() => createPvtClassifier({ ...config, classes: 0 }, randomInit(1))).toThrow(expect.objectContaining({ code: 'classes-invalid' }));
-      expect(() => createClassificationHead({ channels: 32, classes: 0 }, randomInit(1))).toThrow(expect.objectContaining({ code: 'classes-invalid' }));
+      expect(() => createPvtClassifier({ ...config, classes: 0 }, randomInit(1))).toThrow(
+        expect.objectContaining({ code: 'classes-invalid' }),
+      );
+      expect(() => createClassificationHead({ channels: 32, classes: 0 }, randomInit(1))).toThrow(
+        expect.objectContaining({ code: 'classes-invalid' }),
+      );
     });
   });
 });
 
 describe('topGuesses', () => {
   it('names the best classes with their probabilities', async () => {
-    const guesses = await topGuesses(tf.tensor2d([[0, Math.log(2), Math.log(5)], [1, 1, 1]]), 2, ['cat', 'dog']);
-    expect(guesses.map((some) => some.map(({ label, name }) => [label, name]))).toEqual([[[2, '2'], [1, 'dog']], [[0, 'cat'], [1, 'dog']]]);
-    await expectClose(guesses.flat().map(({ probability }) => probability), [5 / 8, 2 / 8, 1 / 3, 1 / 3], 1e-6);
+    const guesses = await topGuesses(
+      tf.tensor2d([
+        [0, Math.log(2), Math.log(5)],
+        [1, 1, 1],
+      ]),
+      2,
+      ['cat', 'dog'],
+    );
+    expect(guesses.map((some) => some.map(({ label, name }) => [label, name]))).toEqual([
+      [
+        [2, '2'],
+        [1, 'dog'],
+      ],
+      [
+        [0, 'cat'],
+        [1, 'dog'],
+      ],
+    ]);
+    await expectClose(
+      guesses.flat().map(({ probability }) => probability),
+      [5 / 8, 2 / 8, 1 / 3, 1 / 3],
+      1e-6,
+    );
   });
 
-  it('refuses what is no number', () => expect(topGuesses(tf.tensor2d([[0, NaN]]), 1)).rejects.toThrow(expect.objectContaining({ code: 'scores-nan', constructor: PvtError })));
+  it('refuses what is no number', () =>
+    expect(topGuesses(tf.tensor2d([[0, NaN]]), 1)).rejects.toThrow(
+      expect.objectContaining({ code: 'scores-nan', constructor: PvtError }),
+    ));
 });

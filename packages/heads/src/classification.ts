@@ -1,5 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, createModel, dropout, linear, linearSpec, pipe, pvt, pvtSpec, PvtError, ShapeError, type ForwardContext, type Model, type ParamSource, type PvtConfig } from '@pvt/core';
+import {
+  ConfigError,
+  createModel,
+  dropout,
+  linear,
+  linearSpec,
+  pipe,
+  pvt,
+  pvtSpec,
+  PvtError,
+  ShapeError,
+  type ForwardContext,
+  type Model,
+  type ParamSource,
+  type PvtConfig,
+} from '@pvt/core';
 import { isCount } from './features.ts';
 import { largest } from './retinanet/suppress.ts';
 
@@ -13,10 +28,14 @@ export interface ClassificationConfig {
 }
 
 /** Weight (classes, channels) and bias (classes), named as every PVT checkpoint's `head`. */
-export const classificationSpec = ({ channels, classes }: ClassificationConfig) => linearSpec(channels, classes);
+export const classificationSpec = ({ channels, classes }: ClassificationConfig) =>
+  linearSpec(channels, classes);
 
 /** From an embedding to one logit per class. */
-export interface ClassificationHead extends Model<ReturnType<typeof classificationSpec>, (embedding: tf.Tensor2D, context?: ForwardContext) => tf.Tensor2D> {
+export interface ClassificationHead extends Model<
+  ReturnType<typeof classificationSpec>,
+  (embedding: tf.Tensor2D, context?: ForwardContext) => tf.Tensor2D
+> {
   readonly config: ClassificationConfig;
 }
 
@@ -28,18 +47,39 @@ export interface ClassificationHead extends Model<ReturnType<typeof classificati
  * const head = createClassificationHead({ channels: 256, classes: 1000 }, scoped(source, 'head'));
  * const logits = head.forward(backbone.forward(input).embedding); // [B, 1000]
  */
-export function createClassificationHead(config: ClassificationConfig, source: ParamSource): ClassificationHead {
+export function createClassificationHead(
+  config: ClassificationConfig,
+  source: ParamSource,
+): ClassificationHead {
   const { channels, classes, dropout: rate = 0 } = config;
   if (!isCount(classes)) {
-    throw new ConfigError('classes-invalid', `Classification head: expected at least one class, got ${classes}; use the embedding itself where there is nothing to classify.`);
+    throw new ConfigError(
+      'classes-invalid',
+      `Classification head: expected at least one class, got ${classes}; use the embedding itself where there is nothing to classify.`,
+    );
   }
-  const model = createModel('Classification head', classificationSpec(config), source, (params) => (embedding: tf.Tensor2D, context: ForwardContext = {}) => {
-    if (embedding.rank !== 2 || embedding.shape[1] !== channels) {
-      throw new ShapeError('embedding-invalid', `Classification head: expected an embedding [batch, ${channels}], got [${embedding.shape}]; build the head for the width of its backbone.`);
-    }
-    return pipe<tf.Tensor2D>(embedding, (t: tf.Tensor2D) => dropout(t, rate, context), (t: tf.Tensor2D) => linear(t, params));
-  });
-  return Object.defineProperties(model, { config: { value: config, enumerable: true } }) as unknown as ClassificationHead;
+  const model = createModel(
+    'Classification head',
+    classificationSpec(config),
+    source,
+    (params) =>
+      (embedding: tf.Tensor2D, context: ForwardContext = {}) => {
+        if (embedding.rank !== 2 || embedding.shape[1] !== channels) {
+          throw new ShapeError(
+            'embedding-invalid',
+            `Classification head: expected an embedding [batch, ${channels}], got [${embedding.shape}]; build the head for the width of its backbone.`,
+          );
+        }
+        return pipe<tf.Tensor2D>(
+          embedding,
+          (t: tf.Tensor2D) => dropout(t, rate, context),
+          (t: tf.Tensor2D) => linear(t, params),
+        );
+      },
+  );
+  return Object.defineProperties(model, {
+    config: { value: config, enumerable: true },
+  }) as unknown as ClassificationHead;
 }
 
 /** Every parameter of a backbone and its classifier, under the names of a canonical checkpoint. */
@@ -57,8 +97,15 @@ export interface ClassifierRequest {
 }
 
 /** A backbone and its classifier as one model. */
-export interface PvtClassifier
-  extends Model<ReturnType<typeof pvtClassifierSpec>, <R extends ClassifierRequest = Record<never, never>>(input: tf.Tensor4D, request?: R & ForwardContext) => { readonly logits: tf.Tensor2D } & (R extends { labels: readonly number[] } ? { readonly loss: tf.Scalar } : unknown)> {
+export interface PvtClassifier extends Model<
+  ReturnType<typeof pvtClassifierSpec>,
+  <R extends ClassifierRequest = Record<never, never>>(
+    input: tf.Tensor4D,
+    request?: R & ForwardContext,
+  ) => { readonly logits: tf.Tensor2D } & (R extends { labels: readonly number[] }
+    ? { readonly loss: tf.Scalar }
+    : unknown)
+> {
   readonly config: PvtConfig;
 }
 
@@ -71,16 +118,30 @@ export interface PvtClassifier
  * const { logits, loss } = model.forward(input, { labels: [3, 7], smoothing: 0.1, training: true, random: createRandom(1) });
  */
 export function createPvtClassifier(config: PvtConfig, source: ParamSource): PvtClassifier {
-  if (!isCount(config.classes)) throw new ConfigError('classes-invalid', `PVT classifier: expected a config with at least one class, got ${config.classes}; use createPvt where there is nothing to classify.`);
+  if (!isCount(config.classes))
+    throw new ConfigError(
+      'classes-invalid',
+      `PVT classifier: expected a config with at least one class, got ${config.classes}; use createPvt where there is nothing to classify.`,
+    );
   const last = config.dims.length - 1;
-  const model = createModel('PVT classifier', pvtClassifierSpec(config), source, (params) => (input: tf.Tensor4D, request: ClassifierRequest & ForwardContext = {}) => {
-    const { pyramid, embedding } = pvt(input, params, config, { ...request, stages: [last] });
-    tf.dispose(pyramid.map(({ tensor }) => tensor));
-    const logits = linear(embedding!, params.head);
-    embedding!.dispose();
-    return request.labels === undefined ? { logits } : { logits, loss: classificationLoss(logits, request.labels, request) };
-  });
-  return Object.defineProperties(model, { config: { value: config, enumerable: true } }) as unknown as PvtClassifier;
+  const model = createModel(
+    'PVT classifier',
+    pvtClassifierSpec(config),
+    source,
+    (params) =>
+      (input: tf.Tensor4D, request: ClassifierRequest & ForwardContext = {}) => {
+        const { pyramid, embedding } = pvt(input, params, config, { ...request, stages: [last] });
+        tf.dispose(pyramid.map(({ tensor }) => tensor));
+        const logits = linear(embedding!, params.head);
+        embedding!.dispose();
+        return request.labels === undefined
+          ? { logits }
+          : { logits, loss: classificationLoss(logits, request.labels, request) };
+      },
+  );
+  return Object.defineProperties(model, {
+    config: { value: config, enumerable: true },
+  }) as unknown as PvtClassifier;
 }
 
 /**
@@ -93,17 +154,36 @@ export function createPvtClassifier(config: PvtConfig, source: ParamSource): Pvt
  * @example
  * const loss = classificationLoss(head.forward(embedding), [3, 7], { smoothing: 0.1 });
  */
-export function classificationLoss(logits: tf.Tensor2D, labels: readonly number[], { smoothing = 0 }: { readonly smoothing?: number } = {}): tf.Scalar {
+export function classificationLoss(
+  logits: tf.Tensor2D,
+  labels: readonly number[],
+  { smoothing = 0 }: { readonly smoothing?: number } = {},
+): tf.Scalar {
   const [batch, classes] = logits.shape;
-  if (labels.length !== batch) throw new ShapeError('labels-misfit', `Classification loss: expected ${batch} labels, one per picture, got ${labels.length}; pass as many.`);
-  if (classes === 1) return tf.tidy(() => tf.mean(tf.square(tf.sub(logits, tf.tensor2d([...labels], [batch, 1])))));
-  if (!(smoothing >= 0 && smoothing < 1)) throw new ConfigError('smoothing-invalid', `Classification loss: expected smoothing in [0, 1), got ${smoothing}; use 0 for none.`);
+  if (labels.length !== batch)
+    throw new ShapeError(
+      'labels-misfit',
+      `Classification loss: expected ${batch} labels, one per picture, got ${labels.length}; pass as many.`,
+    );
+  if (classes === 1)
+    return tf.tidy(() => tf.mean(tf.square(tf.sub(logits, tf.tensor2d([...labels], [batch, 1])))));
+  if (!(smoothing >= 0 && smoothing < 1))
+    throw new ConfigError(
+      'smoothing-invalid',
+      `Classification loss: expected smoothing in [0, 1), got ${smoothing}; use 0 for none.`,
+    );
   const targets = new Float32Array(batch * classes).fill(smoothing / classes);
   for (const [i, label] of labels.entries()) {
-    if (!isCount(label, 0) || label >= classes) throw new ConfigError('label-invalid', `Classification loss: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`);
+    if (!isCount(label, 0) || label >= classes)
+      throw new ConfigError(
+        'label-invalid',
+        `Classification loss: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`,
+      );
     targets[i * classes + label]! += 1 - smoothing;
   }
-  return tf.tidy(() => tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), tf.tensor2d(targets, [batch, classes]))), -batch));
+  return tf.tidy(() =>
+    tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), tf.tensor2d(targets, [batch, classes]))), -batch),
+  );
 }
 
 /** One of the best guesses about a picture. */
@@ -124,14 +204,26 @@ export interface Guess {
  * @example
  * const [[best]] = await topGuesses(head.forward(embedding), 5, names);
  */
-export async function topGuesses(logits: tf.Tensor2D, count: number, names: readonly string[] = []): Promise<Guess[][]> {
+export async function topGuesses(
+  logits: tf.Tensor2D,
+  count: number,
+  names: readonly string[] = [],
+): Promise<Guess[][]> {
   const [batch, classes] = logits.shape;
   const values = (await logits.data()) as Float32Array;
   return Array.from({ length: batch }, (_, i) => {
     const row = values.subarray(i * classes, (i + 1) * classes);
-    if (row.some((value) => Number.isNaN(value))) throw new PvtError('scores-nan', `topGuesses: expected logits that are numbers, got NaN for picture ${i}; look for NaN in the input or the checkpoint.`);
+    if (row.some((value) => Number.isNaN(value)))
+      throw new PvtError(
+        'scores-nan',
+        `topGuesses: expected logits that are numbers, got NaN for picture ${i}; look for NaN in the input or the checkpoint.`,
+      );
     const best = largest(row, count);
     const sum = row.reduce((total, value) => total + Math.exp(value - row[best[0]!]!), 0);
-    return best.map((label) => ({ label, name: names[label] ?? `${label}`, probability: Math.exp(row[label]! - row[best[0]!]!) / sum }));
+    return best.map((label) => ({
+      label,
+      name: names[label] ?? `${label}`,
+      probability: Math.exp(row[label]! - row[best[0]!]!) / sum,
+    }));
   });
 }

@@ -1,14 +1,33 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { batchNorm, batchNormSpec, convolution, convolutionSpec, pipe, type ForwardContext, type Initializer, type ParamSpec, type ParamsOf } from '@pvt/core';
+import {
+  batchNorm,
+  batchNormSpec,
+  convolution,
+  convolutionSpec,
+  pipe,
+  type ForwardContext,
+  type Initializer,
+  type ParamSpec,
+  type ParamsOf,
+} from '@pvt/core';
 
 /** Epsilon of every BatchNorm in the heads, PyTorch's default. */
 const eps = 1e-5;
 
 /** Xavier's uniform start, which neck convolutions take in mmdetection. */
-export const xavier = (inputs: number, outputs: number, kernel: number): Initializer => ({ kind: 'uniform', bound: Math.sqrt(6 / ((inputs + outputs) * kernel * kernel)) });
+export const xavier = (inputs: number, outputs: number, kernel: number): Initializer => ({
+  kind: 'uniform',
+  bound: Math.sqrt(6 / ((inputs + outputs) * kernel * kernel)),
+});
 
 /** A convolution whose weight starts as `weight` says, and its bias at a constant. */
-export function convolutionFrom(inputs: number, outputs: number, kernel: number, weight: Initializer, bias = 0) {
+export function convolutionFrom(
+  inputs: number,
+  outputs: number,
+  kernel: number,
+  weight: Initializer,
+  bias = 0,
+) {
   const spec = convolutionSpec(inputs, outputs, kernel);
   return {
     weight: { ...spec.weight, init: weight } as ParamSpec<tf.Tensor4D>,
@@ -28,7 +47,16 @@ export const convModuleSpec = (inputs: number, outputs: number, kernel: number) 
  * @param x [B, H, W, inputs]
  * @returns [B, H, W, outputs]
  */
-export function convModule(x: tf.Tensor4D, { conv, bn }: ParamsOf<typeof convModuleSpec>, context: ForwardContext): tf.Tensor4D {
+export function convModule(
+  x: tf.Tensor4D,
+  { conv, bn }: ParamsOf<typeof convModuleSpec>,
+  context: ForwardContext,
+): tf.Tensor4D {
   const padding = (conv.weight.shape[0] - 1) / 2;
-  return pipe(x, (t: tf.Tensor4D) => convolution(t, conv, 1, padding), (t: tf.Tensor4D) => batchNorm(t, bn, eps, context), tf.relu);
+  return pipe(
+    x,
+    (t: tf.Tensor4D) => convolution(t, conv, 1, padding),
+    (t: tf.Tensor4D) => batchNorm(t, bn, eps, context),
+    tf.relu,
+  );
 }

@@ -14,6 +14,11 @@ it('the pyramid goes into somebody else’s head, as the readme shows in fewer t
   const code = example.replace(/^import .*$/gm, '');
   const { createPvt, pvtConfig, randomInit } = core;
   // `tf` of the whole package is core and layers together.
-  const map = new Function('tf', 'createPvt', 'pvtConfig', 'randomInit', `${code}; return map;`)({ ...tf, ...layers }, createPvt, pvtConfig, randomInit) as tf.Tensor;
+  const map = new Function('tf', 'createPvt', 'pvtConfig', 'randomInit', `${code}; return map;`)(
+    { ...tf, ...layers },
+    createPvt,
+    pvtConfig,
+    randomInit,
+  ) as tf.Tensor;
   expect(map.shape).toEqual([1, 56, 56, 1]);
 });

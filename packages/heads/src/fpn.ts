@@ -1,5 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, convolution, createModel, pipe, resample, type Feature, type FeatureMap, type Model, type ParamSource, type ParamsOf } from '@pvt/core';
+import {
+  ConfigError,
+  convolution,
+  createModel,
+  pipe,
+  resample,
+  type Feature,
+  type FeatureMap,
+  type Model,
+  type ParamSource,
+  type ParamsOf,
+} from '@pvt/core';
 import { convolutionFrom, xavier } from './convModule.ts';
 import { checkFeatures, isCount, levelName, takeMaps } from './features.ts';
 
@@ -28,14 +39,22 @@ export interface FpnConfig {
 }
 
 const used = ({ features, startLevel = 0 }: FpnConfig): readonly Feature[] => features.slice(startLevel);
-const extraCount = (config: FpnConfig): number => (config.outputs ?? used(config).length) - used(config).length;
+const extraCount = (config: FpnConfig): number =>
+  (config.outputs ?? used(config).length) - used(config).length;
 
 /** 1x1 laterals and 3x3 outputs, named as mmdetection's FPN. */
 export function fpnSpec(config: FpnConfig) {
   const { channels, extra = 'maxPool' } = config;
   const inputs = used(config).map((feature) => feature.channels);
-  const extras = extra === 'maxPool' ? [] : Array.from({ length: extraCount(config) }, (_, i) => (i === 0 && extra === 'input' ? inputs.at(-1)! : channels));
-  const layer = (from: number, kernel: number) => ({ conv: convolutionFrom(from, channels, kernel, xavier(from, channels, kernel)) });
+  const extras =
+    extra === 'maxPool'
+      ? []
+      : Array.from({ length: extraCount(config) }, (_, i) =>
+          i === 0 && extra === 'input' ? inputs.at(-1)! : channels,
+        );
+  const layer = (from: number, kernel: number) => ({
+    conv: convolutionFrom(from, channels, kernel, xavier(from, channels, kernel)),
+  });
   return {
     lateral_convs: inputs.map((from) => layer(from, 1)),
     fpn_convs: [...inputs.map(() => channels), ...extras].map((from) => layer(from, 3)),
@@ -43,29 +62,49 @@ export function fpnSpec(config: FpnConfig) {
 }
 
 /** From a backbone's maps to levels of one width, each with what the coarser ones saw. */
-export interface Fpn extends Model<ReturnType<typeof fpnSpec>, (pyramid: readonly FeatureMap[]) => FeatureMap[]> {
+export interface Fpn extends Model<
+  ReturnType<typeof fpnSpec>,
+  (pyramid: readonly FeatureMap[]) => FeatureMap[]
+> {
   readonly config: FpnConfig;
   readonly consumes: readonly Feature[];
   /** The output levels, for the next head. */
   readonly features: readonly Feature[];
 }
 
-function fpn(maps: readonly tf.Tensor4D[], { lateral_convs, fpn_convs }: ParamsOf<typeof fpnSpec>, config: FpnConfig): tf.Tensor4D[] {
+function fpn(
+  maps: readonly tf.Tensor4D[],
+  { lateral_convs, fpn_convs }: ParamsOf<typeof fpnSpec>,
+  config: FpnConfig,
+): tf.Tensor4D[] {
   const { extra = 'maxPool', reluBeforeExtra = false } = config;
   const laterals = maps.map((map, i) => convolution(map, lateral_convs[i]!.conv));
   for (let i = laterals.length - 1; i > 0; i--) {
     const finer = laterals[i - 1]!;
-    laterals[i - 1] = pipe(laterals[i]!, (t: tf.Tensor4D) => resample(t, [finer.shape[1], finer.shape[2]], 'nearest'), (t: tf.Tensor4D) => tf.add(finer, t));
+    laterals[i - 1] = pipe(
+      laterals[i]!,
+      (t: tf.Tensor4D) => resample(t, [finer.shape[1], finer.shape[2]], 'nearest'),
+      (t: tf.Tensor4D) => tf.add(finer, t),
+    );
     finer.dispose();
   }
   const outputs = laterals.map((lateral, i) => convolution(lateral, fpn_convs[i]!.conv, 1, 1));
-  const sources = { input: maps.at(-1)!, lateral: laterals.at(-1)!, output: outputs.at(-1)!, maxPool: outputs.at(-1)! };
+  const sources = {
+    input: maps.at(-1)!,
+    lateral: laterals.at(-1)!,
+    output: outputs.at(-1)!,
+    maxPool: outputs.at(-1)!,
+  };
   for (let i = 0; i < extraCount(config); i++) {
     const source = i === 0 ? sources[extra] : outputs.at(-1)!;
     outputs.push(
       extra === 'maxPool'
         ? tf.maxPool(source, 1, 2, 'valid')
-        : pipe(source, (t: tf.Tensor4D) => (i > 0 && reluBeforeExtra ? tf.relu(t) : t), (t: tf.Tensor4D) => convolution(t, fpn_convs[maps.length + i]!.conv, 2, 1)),
+        : pipe(
+            source,
+            (t: tf.Tensor4D) => (i > 0 && reluBeforeExtra ? tf.relu(t) : t),
+            (t: tf.Tensor4D) => convolution(t, fpn_convs[maps.length + i]!.conv, 2, 1),
+          ),
     );
   }
   tf.dispose(laterals);
@@ -85,18 +124,30 @@ function fpn(maps: readonly tf.Tensor4D[], { lateral_convs, fpn_convs }: ParamsO
 export function createFpn(config: FpnConfig, source: ParamSource): Fpn {
   const { features, channels, startLevel = 0, outputs, extra = 'maxPool' } = config;
   checkFeatures('FPN', features);
-  const invalid = (field: string, expected: string, got: unknown) => new ConfigError('fpn-invalid', `FPN: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct it.`);
+  const invalid = (field: string, expected: string, got: unknown) =>
+    new ConfigError(
+      'fpn-invalid',
+      `FPN: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct it.`,
+    );
   if (!isCount(channels)) throw invalid('channels', 'a positive integer', channels);
-  if (!isCount(startLevel, 0) || startLevel >= features.length) throw invalid('startLevel', `between 0 and ${features.length - 1}`, startLevel);
+  if (!isCount(startLevel, 0) || startLevel >= features.length)
+    throw invalid('startLevel', `between 0 and ${features.length - 1}`, startLevel);
   if (!extraLevels.includes(extra)) throw invalid('extra', `one of ${extraLevels.join(', ')}`, extra);
   const consumes = used(config);
-  if (outputs !== undefined && !isCount(outputs, consumes.length)) throw invalid('outputs', `at least ${consumes.length}, as many as levels are used`, outputs);
+  if (outputs !== undefined && !isCount(outputs, consumes.length))
+    throw invalid('outputs', `at least ${consumes.length}, as many as levels are used`, outputs);
   const levels: Feature[] = Array.from({ length: consumes.length + extraCount(config) }, (_, i) => {
-    const stride = i < consumes.length ? consumes[i]!.stride : consumes.at(-1)!.stride * 2 ** (i - consumes.length + 1);
+    const stride =
+      i < consumes.length ? consumes[i]!.stride : consumes.at(-1)!.stride * 2 ** (i - consumes.length + 1);
     return { name: levelName(stride), stride, channels };
   });
-  const model = createModel('FPN', fpnSpec(config), source, (params) => (pyramid: readonly FeatureMap[]) =>
-    fpn(takeMaps('FPN', consumes, pyramid), params, config).map((tensor, i) => ({ ...levels[i]!, tensor })));
+  const model = createModel(
+    'FPN',
+    fpnSpec(config),
+    source,
+    (params) => (pyramid: readonly FeatureMap[]) =>
+      fpn(takeMaps('FPN', consumes, pyramid), params, config).map((tensor, i) => ({ ...levels[i]!, tensor })),
+  );
   return Object.defineProperties(model, {
     config: { value: config, enumerable: true },
     consumes: { value: consumes, enumerable: true },

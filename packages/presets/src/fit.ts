@@ -1,4 +1,11 @@
-import { leavesOf, type CheckpointProblems, type ParamSource, type ShapeMismatch, type Spec, type StateDict } from '@pvt/core';
+import {
+  leavesOf,
+  type CheckpointProblems,
+  type ParamSource,
+  type ShapeMismatch,
+  type Spec,
+  type StateDict,
+} from '@pvt/core';
 
 /** What happens to each parameter when a checkpoint meets a model. Paths are canonical, but for `unexpected` names that mean nothing to a PVT. */
 export interface FitReport extends Required<CheckpointProblems> {
@@ -16,7 +23,20 @@ export interface FitReport extends Required<CheckpointProblems> {
  * @example
  * console.log(renderFit(checkFit(checkpointSpec(checkpoint.config), checkpoint)));
  */
-export function checkFit(spec: Spec, { source, state, unexpected, nonFinite = [] }: { readonly source: ParamSource; readonly state: StateDict; readonly unexpected: readonly string[]; readonly nonFinite?: readonly string[] }): FitReport {
+export function checkFit(
+  spec: Spec,
+  {
+    source,
+    state,
+    unexpected,
+    nonFinite = [],
+  }: {
+    readonly source: ParamSource;
+    readonly state: StateDict;
+    readonly unexpected: readonly string[];
+    readonly nonFinite?: readonly string[];
+  },
+): FitReport {
   const loaded: string[] = [];
   const adapted: string[] = [];
   const missing: string[] = [];
@@ -29,20 +49,44 @@ export function checkFit(spec: Spec, { source, state, unexpected, nonFinite = []
     else if (found.join() !== leaf.shape.join()) mismatched.push({ path, expected: leaf.shape, found });
     else (state.get(path)?.shape.join() === found.join() ? loaded : adapted).push(path);
   }
-  return { loaded, adapted, missing, unexpected: [...unexpected, ...[...state.keys()].filter((path) => !needed.has(path))], mismatched, nonFinite };
+  return {
+    loaded,
+    adapted,
+    missing,
+    unexpected: [...unexpected, ...[...state.keys()].filter((path) => !needed.has(path))],
+    mismatched,
+    nonFinite,
+  };
 }
 
 /** A report as a few lines of text. */
-export function renderFit({ loaded, adapted, missing, unexpected, mismatched, nonFinite }: FitReport): string {
+export function renderFit({
+  loaded,
+  adapted,
+  missing,
+  unexpected,
+  mismatched,
+  nonFinite,
+}: FitReport): string {
   const total = loaded.length + adapted.length + missing.length + mismatched.length;
   const line = (what: string, items: readonly string[]) =>
-    items.length === 0 ? [] : [`${what} ${items.length}: ${items.slice(0, 4).join(', ')}${items.length > 4 ? ` and ${items.length - 4} more` : ''}`];
+    items.length === 0
+      ? []
+      : [
+          `${what} ${items.length}: ${items.slice(0, 4).join(', ')}${items.length > 4 ? ` and ${items.length - 4} more` : ''}`,
+        ];
   return [
     `loaded ${loaded.length} of ${total} parameters`,
     ...line('adapted', adapted),
     ...line('missing', missing),
     ...line('unexpected', unexpected),
-    ...line('mismatched', mismatched.map(({ path, expected, found }) => `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`)),
+    ...line(
+      'mismatched',
+      mismatched.map(
+        ({ path, expected, found }) =>
+          `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`,
+      ),
+    ),
     ...line('not finite', nonFinite),
   ].join('\n');
 }

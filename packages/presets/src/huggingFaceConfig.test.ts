@@ -1,6 +1,12 @@
 import { pvtConfig, type PvtConfig } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { fromHuggingFaceConfig, fromPreprocessorConfig, labelsOf, nameOf, toHuggingFaceConfig } from './index.ts';
+import {
+  fromHuggingFaceConfig,
+  fromPreprocessorConfig,
+  labelsOf,
+  nameOf,
+  toHuggingFaceConfig,
+} from './index.ts';
 import { huggingFace } from './recipes.ts';
 
 const eps = { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 };
@@ -48,13 +54,25 @@ const backbone = {
 describe('fromHuggingFaceConfig', () => {
   it('reads a v1 classifier', () => {
     const config = fromHuggingFaceConfig(tiny);
-    expect(config).toEqual(pvtConfig({ version: 'v1', dims: [64, 128, 320, 512], depths: [2, 2, 2, 2], eps }));
+    expect(config).toEqual(
+      pvtConfig({ version: 'v1', dims: [64, 128, 320, 512], depths: [2, 2, 2, 2], eps }),
+    );
     expect(nameOf(config)).toBe('pvt_tiny');
   });
 
   it('reads a v2 backbone', () => {
     expect(fromHuggingFaceConfig(backbone)).toEqual(
-      pvtConfig({ version: 'v2', dims: [16, 32, 64, 128], depths: [2, 2, 2, 2], heads: [1, 2, 4, 8], imageSize: [64, 64], dropout: 0.1, attentionDropout: 0.1, classes: 0, eps }),
+      pvtConfig({
+        version: 'v2',
+        dims: [16, 32, 64, 128],
+        depths: [2, 2, 2, 2],
+        heads: [1, 2, 4, 8],
+        imageSize: [64, 64],
+        dropout: 0.1,
+        attentionDropout: 0.1,
+        classes: 0,
+        eps,
+      }),
     );
   });
 
@@ -65,16 +83,28 @@ describe('fromHuggingFaceConfig', () => {
   });
 
   it('reads sequence_reduction_ratios, labels and linear attention', () => {
-    expect(fromHuggingFaceConfig({ ...tiny, sr_ratios: undefined, sequence_reduction_ratios: [4, 2, 2, 1] }).reductions).toEqual([4, 2, 2, 1]);
+    expect(
+      fromHuggingFaceConfig({ ...tiny, sr_ratios: undefined, sequence_reduction_ratios: [4, 2, 2, 1] })
+        .reductions,
+    ).toEqual([4, 2, 2, 1]);
     const labelled = { ...tiny, id2label: { 1: 'dog', 0: 'cat', 2: 'owl' } };
-    expect([fromHuggingFaceConfig(labelled).classes, labelsOf(labelled), labelsOf(tiny)]).toEqual([3, ['cat', 'dog', 'owl'], undefined]);
-    expect(fromHuggingFaceConfig({ model_type: 'pvt_v2', linear_attention: true })).toMatchObject({ linear: true });
+    expect([fromHuggingFaceConfig(labelled).classes, labelsOf(labelled), labelsOf(tiny)]).toEqual([
+      3,
+      ['cat', 'dog', 'owl'],
+      undefined,
+    ]);
+    expect(fromHuggingFaceConfig({ model_type: 'pvt_v2', linear_attention: true })).toMatchObject({
+      linear: true,
+    });
   });
 
   // transformers' v1: Conv2d(kernel_size=stride, stride=patch_size).
   it('swaps kernels and strides where v1 does', () => {
     const config = fromHuggingFaceConfig({ ...tiny, patch_sizes: [2, 2, 2, 2], strides: [4, 2, 2, 2] });
-    expect([config.patchSizes, config.strides]).toEqual([[4, 2, 2, 2], [2, 2, 2, 2]]);
+    expect([config.patchSizes, config.strides]).toEqual([
+      [4, 2, 2, 2],
+      [2, 2, 2, 2],
+    ]);
   });
 
   it.each([
@@ -96,12 +126,31 @@ describe('fromHuggingFaceConfig', () => {
 
 describe('toHuggingFaceConfig', () => {
   const unusual = {
-    channels: 5, dims: [8, 12], depths: [1, 2], heads: [2, 3], mlpRatios: [2, 3], reductions: [4, 1], qkvBias: false,
-    activation: 'gelu_tanh', dropout: 0.1, attentionDropout: 0.2, dropPath: 0.3, initRange: 0.05, classes: 3, eps: { block: 1e-3, patchEmbed: 1e-3, reduction: 1e-3 },
+    channels: 5,
+    dims: [8, 12],
+    depths: [1, 2],
+    heads: [2, 3],
+    mlpRatios: [2, 3],
+    reductions: [4, 1],
+    qkvBias: false,
+    activation: 'gelu_tanh',
+    dropout: 0.1,
+    attentionDropout: 0.2,
+    dropPath: 0.3,
+    initRange: 0.05,
+    classes: 3,
+    eps: { block: 1e-3, patchEmbed: 1e-3, reduction: 1e-3 },
   } as const;
   const configs: PvtConfig[] = [
     pvtConfig({ version: 'v1', ...unusual, patchSizes: [8, 3], strides: [4, 2], imageSize: [96, 96] }),
-    pvtConfig({ version: 'v2', ...unusual, patchSizes: [5, 3], strides: [4, 2], imageSize: [64, 96], linear: true }),
+    pvtConfig({
+      version: 'v2',
+      ...unusual,
+      patchSizes: [5, 3],
+      strides: [4, 2],
+      imageSize: [64, 96],
+      linear: true,
+    }),
     pvtConfig({ version: 'v2', ...unusual, patchSizes: [5, 3], strides: [4, 2], classes: 0 }),
   ];
 
@@ -111,7 +160,11 @@ describe('toHuggingFaceConfig', () => {
 
   it('writes the names that transformers has', () => {
     const { sr_ratios, torch_dtype: _, ...fields } = tiny;
-    expect(toHuggingFaceConfig(fromHuggingFaceConfig(tiny))).toMatchObject({ ...fields, sequence_reduction_ratios: sr_ratios, num_labels: 1000 });
+    expect(toHuggingFaceConfig(fromHuggingFaceConfig(tiny))).toMatchObject({
+      ...fields,
+      sequence_reduction_ratios: sr_ratios,
+      num_labels: 1000,
+    });
   });
 
   it('writes labels', () => {
@@ -125,8 +178,36 @@ describe('toHuggingFaceConfig', () => {
   });
 
   it.each([
-    [pvtConfig({ version: 'v1', dims: [8], depths: [1], heads: [1], mlpRatios: [1], reductions: [1], patchSizes: [4], strides: [4], classToken: false, eps }), /class token/],
-    [pvtConfig({ version: 'v1', dims: [8], depths: [1], heads: [1], mlpRatios: [1], reductions: [1], patchSizes: [4], strides: [4], imageSize: [32, 64], eps }), /square/],
+    [
+      pvtConfig({
+        version: 'v1',
+        dims: [8],
+        depths: [1],
+        heads: [1],
+        mlpRatios: [1],
+        reductions: [1],
+        patchSizes: [4],
+        strides: [4],
+        classToken: false,
+        eps,
+      }),
+      /class token/,
+    ],
+    [
+      pvtConfig({
+        version: 'v1',
+        dims: [8],
+        depths: [1],
+        heads: [1],
+        mlpRatios: [1],
+        reductions: [1],
+        patchSizes: [4],
+        strides: [4],
+        imageSize: [32, 64],
+        eps,
+      }),
+      /square/,
+    ],
   ])('says what transformers cannot have', (config, message) => {
     expect(() => toHuggingFaceConfig(config)).toThrow(message);
   });
@@ -151,7 +232,9 @@ describe('fromPreprocessorConfig', () => {
 
   it('leaves out the steps that are switched off', () => {
     expect(fromPreprocessorConfig({ do_resize: false, do_rescale: false, do_normalize: false })).toEqual({});
-    expect(fromPreprocessorConfig({ size: 64, resample: 3, do_rescale: false, image_mean: 0.5, image_std: 0.25 })).toEqual({
+    expect(
+      fromPreprocessorConfig({ size: 64, resample: 3, do_rescale: false, image_mean: 0.5, image_std: 0.25 }),
+    ).toEqual({
       resize: { to: { size: [64, 64] }, resampling: 'bicubic' },
       normalize: { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
     });

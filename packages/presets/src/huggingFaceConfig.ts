@@ -1,14 +1,26 @@
-import { ConfigError, pvtConfig, type Activation, type PvtConfig, type PvtConfigInput, type Recipe, type Resampling } from '@pvt/core';
+import {
+  ConfigError,
+  pvtConfig,
+  type Activation,
+  type PvtConfig,
+  type PvtConfigInput,
+  type Recipe,
+  type Resampling,
+} from '@pvt/core';
 import { imageNet } from './recipes.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
 function fail(file: string, field: string, expected: string, got: unknown, remedy: string): never {
   const shown = got === undefined ? 'nothing' : JSON.stringify(got).slice(0, 80);
-  throw new ConfigError('hugging-face-config', `${file}: expected ${expected} for ${field}, got ${shown}; ${remedy}.`);
+  throw new ConfigError(
+    'hugging-face-config',
+    `${file}: expected ${expected} for ${field}, got ${shown}; ${remedy}.`,
+  );
 }
 
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Our fields and theirs, where only the name differs. */
 const sharedFields = {
@@ -57,19 +69,34 @@ const patchFields = {
 export function labelsOf(json: unknown): string[] | undefined {
   const names = isObject(json) ? json['id2label'] : undefined;
   if (names === undefined || names === null) return undefined;
-  if (!isObject(names)) return fail('config.json', 'id2label', 'an object of class names by index', names, 'correct the file');
+  if (!isObject(names))
+    return fail('config.json', 'id2label', 'an object of class names by index', names, 'correct the file');
   return Object.keys(names).map((_, index) => {
     const label = Object.hasOwn(names, index) ? names[index] : undefined;
-    return typeof label === 'string' ? label : fail('config.json', `id2label[${index}]`, 'a class name', label, 'name every class once, from 0 up');
+    return typeof label === 'string'
+      ? label
+      : fail('config.json', `id2label[${index}]`, 'a class name', label, 'name every class once, from 0 up');
   });
 }
 
 function classesOf(json: JsonObject, version: 'v1' | 'v2'): number {
   const architectures = json['architectures'];
-  if (Array.isArray(architectures) && architectures.length > 0 && !architectures.some((name) => `${name}`.endsWith('ForImageClassification'))) return 0;
+  if (
+    Array.isArray(architectures) &&
+    architectures.length > 0 &&
+    !architectures.some((name) => `${name}`.endsWith('ForImageClassification'))
+  )
+    return 0;
   const labels = labelsOf(json)?.length;
   const count = json['num_labels'];
-  if (labels !== undefined && typeof count === 'number' && labels !== count) fail('config.json', 'num_labels', `${labels}, as many as id2label names`, count, 'correct one of the two');
+  if (labels !== undefined && typeof count === 'number' && labels !== count)
+    fail(
+      'config.json',
+      'num_labels',
+      `${labels}, as many as id2label names`,
+      count,
+      'correct one of the two',
+    );
   return (count as number | undefined) ?? labels ?? classDefaults[version].classes;
 }
 
@@ -83,23 +110,45 @@ function classesOf(json: JsonObject, version: 'v1' | 'v2'): number {
 export function fromHuggingFaceConfig(json: unknown): PvtConfig {
   if (!isObject(json)) return fail('config.json', 'its content', 'an object', json, 'give the parsed file');
   const type = json['model_type'];
-  if (type !== 'pvt' && type !== 'pvt_v2') fail('config.json', 'model_type', '"pvt" or "pvt_v2"', type, 'this is the config of another model');
+  if (type !== 'pvt' && type !== 'pvt_v2')
+    fail('config.json', 'model_type', '"pvt" or "pvt_v2"', type, 'this is the config of another model');
   const version = type === 'pvt' ? 'v1' : 'v2';
   const { dims } = classDefaults[version];
 
   // Older v1 files say sr_ratios.
   const reductions = json['sequence_reduction_ratios'] ?? json['sr_ratios'];
-  const fields: Record<string, unknown> = { version, dims, depths: [2, 2, 2, 2], reductions, classes: classesOf(json, version) };
+  const fields: Record<string, unknown> = {
+    version,
+    dims,
+    depths: [2, 2, 2, 2],
+    reductions,
+    classes: classesOf(json, version),
+  };
   for (const [ours, theirs] of Object.entries({ ...sharedFields, ...patchFields[version] })) {
     if (json[theirs] !== undefined && json[theirs] !== null) fields[ours] = json[theirs];
   }
   const widths = fields['dims'];
   const stages = json['num_encoder_blocks'];
-  if (Array.isArray(widths) && typeof stages === 'number' && stages !== widths.length) fail('config.json', 'num_encoder_blocks', 'as many stages as hidden_sizes has', stages, 'correct one of the two');
+  if (Array.isArray(widths) && typeof stages === 'number' && stages !== widths.length)
+    fail(
+      'config.json',
+      'num_encoder_blocks',
+      'as many stages as hidden_sizes has',
+      stages,
+      'correct one of the two',
+    );
 
   const size = json['image_size'] ?? 224;
   const act = json['hidden_act'] ?? 'gelu';
-  const [, activation] = activationNames.find(([theirs]) => theirs === act) ?? fail('config.json', 'hidden_act', activationNames.map(([theirs]) => theirs).join(', '), act, 'no published PVT uses another');
+  const [, activation] =
+    activationNames.find(([theirs]) => theirs === act) ??
+    fail(
+      'config.json',
+      'hidden_act',
+      activationNames.map(([theirs]) => theirs).join(', '),
+      act,
+      'no published PVT uses another',
+    );
   const eps = json['layer_norm_eps'] ?? 1e-6;
   return pvtConfig({
     ...fields,
@@ -124,12 +173,18 @@ export interface ToHuggingFaceOptions {
  * @example
  * const json = JSON.stringify(toHuggingFaceConfig(config, { layerNormEps: 1e-6 }), null, 2);
  */
-export function toHuggingFaceConfig(config: PvtConfig, { labels, layerNormEps }: ToHuggingFaceOptions = {}): Record<string, unknown> {
+export function toHuggingFaceConfig(
+  config: PvtConfig,
+  { labels, layerNormEps }: ToHuggingFaceOptions = {},
+): Record<string, unknown> {
   const { version, classes, eps } = config;
-  if (config.version === 'v1' && !config.classToken) fail('config.json', 'classToken', 'true', false, 'transformers has no PVT v1 without a class token');
+  if (config.version === 'v1' && !config.classToken)
+    fail('config.json', 'classToken', 'true', false, 'transformers has no PVT v1 without a class token');
   const sites = new Set([eps.block, eps.patchEmbed, eps.reduction]);
-  if (sites.size > 1 && layerNormEps === undefined) fail('config.json', 'eps', 'one epsilon for all sites', eps, 'choose one with layerNormEps');
-  if (labels !== undefined && labels.length !== classes) fail('config.json', 'labels', `${classes} class names`, labels.length, 'give one per class');
+  if (sites.size > 1 && layerNormEps === undefined)
+    fail('config.json', 'eps', 'one epsilon for all sites', eps, 'choose one with layerNormEps');
+  if (labels !== undefined && labels.length !== classes)
+    fail('config.json', 'labels', `${classes} class names`, labels.length, 'give one per class');
   const name = version === 'v1' ? 'Pvt' : 'PvtV2';
   const [hiddenAct] = activationNames.find(([, ours]) => ours === config.activation)!;
   const names = labels ?? Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
@@ -138,9 +193,25 @@ export function toHuggingFaceConfig(config: PvtConfig, { labels, layerNormEps }:
     architectures: [classes > 0 ? `${name}ForImageClassification` : `${name}Model`],
     model_type: version === 'v1' ? 'pvt' : 'pvt_v2',
     // transformers' v1 takes a single side.
-    image_size: height === width ? height : version === 'v2' ? [height, width] : fail('config.json', 'imageSize', 'a square', config.imageSize, 'transformers has no other PVT v1'),
+    image_size:
+      height === width
+        ? height
+        : version === 'v2'
+          ? [height, width]
+          : fail(
+              'config.json',
+              'imageSize',
+              'a square',
+              config.imageSize,
+              'transformers has no other PVT v1',
+            ),
     num_encoder_blocks: config.dims.length,
-    ...Object.fromEntries(Object.entries({ ...sharedFields, ...patchFields[version] }).map(([ours, theirs]) => [theirs, config[ours as keyof PvtConfig]])),
+    ...Object.fromEntries(
+      Object.entries({ ...sharedFields, ...patchFields[version] }).map(([ours, theirs]) => [
+        theirs,
+        config[ours as keyof PvtConfig],
+      ]),
+    ),
     [version === 'v1' ? 'sequence_reduction_ratios' : 'sr_ratios']: config.reductions,
     hidden_act: hiddenAct,
     layer_norm_eps: layerNormEps ?? eps.block,
@@ -157,13 +228,21 @@ export function toHuggingFaceConfig(config: PvtConfig, { labels, layerNormEps }:
 const resamplings: readonly Resampling[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
 
 /** Processors with the steps and the meaning of `PvtImageProcessor`; the second is what the first uploads of v2 called it. */
-const stretching = ['PvtImageProcessor', 'PvtV2ImageProcessor', 'PvtImageProcessorFast', 'PvtFeatureExtractor'];
+const stretching = [
+  'PvtImageProcessor',
+  'PvtV2ImageProcessor',
+  'PvtImageProcessorFast',
+  'PvtFeatureExtractor',
+];
 
 /** Processors that resize the short side and crop the centre before they rescale and normalise. */
 const cropping = ['BitImageProcessor', 'BitImageProcessorFast'];
 
 /** What `BitImageProcessor` normalises by where its file does not say (`OPENAI_CLIP_MEAN` and `OPENAI_CLIP_STD`). */
-const clip = { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] } as const;
+const clip = {
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+} as const;
 
 /**
  * A transformers `preprocessor_config.json` of `PvtImageProcessor` or `BitImageProcessor` as a recipe; what it leaves out
@@ -178,7 +257,14 @@ export function fromPreprocessorConfig(json: unknown): Recipe {
   if (!isObject(json)) return fail(file, 'its content', 'an object', json, 'give the parsed file');
   const type = json['image_processor_type'] ?? json['feature_extractor_type'] ?? stretching[0];
   const crops = cropping.includes(type as string);
-  if (!crops && !stretching.includes(type as string)) fail(file, 'image_processor_type', [...stretching, ...cropping].join(', '), type, 'write the recipe by hand');
+  if (!crops && !stretching.includes(type as string))
+    fail(
+      file,
+      'image_processor_type',
+      [...stretching, ...cropping].join(', '),
+      type,
+      'write the recipe by hand',
+    );
   const normal = crops ? clip : imageNet;
   const flag = (field: string): boolean => {
     const value = json[field] ?? true;
@@ -188,30 +274,57 @@ export function fromPreprocessorConfig(json: unknown): Recipe {
   const sizeOf = (field: string): readonly [height: number, width: number] => {
     const size = json[field] ?? 224;
     if (isSide(size)) return [size, size];
-    if (isObject(size) && isSide(size['height']) && isSide(size['width'])) return [size['height'], size['width']];
+    if (isObject(size) && isSide(size['height']) && isSide(size['width']))
+      return [size['height'], size['width']];
     return fail(file, field, 'a number of pixels, or height and width', size, 'correct the file');
   };
   const targetOf = (): { shortSide: number } | { size: readonly [height: number, width: number] } => {
     if (!crops) return { size: sizeOf('size') };
     const size = json['size'] ?? { shortest_edge: 224 };
     if (isSide(size)) return { shortSide: size };
-    return isObject(size) && isSide(size['shortest_edge']) ? { shortSide: size['shortest_edge'] } : { size: sizeOf('size') };
+    return isObject(size) && isSide(size['shortest_edge'])
+      ? { shortSide: size['shortest_edge'] }
+      : { size: sizeOf('size') };
   };
   const threeOf = (field: string, fallback: readonly number[], positive: boolean): readonly number[] => {
     const value = json[field] ?? fallback;
     const list: unknown[] = Array.isArray(value) ? value : [value, value, value];
-    const fits = list.length > 0 && list.every((entry) => typeof entry === 'number' && Number.isFinite(entry) && (!positive || entry > 0));
-    return fits ? (list as number[]) : fail(file, field, `one ${positive ? 'positive ' : ''}number, or one per channel`, value, 'correct the file');
+    const fits =
+      list.length > 0 &&
+      list.every((entry) => typeof entry === 'number' && Number.isFinite(entry) && (!positive || entry > 0));
+    return fits
+      ? (list as number[])
+      : fail(
+          file,
+          field,
+          `one ${positive ? 'positive ' : ''}number, or one per channel`,
+          value,
+          'correct the file',
+        );
   };
   const rescale = json['rescale_factor'] ?? 1 / 255;
-  if (typeof rescale !== 'number' || !Number.isFinite(rescale)) fail(file, 'rescale_factor', 'a number', rescale, 'the usual one is 1/255');
+  if (typeof rescale !== 'number' || !Number.isFinite(rescale))
+    fail(file, 'rescale_factor', 'a number', rescale, 'the usual one is 1/255');
   const resample = json['resample'] ?? (crops ? 3 : 2);
-  const resampling = resamplings.find((_, number) => number === resample) ?? fail(file, 'resample', `one of Pillow's numbers 0 to ${resamplings.length - 1}`, resample, 'bilinear is 2');
+  const resampling =
+    resamplings.find((_, number) => number === resample) ??
+    fail(
+      file,
+      'resample',
+      `one of Pillow's numbers 0 to ${resamplings.length - 1}`,
+      resample,
+      'bilinear is 2',
+    );
   return {
     ...(flag('do_resize') && { resize: { to: targetOf(), resampling } }),
     ...(crops && flag('do_center_crop') && { crop: sizeOf('crop_size') }),
     ...(flag('do_rescale') && { rescale }),
-    ...(flag('do_normalize') && { normalize: { mean: threeOf('image_mean', normal.mean, false), std: threeOf('image_std', normal.std, true) } }),
+    ...(flag('do_normalize') && {
+      normalize: {
+        mean: threeOf('image_mean', normal.mean, false),
+        std: threeOf('image_std', normal.std, true),
+      },
+    }),
   };
 }
 
@@ -223,12 +336,22 @@ export function fromPreprocessorConfig(json: unknown): Recipe {
  * const json = JSON.stringify(toPreprocessorConfig(checkpoint.recipe), null, 2);
  */
 export function toPreprocessorConfig({ resize, crop, rescale, normalize }: Recipe): Record<string, unknown> {
-  if (resize !== undefined && 'shortSide' in resize.to && crop === undefined) fail('preprocessor_config.json', 'crop', 'a centre crop after a resize of the short side', crop, 'give a recipe with one');
+  if (resize !== undefined && 'shortSide' in resize.to && crop === undefined)
+    fail(
+      'preprocessor_config.json',
+      'crop',
+      'a centre crop after a resize of the short side',
+      crop,
+      'give a recipe with one',
+    );
   const sides = ([height, width]: readonly [height: number, width: number]) => ({ height, width });
   return {
     image_processor_type: crop === undefined ? stretching[0] : cropping[0],
     do_resize: resize !== undefined,
-    ...(resize !== undefined && { size: 'shortSide' in resize.to ? { shortest_edge: resize.to.shortSide } : sides(resize.to.size), resample: resamplings.indexOf(resize.resampling) }),
+    ...(resize !== undefined && {
+      size: 'shortSide' in resize.to ? { shortest_edge: resize.to.shortSide } : sides(resize.to.size),
+      resample: resamplings.indexOf(resize.resampling),
+    }),
     ...(crop !== undefined && { do_center_crop: true, crop_size: sides(crop) }),
     do_rescale: rescale !== undefined,
     ...(rescale !== undefined && { rescale_factor: rescale }),

@@ -25,7 +25,12 @@ export function parseJson(text: string, maxMembers: number): Json {
   let at = 0;
 
   const fail = (): never => {
-    throw new JsonError('syntax', at < text.length ? `an unexpected ${JSON.stringify(text[at])} at character ${at}` : 'an end in the middle');
+    throw new JsonError(
+      'syntax',
+      at < text.length
+        ? `an unexpected ${JSON.stringify(text[at])} at character ${at}`
+        : 'an end in the middle',
+    );
   };
   const match = (pattern: RegExp): string => {
     pattern.lastIndex = at;

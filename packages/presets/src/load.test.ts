@@ -1,6 +1,17 @@
 import { leavesOf, pvtConfig, randomInit, sizeOf, type PvtConfig, type PvtConfigInput } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { checkFit, checkpointSpec, fromCanonical, fromFloat32, getModel, readCheckpoint, renderFit, writeSafetensors, type Dtype, type Naming } from './index.ts';
+import {
+  checkFit,
+  checkpointSpec,
+  fromCanonical,
+  fromFloat32,
+  getModel,
+  readCheckpoint,
+  renderFit,
+  writeSafetensors,
+  type Dtype,
+  type Naming,
+} from './index.ts';
 
 const shared = { dims: [16, 32, 40, 64], depths: [1, 2, 1, 1], imageSize: [64, 64], classes: 10 } as const;
 const v1 = pvtConfig({ version: 'v1', ...shared });
@@ -9,12 +20,22 @@ const linear = pvtConfig({ version: 'v2', linear: true, ...shared });
 const everywhere = { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 };
 
 /** A checkpoint of a config as an implementation would save it; every value is its own position. */
-function saved(config: PvtConfig, naming: Naming, { dtype = 'F32', prefix = '' }: { dtype?: Dtype; prefix?: string } = {}): Uint8Array {
+function saved(
+  config: PvtConfig,
+  naming: Naming,
+  { dtype = 'F32', prefix = '' }: { dtype?: Dtype; prefix?: string } = {},
+): Uint8Array {
   const state = new Map(
-    Array.from(leavesOf(checkpointSpec(config)), ([path, { shape }]) => [path, { shape, values: Float32Array.from({ length: sizeOf(shape) }, (_, i) => i % 1024) }]),
+    Array.from(leavesOf(checkpointSpec(config)), ([path, { shape }]) => [
+      path,
+      { shape, values: Float32Array.from({ length: sizeOf(shape) }, (_, i) => i % 1024) },
+    ]),
   );
   const named = fromCanonical(state, naming, config);
-  return writeSafetensors(Array.from(named, ([name, { shape, values }]) => [`${prefix}${name}`, fromFloat32(values, shape, dtype)]), { made: 'here' });
+  return writeSafetensors(
+    Array.from(named, ([name, { shape, values }]) => [`${prefix}${name}`, fromFloat32(values, shape, dtype)]),
+    { made: 'here' },
+  );
 }
 
 const fitOf = (config: PvtConfig, bytes: Uint8Array, options?: Parameters<typeof readCheckpoint>[1]) => {
@@ -35,7 +56,11 @@ describe('a config read off names and shapes', () => {
   ] as const)('%s saved by %3$s', (_what, config, naming, eps) => {
     const { checkpoint, fit } = fitOf(config, saved(config, naming));
     expect(checkpoint.config).toEqual({ ...config, eps });
-    expect(checkpoint).toMatchObject({ naming, unexpected: [], assumed: expect.arrayContaining(['heads', 'strides']) });
+    expect(checkpoint).toMatchObject({
+      naming,
+      unexpected: [],
+      assumed: expect.arrayContaining(['heads', 'strides']),
+    });
     expect(checkpoint.metadata.get('made')).toBe('here');
     expect(fit).toMatchObject(clean);
   });
@@ -45,14 +70,21 @@ describe('a config read off names and shapes', () => {
     const complete: PvtConfig = pvtConfig<PvtConfigInput>({ ...config, classes: 3 });
     const checkpoint = readCheckpoint(saved(complete, naming, { dtype: 'F16' }));
     expect(checkpoint).toMatchObject({ model: 'pvt_v2_b0', assumed: [], recipe: recipes[naming] });
-    expect(checkpoint.config).toEqual({ ...complete, eps: naming === 'huggingFace' ? everywhere : complete.eps });
+    expect(checkpoint.config).toEqual({
+      ...complete,
+      eps: naming === 'huggingFace' ? everywhere : complete.eps,
+    });
   });
 
   it('does not guess heads that cannot be', () => {
     const config = pvtConfig({ version: 'v2', ...shared, dims: [16, 32, 64, 128], heads: [1, 2, 4, 8] });
     const bytes = saved(config, 'official');
     expect(() => readCheckpoint(bytes)).toThrow(expect.objectContaining({ code: 'config-unclear' }));
-    expect(readCheckpoint(bytes, { config: { version: 'v2', dims: config.dims, depths: config.depths, heads: config.heads } }).config).toEqual({ ...config, imageSize: [224, 224] });
+    expect(
+      readCheckpoint(bytes, {
+        config: { version: 'v2', dims: config.dims, depths: config.depths, heads: config.heads },
+      }).config,
+    ).toEqual({ ...config, imageSize: [224, 224] });
   });
 
   it('reads a backbone inside a detector, without a classifier', () => {
@@ -65,14 +97,24 @@ describe('a config read off names and shapes', () => {
 
 describe('a config that is given', () => {
   it('takes classes, channels and picture size from the file where only the variant is named', () => {
-    const config = pvtConfig<PvtConfigInput>({ ...getModel('pvt_tiny').config, depths: [2, 2, 2, 2], classes: 7, imageSize: [128, 128], channels: 1 });
-    const { checkpoint, fit } = fitOf(config, saved(config, 'official', { dtype: 'BF16' }), { config: 'pvt_tiny' });
+    const config = pvtConfig<PvtConfigInput>({
+      ...getModel('pvt_tiny').config,
+      depths: [2, 2, 2, 2],
+      classes: 7,
+      imageSize: [128, 128],
+      channels: 1,
+    });
+    const { checkpoint, fit } = fitOf(config, saved(config, 'official', { dtype: 'BF16' }), {
+      config: 'pvt_tiny',
+    });
     expect(checkpoint.config).toEqual(config);
     expect(fit).toMatchObject(clean);
   });
 
   it('says what does not fit', () => {
-    const { fit } = fitOf({ ...v2, depths: [1, 1, 1, 2] }, saved(v2, 'official'), { config: { ...v2, depths: [1, 1, 1, 2] } });
+    const { fit } = fitOf({ ...v2, depths: [1, 1, 1, 2] }, saved(v2, 'official'), {
+      config: { ...v2, depths: [1, 1, 1, 2] },
+    });
     expect(fit.missing).toContain('stages.3.blocks.1.attn.kv.weight');
     expect(fit.unexpected).toContain('stages.1.blocks.1.attn.kv.weight');
     expect(fit.missing.length).toBe(16);
@@ -83,19 +125,30 @@ describe('a config that is given', () => {
       { path: 'head.bias', expected: [5], found: [10] },
     ]);
     const total = other.loaded.length + 2;
-    expect(renderFit(other)).toBe(`loaded ${total - 2} of ${total} parameters\nmismatched 2: head.weight expected [5, 64] but found [10, 64], head.bias expected [5] but found [10]`);
+    expect(renderFit(other)).toBe(
+      `loaded ${total - 2} of ${total} parameters\nmismatched 2: head.weight expected [5, 64] but found [10, 64], head.bias expected [5] but found [10]`,
+    );
   });
 
   it('must be of the same version', () => {
-    expect(() => readCheckpoint(saved(v2, 'official'), { config: 'pvt_tiny' })).toThrow(expect.objectContaining({ code: 'version-mismatch' }));
+    expect(() => readCheckpoint(saved(v2, 'official'), { config: 'pvt_tiny' })).toThrow(
+      expect.objectContaining({ code: 'version-mismatch' }),
+    );
   });
 });
 
 describe('another task', () => {
   it('gets a new classifier and an adapted first convolution', () => {
-    const { checkpoint, fit } = fitOf({ ...v2, classes: 3, channels: 1 }, saved(v2, 'timm'), { classes: 3, channels: 1, seed: 4 });
+    const { checkpoint, fit } = fitOf({ ...v2, classes: 3, channels: 1 }, saved(v2, 'timm'), {
+      classes: 3,
+      channels: 1,
+      seed: 4,
+    });
     expect(checkpoint.config).toMatchObject({ classes: 3, channels: 1 });
-    expect(fit).toMatchObject({ ...clean, adapted: ['stages.0.patch_embed.proj.weight', 'head.weight', 'head.bias'] });
+    expect(fit).toMatchObject({
+      ...clean,
+      adapted: ['stages.0.patch_embed.proj.weight', 'head.weight', 'head.bias'],
+    });
     const head = checkpointSpec(checkpoint.config).head!.weight;
     expect(checkpoint.source.values('head.weight', head)).toEqual(randomInit(4).values('head.weight', head));
   });
@@ -114,6 +167,10 @@ it('reads float32 without copying it', () => {
 });
 
 it('refuses another model', () => {
-  expect(() => readCheckpoint(writeSafetensors([['fc.weight', fromFloat32([1], [1])]]))).toThrow(expect.objectContaining({ code: 'naming-unknown' }));
-  expect(() => readCheckpoint(writeSafetensors([['head.weight', fromFloat32([1], [1])]]))).toThrow(expect.objectContaining({ code: 'config-unclear' }));
+  expect(() => readCheckpoint(writeSafetensors([['fc.weight', fromFloat32([1], [1])]]))).toThrow(
+    expect.objectContaining({ code: 'naming-unknown' }),
+  );
+  expect(() => readCheckpoint(writeSafetensors([['head.weight', fromFloat32([1], [1])]]))).toThrow(
+    expect.objectContaining({ code: 'config-unclear' }),
+  );
 });

@@ -1,8 +1,32 @@
-import { CheckpointError, fromStateDict, linearSpec, pvtConfig, pvtSpec, resamplings, type ParamSource, type PvtConfig, type PvtConfigInput, type Recipe, type StateDict } from '@pvt/core';
+import {
+  CheckpointError,
+  fromStateDict,
+  linearSpec,
+  pvtConfig,
+  pvtSpec,
+  resamplings,
+  type ParamSource,
+  type PvtConfig,
+  type PvtConfigInput,
+  type Recipe,
+  type StateDict,
+} from '@pvt/core';
 import { readTensorFile } from './formats/detect.ts';
-import { fromBytes, readAtOnce, type ReadableFile, type Reading, type SynchronousFile } from './formats/readableFile.ts';
+import {
+  fromBytes,
+  readAtOnce,
+  type ReadableFile,
+  type Reading,
+  type SynchronousFile,
+} from './formats/readableFile.ts';
 import { toFloat32 } from './formats/safetensors.ts';
-import { entryOf, type Format, type Storage, type StoredTensor, type TensorFile } from './formats/tensorFile.ts';
+import {
+  entryOf,
+  type Format,
+  type Storage,
+  type StoredTensor,
+  type TensorFile,
+} from './formats/tensorFile.ts';
 import { factsOf, inferConfig, nameOf, type InferredConfig } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
 import { toCanonical, type CanonicalState, type Naming } from './names/naming.ts';
@@ -90,12 +114,31 @@ export function* readTensors(file: ReadableFile): Reading<TensorsOfFile> {
   const found = yield* readTensorFile(file.size);
   const kept = new Map<Storage, Uint8Array>();
   const { readNow } = file;
-  const now: SynchronousFile | undefined = readNow === undefined ? undefined : { name: file.name, size: file.size, read: (begin, end) => file.read(begin, end), readNow: (...range) => readNow.call(file, ...range) };
+  const now: SynchronousFile | undefined =
+    readNow === undefined
+      ? undefined
+      : {
+          name: file.name,
+          size: file.size,
+          read: (begin, end) => file.read(begin, end),
+          readNow: (...range) => readNow.call(file, ...range),
+        };
   for (const { storage } of found.tensors.values()) {
     if ((now === undefined || storage.dear) && !kept.has(storage)) kept.set(storage, yield* storage.read());
   }
   const lazily = (tensor: StoredTensor): LazyTensor => {
-    const valuesIn = (room?: Float32Array) => toFloat32(entryOf(tensor, kept.get(tensor.storage) ?? readAtOnce(now!, tensor.storage.read(), room && new Uint8Array(room.buffer, room.byteOffset, room.byteLength))));
+    const valuesIn = (room?: Float32Array) =>
+      toFloat32(
+        entryOf(
+          tensor,
+          kept.get(tensor.storage) ??
+            readAtOnce(
+              now!,
+              tensor.storage.read(),
+              room && new Uint8Array(room.buffer, room.byteOffset, room.byteLength),
+            ),
+        ),
+      );
     return {
       shape: tensor.shape,
       valuesIn,
@@ -115,15 +158,26 @@ export interface Companions {
 }
 
 /** One checkpoint of what one or more files hold. */
-export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptions, companions: Companions = {}): Checkpoint {
+export function checkpointOf(
+  files: readonly TensorsOfFile[],
+  options: ReadOptions,
+  companions: Companions = {},
+): Checkpoint {
   const tensors = new Map(files.flatMap(({ state }) => [...state]));
   const canonical = toCanonical(tensors, options.naming);
   const { naming, unexpected } = canonical;
   const given = options.config ?? companions.config;
-  const { config: found, model, assumed } = given === undefined ? inferConfig(canonical.state, canonical) : completeConfig(canonical, given);
+  const {
+    config: found,
+    model,
+    assumed,
+  } = given === undefined ? inferConfig(canonical.state, canonical) : completeConfig(canonical, given);
   const { classes = found.classes, channels = found.channels, seed = 0 } = options;
 
-  const state = classes === 0 ? new Map([...canonical.state].filter(([path]) => !path.startsWith('head.'))) : canonical.state;
+  const state =
+    classes === 0
+      ? new Map([...canonical.state].filter(([path]) => !path.startsWith('head.')))
+      : canonical.state;
   let source = finiteSource(state);
   if (classes !== found.classes) source = withNewClassifier(source, seed);
   if (channels !== found.channels) source = withInputChannels(source);
@@ -149,7 +203,9 @@ export function checkpointOf(files: readonly TensorsOfFile[], options: ReadOptio
     unexpected,
     skipped: files.flatMap(({ skipped }) => skipped),
     get nonFinite() {
-      return (nonFinite ??= Array.from(state, ([path, { values }]) => (isFinite(values) ? [] : [path])).flat());
+      return (nonFinite ??= Array.from(state, ([path, { values }]) =>
+        isFinite(values) ? [] : [path],
+      ).flat());
     },
   };
 }
@@ -165,29 +221,42 @@ function toldByHeader(metadata: ReadonlyMap<string, string>): Pick<Companions, '
   };
   const [labels, recipe] = [read('labels'), read('recipe')];
   return {
-    ...(Array.isArray(labels) && labels.every((name) => typeof name === 'string') && { labels: labels as string[] }),
+    ...(Array.isArray(labels) &&
+      labels.every((name) => typeof name === 'string') && { labels: labels as string[] }),
     ...(isRecipe(recipe) && { recipe }),
   };
 }
 
-const isSizes = (value: unknown, count: number): boolean => Array.isArray(value) && value.length === count && value.every((one) => typeof one === 'number' && Number.isFinite(one));
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isSizes = (value: unknown, count: number): boolean =>
+  Array.isArray(value) &&
+  value.length === count &&
+  value.every((one) => typeof one === 'number' && Number.isFinite(one));
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function isRecipe(value: unknown): value is Recipe {
   if (!isRecord(value)) return false;
   const { resize, crop, rescale, normalize } = value;
   const to = isRecord(resize) && isRecord(resize['to']) ? resize['to'] : undefined;
   return (
-    (resize === undefined || (to !== undefined && (typeof to['shortSide'] === 'number' || isSizes(to['size'], 2)) && resamplings.includes((resize as { readonly resampling: never }).resampling))) &&
+    (resize === undefined ||
+      (to !== undefined &&
+        (typeof to['shortSide'] === 'number' || isSizes(to['size'], 2)) &&
+        resamplings.includes((resize as { readonly resampling: never }).resampling))) &&
     (crop === undefined || isSizes(crop, 2)) &&
     (rescale === undefined || typeof rescale === 'number') &&
-    (normalize === undefined || (isRecord(normalize) && isSizes(normalize['mean'], 3) && isSizes(normalize['std'], 3)))
+    (normalize === undefined ||
+      (isRecord(normalize) && isSizes(normalize['mean'], 3) && isSizes(normalize['std'], 3)))
   );
 }
 
 /** A sum is finite just where all values are: a double holds 2^896 times the largest float32. Four sums, as each addition waits for the one before; destructured, they would be boxed. */
 function isFinite(values: Float32Array): boolean {
-  let a = 0, b = 0, c = 0, d = 0, i = 0;
+  let a = 0,
+    b = 0,
+    c = 0,
+    d = 0,
+    i = 0;
   for (const end = values.length - 3; i < end; i += 4) {
     a += values[i]!;
     b += values[i + 1]!;
@@ -205,8 +274,15 @@ function finiteSource(state: StateDict): ParamSource {
     shape: source.shape,
     values(path, leaf, room) {
       const tensor = state.get(path);
-      const values = tensor !== undefined && 'valuesIn' in tensor ? (tensor as LazyTensor).valuesIn(room) : source.values(path, leaf);
-      if (!isFinite(values)) throw new CheckpointError('not-finite', `readCheckpoint: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`);
+      const values =
+        tensor !== undefined && 'valuesIn' in tensor
+          ? (tensor as LazyTensor).valuesIn(room)
+          : source.values(path, leaf);
+      if (!isFinite(values))
+        throw new CheckpointError(
+          'not-finite',
+          `readCheckpoint: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`,
+        );
       return values;
     },
   };
@@ -215,9 +291,16 @@ function finiteSource(state: StateDict): ParamSource {
 /** The caller's config, with what it leaves open from the checkpoint; a variant's name leaves classes, channels and picture size open. */
 function completeConfig(canonical: CanonicalState, given: ModelName | PvtConfigInput): InferredConfig {
   const facts = factsOf(canonical.state, canonical);
-  const config = pvtConfig<PvtConfigInput>((typeof given === 'string' ? { ...getModel(given).config, ...facts } : { ...facts, ...given }) as PvtConfigInput);
+  const config = pvtConfig<PvtConfigInput>(
+    (typeof given === 'string'
+      ? { ...getModel(given).config, ...facts }
+      : { ...facts, ...given }) as PvtConfigInput,
+  );
   if (config.version !== canonical.version) {
-    throw new CheckpointError('version-mismatch', `readCheckpoint: expected a checkpoint of PVT ${config.version}, as the config says, got one of ${canonical.version}; leave the config out to read it off the checkpoint.`);
+    throw new CheckpointError(
+      'version-mismatch',
+      `readCheckpoint: expected a checkpoint of PVT ${config.version}, as the config says, got one of ${canonical.version}; leave the config out to read it off the checkpoint.`,
+    );
   }
   const model = nameOf(config);
   return { config, assumed: [], ...(model !== undefined && { model }) };

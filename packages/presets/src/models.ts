@@ -21,7 +21,9 @@ export const models = { ...v1, ...v2 } as const satisfies Record<string, Preset>
 export type ModelName = keyof typeof models;
 
 /** What {@link getModel} returns for a name: its own literal types where the name is known while compiling. */
-export type NamedPreset<N extends string = string> = { readonly name: N } & (N extends ModelName ? (typeof models)[N] : Preset);
+export type NamedPreset<N extends string = string> = { readonly name: N } & (N extends ModelName
+  ? (typeof models)[N]
+  : Preset);
 
 /**
  * Names of the variants, in the order of the papers; `*` stands for any characters, `?` for one.
@@ -44,7 +46,10 @@ export function listModels(pattern = '*'): ModelName[] {
  */
 export function getModel<N extends string>(name: N): NamedPreset<N> {
   if (!Object.hasOwn(models, name)) {
-    throw new ConfigError('model-unknown', `getModel: expected the name of a variant, got ${JSON.stringify(name.slice(0, 64))}; did you mean ${nearest(name, listModels()).join(', ')}?`);
+    throw new ConfigError(
+      'model-unknown',
+      `getModel: expected the name of a variant, got ${JSON.stringify(name.slice(0, 64))}; did you mean ${nearest(name, listModels()).join(', ')}?`,
+    );
   }
   return { name, ...models[name as ModelName] } as unknown as NamedPreset<N>;
 }

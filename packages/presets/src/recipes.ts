@@ -14,10 +14,16 @@ export const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225
 
 const crop224 = { crop: [224, 224], rescale: 1 / 255, normalize: imageNet } as const;
 
-export const official = { resize: { to: { shortSide: 256 }, resampling: 'bicubic' }, ...crop224 } as const satisfies Recipe;
+export const official = {
+  resize: { to: { shortSide: 256 }, resampling: 'bicubic' },
+  ...crop224,
+} as const satisfies Recipe;
 
 /** 248 is 224 / 0.9, rounded down. */
-export const timm = { resize: { to: { shortSide: 248 }, resampling: 'bicubic' }, ...crop224 } as const satisfies Recipe;
+export const timm = {
+  resize: { to: { shortSide: 248 }, resampling: 'bicubic' },
+  ...crop224,
+} as const satisfies Recipe;
 
 export const huggingFace = {
   resize: { to: { size: [224, 224] }, resampling: 'bilinear' },

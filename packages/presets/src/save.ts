@@ -1,4 +1,11 @@
-import { CheckpointError, leavesOf, type ParamSource, type PvtConfig, type Recipe, type StateDict } from '@pvt/core';
+import {
+  CheckpointError,
+  leavesOf,
+  type ParamSource,
+  type PvtConfig,
+  type Recipe,
+  type StateDict,
+} from '@pvt/core';
 import type { Dtype } from './formats/dtypes.ts';
 import { fromFloat32, writeSafetensors } from './formats/safetensors.ts';
 import { toHuggingFaceConfig, toPreprocessorConfig } from './huggingFaceConfig.ts';
@@ -33,22 +40,40 @@ export interface ConvertOptions {
  * @example
  * await writeFile('model.safetensors', convertCheckpoint(readCheckpoint(bytes), { to: 'timm', dtype: 'F16' }));
  */
-export function convertCheckpoint({ config, source, unexpected = [] }: Savable, { to, dtype = 'F32', unexpected: strays = 'refuse' }: ConvertOptions): Uint8Array {
+export function convertCheckpoint(
+  { config, source, unexpected = [] }: Savable,
+  { to, dtype = 'F32', unexpected: strays = 'refuse' }: ConvertOptions,
+): Uint8Array {
   if (unexpected.length > 0 && strays === 'refuse') {
-    throw new CheckpointError('convert-unexpected', `convertCheckpoint: expected the parameters of a backbone and its classifier, got ${unexpected.length} more such as ${unexpected[0]!.slice(0, 80)}; leave them out with unexpected: 'drop'.`, { unexpected });
+    throw new CheckpointError(
+      'convert-unexpected',
+      `convertCheckpoint: expected the parameters of a backbone and its classifier, got ${unexpected.length} more such as ${unexpected[0]!.slice(0, 80)}; leave them out with unexpected: 'drop'.`,
+      { unexpected },
+    );
   }
   const missing: string[] = [];
   const state: StateDict = new Map(
     Array.from(leavesOf(checkpointSpec(config)), ([path, leaf]) => {
       const shape = source.shape(path, leaf);
       if (shape?.join() !== leaf.shape.join()) missing.push(path);
-      return [path, { shape: leaf.shape, values: shape === undefined ? new Float32Array(0) : source.values(path, leaf) }];
+      return [
+        path,
+        { shape: leaf.shape, values: shape === undefined ? new Float32Array(0) : source.values(path, leaf) },
+      ];
     }),
   );
-  if (missing.length > 0) throw new CheckpointError('checkpoint-misfit', `convertCheckpoint: expected every parameter of the config, got none that fits for ${missing.slice(0, 3).join(', ')}; check that config and checkpoint describe the same model.`, { missing });
+  if (missing.length > 0)
+    throw new CheckpointError(
+      'checkpoint-misfit',
+      `convertCheckpoint: expected every parameter of the config, got none that fits for ${missing.slice(0, 3).join(', ')}; check that config and checkpoint describe the same model.`,
+      { missing },
+    );
   const named = fromCanonical(state, to, config);
   // transformers refuses a file that does not say which framework its tensors are for.
-  return writeSafetensors(Array.from(named, ([name, { shape, values }]) => [name, fromFloat32(values, shape, dtype)]), { format: 'pt' });
+  return writeSafetensors(
+    Array.from(named, ([name, { shape, values }]) => [name, fromFloat32(values, shape, dtype)]),
+    { format: 'pt' },
+  );
 }
 
 export interface SaveOptions {
@@ -75,17 +100,42 @@ export interface SaveOptions {
  * @example
  * await saveFolder('my-pvt', savePretrained({ config, source: fromStateDict(await stateDict(model)) }, { layout: 'timm', labels }));
  */
-export function savePretrained(savable: Savable, { layout, dtype, labels = savable.labels, recipe, epsilon = 'keep', unexpected }: SaveOptions): ReadonlyMap<string, Uint8Array> {
-  const config: PvtConfig = epsilon === 'keep' ? savable.config : { ...savable.config, eps: layout === 'timm' ? { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 } : { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 } };
-  const weights = () => convertCheckpoint(savable, { to: layout, ...(dtype !== undefined && { dtype }), ...(unexpected !== undefined && { unexpected }) });
+export function savePretrained(
+  savable: Savable,
+  { layout, dtype, labels = savable.labels, recipe, epsilon = 'keep', unexpected }: SaveOptions,
+): ReadonlyMap<string, Uint8Array> {
+  const config: PvtConfig =
+    epsilon === 'keep'
+      ? savable.config
+      : {
+          ...savable.config,
+          eps:
+            layout === 'timm'
+              ? { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 }
+              : { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 },
+        };
+  const weights = () =>
+    convertCheckpoint(savable, {
+      to: layout,
+      ...(dtype !== undefined && { dtype }),
+      ...(unexpected !== undefined && { unexpected }),
+    });
   const prepared = recipe ?? savable.recipe;
   if (layout === 'timm') {
     const json = toTimmConfig(config, prepared ?? timm, labels);
-    return new Map([['config.json', jsonFile(json)], ['model.safetensors', weights()]]);
+    return new Map([
+      ['config.json', jsonFile(json)],
+      ['model.safetensors', weights()],
+    ]);
   }
   const json = toHuggingFaceConfig(config, labels === undefined ? {} : { labels });
   const preprocessor = toPreprocessorConfig(prepared ?? huggingFace);
-  return new Map([['config.json', jsonFile(json)], ['preprocessor_config.json', jsonFile(preprocessor)], ['model.safetensors', weights()]]);
+  return new Map([
+    ['config.json', jsonFile(json)],
+    ['preprocessor_config.json', jsonFile(preprocessor)],
+    ['model.safetensors', weights()],
+  ]);
 }
 
-const jsonFile = (content: Record<string, unknown>): Uint8Array => new TextEncoder().encode(`${JSON.stringify(content, null, 2)}\n`);
+const jsonFile = (content: Record<string, unknown>): Uint8Array =>
+  new TextEncoder().encode(`${JSON.stringify(content, null, 2)}\n`);

@@ -10,7 +10,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const files = new Map([['config.json', Uint8Array.of(1)], ['model.safetensors', Uint8Array.of(2, 3)]]);
+const files = new Map([
+  ['config.json', Uint8Array.of(1)],
+  ['model.safetensors', Uint8Array.of(2, 3)],
+]);
 
 it('makes the folder, replaces files of the same names, and leaves the others', async () => {
   const target = join(folder, 'new', 'model');
@@ -24,11 +27,24 @@ it('makes the folder, replaces files of the same names, and leaves the others', 
 
 it('leaves nothing behind where it cannot write', async () => {
   await mkdir(join(folder, 'model.safetensors', 'in the way'), { recursive: true });
-  await expect(saveFolder(folder, new Map([['model.safetensors', Uint8Array.of(1)], ['config.json', Uint8Array.of(1)]]))).rejects.toThrow(expect.objectContaining({ syscall: 'rename' }));
+  await expect(
+    saveFolder(
+      folder,
+      new Map([
+        ['model.safetensors', Uint8Array.of(1)],
+        ['config.json', Uint8Array.of(1)],
+      ]),
+    ),
+  ).rejects.toThrow(expect.objectContaining({ syscall: 'rename' }));
   expect(await readdir(folder)).toEqual(['model.safetensors']);
 });
 
-it.each(['../config.json', '/etc/passwd', 'a\\b', '..', ''])('refuses the name %j before it writes', async (name) => {
-  await expect(saveFolder(folder, new Map([...files, [name, Uint8Array.of(1)]]))).rejects.toThrow(expect.objectContaining({ code: 'file-name' }));
-  expect(await readdir(folder)).toEqual([]);
-});
+it.each(['../config.json', '/etc/passwd', 'a\\b', '..', ''])(
+  'refuses the name %j before it writes',
+  async (name) => {
+    await expect(saveFolder(folder, new Map([...files, [name, Uint8Array.of(1)]]))).rejects.toThrow(
+      expect.objectContaining({ code: 'file-name' }),
+    );
+    expect(await readdir(folder)).toEqual([]);
+  },
+);

@@ -13,10 +13,18 @@ import { ConfigError } from '@pvt/core';
  */
 export async function saveFolder(folder: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   for (const name of files.keys()) {
-    if (name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name) || basename(name) !== name) throw new ConfigError('file-name', `saveFolder: expected names of files, got ${JSON.stringify(name.slice(0, 80))}; give them without folders.`);
+    if (name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name) || basename(name) !== name)
+      throw new ConfigError(
+        'file-name',
+        `saveFolder: expected names of files, got ${JSON.stringify(name.slice(0, 80))}; give them without folders.`,
+      );
   }
   await mkdir(folder, { recursive: true });
-  const drafts = Array.from(files, ([name, bytes]) => ({ path: join(folder, name), draft: join(folder, `.${name}.${randomUUID()}.part`), bytes }));
+  const drafts = Array.from(files, ([name, bytes]) => ({
+    path: join(folder, name),
+    draft: join(folder, `.${name}.${randomUUID()}.part`),
+    bytes,
+  }));
   try {
     for (const { draft, bytes } of drafts) {
       const file = await open(draft, 'wx');

@@ -1,4 +1,12 @@
-import { ConfigError, pvtConfig, type PvtConfig, type PvtConfigInput, type PvtV2Config, type Recipe, type Resampling } from '@pvt/core';
+import {
+  ConfigError,
+  pvtConfig,
+  type PvtConfig,
+  type PvtConfigInput,
+  type PvtV2Config,
+  type Recipe,
+  type Resampling,
+} from '@pvt/core';
 import { nameOf } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
 import { imageNet } from './recipes.ts';
@@ -7,10 +15,14 @@ type JsonObject = Readonly<Record<string, unknown>>;
 
 function fail(field: string, expected: string, got: unknown, remedy: string): never {
   const shown = got === undefined ? 'nothing' : JSON.stringify(got).slice(0, 80);
-  throw new ConfigError('timm-config', `config.json: expected ${expected} for ${field}, got ${shown}; ${remedy}.`);
+  throw new ConfigError(
+    'timm-config',
+    `config.json: expected ${expected} for ${field}, got ${shown}; ${remedy}.`,
+  );
 }
 
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const objectAt = (json: JsonObject, field: string): JsonObject => {
   const value = json[field] ?? {};
   return isObject(value) ? value : fail(field, 'an object', value, 'correct the file');
@@ -57,7 +69,8 @@ export function fromTimmConfig(json: unknown): TimmConfig {
   // Older files are the inner object alone.
   const cfg = isObject(json['pretrained_cfg']) ? json['pretrained_cfg'] : json;
   const architecture = json['architecture'] ?? cfg['architecture'];
-  if (typeof architecture !== 'string') return fail('architecture', "a variant's name such as pvt_v2_b0", architecture, 'correct the file');
+  if (typeof architecture !== 'string')
+    return fail('architecture', "a variant's name such as pvt_v2_b0", architecture, 'correct the file');
   const preset = getModel(architecture.split('.')[0]! as ModelName);
   if (preset.config.version !== 'v2') fail('architecture', 'a PVT v2', architecture, 'timm has no other');
 
@@ -65,12 +78,20 @@ export function fromTimmConfig(json: unknown): TimmConfig {
   const classes = json['num_classes'] ?? cfg['num_classes'];
   if (classes !== undefined) fields['classes'] = classes;
   for (const [name, value] of Object.entries(objectAt(json, 'model_args'))) {
-    if (Object.hasOwn(modelArguments, name)) fields[modelArguments[name as keyof typeof modelArguments]] = value;
-    else if (!ignored.includes(name)) fail(`model_args.${name}`, `one of ${Object.keys(modelArguments).join(', ')}`, value, 'give the config yourself');
+    if (Object.hasOwn(modelArguments, name))
+      fields[modelArguments[name as keyof typeof modelArguments]] = value;
+    else if (!ignored.includes(name))
+      fail(
+        `model_args.${name}`,
+        `one of ${Object.keys(modelArguments).join(', ')}`,
+        value,
+        'give the config yourself',
+      );
   }
   for (const field of ['mlpRatios', 'heads', 'reductions']) {
     const dims = fields['dims'];
-    if (typeof fields[field] === 'number' && Array.isArray(dims)) fields[field] = dims.map(() => fields[field]);
+    if (typeof fields[field] === 'number' && Array.isArray(dims))
+      fields[field] = dims.map(() => fields[field]);
   }
   const [channels = 3, height = 224, width = 224] = threeOf(cfg['input_size'], 'input_size') ?? [];
   const config = pvtConfig({ channels, ...fields, imageSize: [height, width] } as unknown as PvtConfigInput);
@@ -80,7 +101,10 @@ export function fromTimmConfig(json: unknown): TimmConfig {
 
 function threeOf(value: unknown, field: string): [number, number, number] | undefined {
   if (value === undefined || value === null) return undefined;
-  const fits = Array.isArray(value) && value.length === 3 && value.every((entry) => typeof entry === 'number' && Number.isFinite(entry));
+  const fits =
+    Array.isArray(value) &&
+    value.length === 3 &&
+    value.every((entry) => typeof entry === 'number' && Number.isFinite(entry));
   return fits ? (value as [number, number, number]) : fail(field, 'three numbers', value, 'correct the file');
 }
 
@@ -89,13 +113,18 @@ const interpolations: readonly Resampling[] = ['nearest', 'lanczos', 'bilinear',
 /** `transforms_imagenet_eval` of timm's `data/transforms_factory.py`. */
 function recipeOf(cfg: JsonObject, crop: readonly [height: number, width: number]): Recipe {
   const share = cfg['crop_pct'] ?? 0.875;
-  if (typeof share !== 'number' || !(share > 0 && share <= 4)) return fail('crop_pct', 'a positive share', share, 'the usual one is 0.9');
+  if (typeof share !== 'number' || !(share > 0 && share <= 4))
+    return fail('crop_pct', 'a positive share', share, 'the usual one is 0.9');
   const name = cfg['interpolation'] ?? 'bicubic';
-  const resampling = interpolations.find((known) => known === name) ?? fail('interpolation', interpolations.join(', '), name, 'write the recipe by hand');
+  const resampling =
+    interpolations.find((known) => known === name) ??
+    fail('interpolation', interpolations.join(', '), name, 'write the recipe by hand');
   const mode = cfg['crop_mode'] ?? 'center';
-  if (mode !== 'center' && mode !== 'squash') fail('crop_mode', 'center or squash', mode, 'write the recipe by hand');
+  if (mode !== 'center' && mode !== 'squash')
+    fail('crop_mode', 'center or squash', mode, 'write the recipe by hand');
   const [height, width] = crop.map((side) => Math.floor(side / share)) as [number, number];
-  if (mode === 'center' && height !== width) fail('input_size', 'a square where crop_mode is center', cfg['input_size'], 'write the recipe by hand');
+  if (mode === 'center' && height !== width)
+    fail('input_size', 'a square where crop_mode is center', cfg['input_size'], 'write the recipe by hand');
   const std = threeOf(cfg['std'], 'std') ?? imageNet.std;
   if (!std.every((value) => value > 0)) fail('std', 'three positive numbers', std, 'correct the file');
   return {
@@ -110,13 +139,17 @@ function recipeOf(cfg: JsonObject, crop: readonly [height: number, width: number
 function labelsOf(json: JsonObject, classes: number): string[] | undefined {
   const given = json['label_names'] ?? json['labels'];
   if (given === undefined || given === null) return undefined;
-  const names = Array.isArray(given) || isObject(given) ? (given as JsonObject) : fail('label_names', 'a list of class names', given, 'correct the file');
+  const names =
+    Array.isArray(given) || isObject(given)
+      ? (given as JsonObject)
+      : fail('label_names', 'a list of class names', given, 'correct the file');
   const count = Object.keys(names).length;
   if (count !== classes) fail('label_names', `${classes} class names`, count, 'name every class once');
   const descriptions = objectAt(json, 'label_descriptions');
   return Array.from({ length: count }, (_, index) => {
     const label = Object.hasOwn(names, index) ? names[`${index}`] : undefined;
-    if (typeof label !== 'string') return fail(`label_names[${index}]`, 'a class name', label, 'name every class once');
+    if (typeof label !== 'string')
+      return fail(`label_names[${index}]`, 'a class name', label, 'name every class once');
     const described = Object.hasOwn(descriptions, label) ? descriptions[label] : undefined;
     return typeof described === 'string' ? described : label;
   });
@@ -130,23 +163,54 @@ function labelsOf(json: JsonObject, classes: number): string[] | undefined {
  * @example
  * const json = JSON.stringify(toTimmConfig(checkpoint.config, checkpoint.recipe, checkpoint.labels), null, 2);
  */
-export function toTimmConfig(config: PvtConfig, recipe: Recipe, labels?: readonly string[]): Record<string, unknown> {
-  if (config.version !== 'v2') return fail('version', 'a PVT v2', config.version, 'timm has no PVT v1: save it in the huggingFace layout');
-  const fixed = { patchSizes: config.dims.map((_, stage) => (stage === 0 ? 7 : 3)), strides: config.dims.map((_, stage) => (stage === 0 ? 4 : 2)), activation: 'gelu', eps } as const;
+export function toTimmConfig(
+  config: PvtConfig,
+  recipe: Recipe,
+  labels?: readonly string[],
+): Record<string, unknown> {
+  if (config.version !== 'v2')
+    return fail(
+      'version',
+      'a PVT v2',
+      config.version,
+      'timm has no PVT v1: save it in the huggingFace layout',
+    );
+  const fixed = {
+    patchSizes: config.dims.map((_, stage) => (stage === 0 ? 7 : 3)),
+    strides: config.dims.map((_, stage) => (stage === 0 ? 4 : 2)),
+    activation: 'gelu',
+    eps,
+  } as const;
   for (const [field, value] of Object.entries(fixed)) {
     const got = config[field as keyof typeof fixed];
-    if (JSON.stringify(got) !== JSON.stringify(value)) fail(field, `${JSON.stringify(value)}, which timm's code has built in,`, got, field === 'eps' ? "take timm's with epsilon: 'layout', which moves logits by about 1e-5" : 'save it in the huggingFace layout');
+    if (JSON.stringify(got) !== JSON.stringify(value))
+      fail(
+        field,
+        `${JSON.stringify(value)}, which timm's code has built in,`,
+        got,
+        field === 'eps'
+          ? "take timm's with epsilon: 'layout', which moves logits by about 1e-5"
+          : 'save it in the huggingFace layout',
+      );
   }
-  if (labels !== undefined && labels.length !== config.classes) fail('label_names', `${config.classes} class names`, labels.length, 'give one per class');
+  if (labels !== undefined && labels.length !== config.classes)
+    fail('label_names', `${config.classes} class names`, labels.length, 'give one per class');
   const variant = nameOf(config);
   const published = variant !== undefined && variant !== 'pvt_v2_nano';
   const architecture: ModelName = published ? variant : 'pvt_v2_b0';
-  const usual: PvtConfig = pvtConfig<PvtConfigInput>({ ...getModel(architecture).config, classes: config.classes });
+  const usual: PvtConfig = pvtConfig<PvtConfigInput>({
+    ...getModel(architecture).config,
+    classes: config.classes,
+  });
   const shaping = ['embed_dims', 'depths', 'num_heads', 'mlp_ratios', 'sr_ratios', 'linear'];
   // A variant is its name and what differs from it; `_li` ignores its sr_ratios.
   const model = Object.fromEntries(
     Object.entries(modelArguments)
-      .filter(([name, field]) => (shaping.includes(name) ? !published : JSON.stringify(config[field]) !== JSON.stringify(usual[field as keyof PvtConfig])))
+      .filter(([name, field]) =>
+        shaping.includes(name)
+          ? !published
+          : JSON.stringify(config[field]) !== JSON.stringify(usual[field as keyof PvtConfig]),
+      )
       .map(([name, field]) => [name, config[field]]),
   );
   return {
@@ -170,13 +234,38 @@ export function toTimmConfig(config: PvtConfig, recipe: Recipe, labels?: readonl
 
 function inputOf({ resize, crop, rescale, normalize }: Recipe, channels: number): Record<string, unknown> {
   const steps = 'resize, crop, rescale by 1/255 and normalize';
-  if (resize === undefined || crop === undefined || normalize === undefined || rescale !== 1 / 255) return fail('recipe', steps, { resize, crop, rescale }, 'timm has no other order of steps; give a recipe that has them');
+  if (resize === undefined || crop === undefined || normalize === undefined || rescale !== 1 / 255)
+    return fail(
+      'recipe',
+      steps,
+      { resize, crop, rescale },
+      'timm has no other order of steps; give a recipe that has them',
+    );
   const { to, resampling } = resize;
   const sides = 'shortSide' in to ? [to.shortSide, to.shortSide] : to.size;
-  if ('shortSide' in to && crop[0] !== crop[1]) fail('recipe.crop', 'a square after a resize of the short side', crop, 'give a recipe that timm has');
+  if ('shortSide' in to && crop[0] !== crop[1])
+    fail('recipe.crop', 'a square after a resize of the short side', crop, 'give a recipe that timm has');
   // timm rounds crop / share down to the side: of the shares that lead back to it, the one with the fewest digits.
-  const shares = Array.from({ length: 12 }, (_, digits) => Math.floor((crop[0] / sides[0]!) * 10 ** digits) / 10 ** digits);
-  const exact = [...shares, crop[0] / sides[0]!].find((share) => crop.every((side, axis) => Math.floor(side / share) === sides[axis]));
-  if (exact === undefined) return fail('recipe', 'one share of crop to resize in both axes', { to, crop }, 'give a recipe that timm has');
-  return { input_size: [channels, ...crop], interpolation: resampling, crop_pct: exact, crop_mode: 'shortSide' in to ? 'center' : 'squash', mean: normalize.mean, std: normalize.std };
+  const shares = Array.from(
+    { length: 12 },
+    (_, digits) => Math.floor((crop[0] / sides[0]!) * 10 ** digits) / 10 ** digits,
+  );
+  const exact = [...shares, crop[0] / sides[0]!].find((share) =>
+    crop.every((side, axis) => Math.floor(side / share) === sides[axis]),
+  );
+  if (exact === undefined)
+    return fail(
+      'recipe',
+      'one share of crop to resize in both axes',
+      { to, crop },
+      'give a recipe that timm has',
+    );
+  return {
+    input_size: [channels, ...crop],
+    interpolation: resampling,
+    crop_pct: exact,
+    crop_mode: 'shortSide' in to ? 'center' : 'squash',
+    mean: normalize.mean,
+    std: normalize.std,
+  };
 }

@@ -24,7 +24,10 @@ export function withNewClassifier(source: ParamSource, seed = 0, path = 'head'):
  * @example
  * const backbone = createPvt({ ...checkpoint.config, channels: 4 }, withInputChannels(checkpoint.source));
  */
-export function withInputChannels(source: ParamSource, path = 'stages.0.patch_embed.proj.weight'): ParamSource {
+export function withInputChannels(
+  source: ParamSource,
+  path = 'stages.0.patch_embed.proj.weight',
+): ParamSource {
   return {
     shape(name, leaf) {
       const shape = source.shape(name, leaf);
@@ -36,7 +39,9 @@ export function withInputChannels(source: ParamSource, path = 'stages.0.patch_em
       const shape = source.shape(name, leaf);
       const values = source.values(name, leaf);
       const channels = leaf.shape[1]!;
-      return name !== path || shape === undefined || shape[1] === channels ? values : adaptInputConv({ shape, values }, channels).values;
+      return name !== path || shape === undefined || shape[1] === channels
+        ? values
+        : adaptInputConv({ shape, values }, channels).values;
     },
   };
 }
@@ -44,7 +49,12 @@ export function withInputChannels(source: ParamSource, path = 'stages.0.patch_em
 function adaptedShape(shape: readonly number[], channels: number): number[] | undefined {
   const [outputs, inputs, height, width] = shape as [number, number, number, number];
   if (shape.length !== 4) return undefined;
-  if (channels === 1) return inputs > 3 ? (inputs % 3 === 0 ? [outputs, inputs / 3, height, width] : undefined) : [outputs, 1, height, width];
+  if (channels === 1)
+    return inputs > 3
+      ? inputs % 3 === 0
+        ? [outputs, inputs / 3, height, width]
+        : undefined
+      : [outputs, 1, height, width];
   if (channels === 3) return [...shape];
   return inputs === 3 ? [outputs, channels, height, width] : undefined;
 }
@@ -62,7 +72,10 @@ function adaptedShape(shape: readonly number[], channels: number): number[] | un
 export function adaptInputConv({ shape, values }: Tensor, channels: number): Tensor {
   const adapted = adaptedShape(shape, channels);
   if (adapted === undefined) {
-    throw new ConfigError('input-channels', `adaptInputConv: expected weights (outputs, 3, height, width) to adapt to ${channels} channels, got [${shape}]; start this layer from random values instead.`);
+    throw new ConfigError(
+      'input-channels',
+      `adaptInputConv: expected weights (outputs, 3, height, width) to adapt to ${channels} channels, got [${shape}]; start this layer from random values instead.`,
+    );
   }
   if (channels === 3) return { shape: adapted, values };
   const [outputs, inputs, height, width] = shape as [number, number, number, number];

@@ -34,7 +34,13 @@ export const v1 = {
   },
   /** In the official code as `pvt_huge_v2`, a v1 all the same; no weights were published. The drop path is the one its source notes in a comment. */
   pvt_huge: {
-    config: { version: 'v1', dims: [128, 256, 512, 768], depths: [3, 10, 60, 3], heads: [2, 4, 8, 12], dropPath: 0.02 },
+    config: {
+      version: 'v1',
+      dims: [128, 256, 512, 768],
+      depths: [3, 10, 60, 3],
+      heads: [2, 4, 8, 12],
+      dropPath: 0.02,
+    },
     recipes: { official },
     params: 304_945_512,
   },

@@ -50,7 +50,14 @@ export const v2 = {
   },
   /** Not a published variant: the small model of `@pvt/checkpoints`, trained on CIFAR-10 at 64x64. `top1` is on its 10,000 test pictures. */
   pvt_v2_nano: {
-    config: { version: 'v2', dims: [16, 32, 80, 128], depths: [2, 2, 2, 2], imageSize: [64, 64], classes: 10, dropPath: 0.05 },
+    config: {
+      version: 'v2',
+      dims: [16, 32, 80, 128],
+      depths: [2, 2, 2, 2],
+      imageSize: [64, 64],
+      classes: 10,
+      dropPath: 0.05,
+    },
     recipes: {
       official: {
         resize: { to: { shortSide: 64 }, resampling: 'bilinear' },

@@ -1,4 +1,15 @@
-import { CheckpointError, fromStateDict, leavesOf, pvtSpec, scoped, type ParamSource, type PvtConfig, type Recipe, type Spec, type StateDict } from '@pvt/core';
+import {
+  CheckpointError,
+  fromStateDict,
+  leavesOf,
+  pvtSpec,
+  scoped,
+  type ParamSource,
+  type PvtConfig,
+  type Recipe,
+  type Spec,
+  type StateDict,
+} from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
 import type { InputSize, Normalization } from './picture.ts';
@@ -13,21 +24,28 @@ export interface PartSpec {
 }
 
 /** A backbone's config for dense heads: none of the classifier, and for v1 no class token in its way. */
-export const denseConfig = ({ config }: Checkpoint): PvtConfig => (config.version === 'v1' ? { ...config, classes: 0, classToken: false } : { ...config, classes: 0 });
+export const denseConfig = ({ config }: Checkpoint): PvtConfig =>
+  config.version === 'v1' ? { ...config, classes: 0, classToken: false } : { ...config, classes: 0 };
 
 /** Counters that no computation reads. */
 const isCounter = (name: string): boolean => name.endsWith('.num_batches_tracked');
 
 /** The name that begins with some prefix and ends in `ending`, cut to that prefix. */
 export function prefixOf(tensors: StateDict, ending: string): string | undefined {
-  for (const name of tensors.keys()) if (name === ending || name.endsWith(`.${ending}`)) return name.slice(0, name.length - ending.length);
+  for (const name of tensors.keys())
+    if (name === ending || name.endsWith(`.${ending}`)) return name.slice(0, name.length - ending.length);
   return undefined;
 }
 
 /** The shape of a parameter that has to be there to tell a config from. */
 export function shapeOf(tensors: StateDict, name: string): readonly number[] {
   const found = tensors.get(name);
-  if (found === undefined) throw new CheckpointError('head-unclear', `createTask: expected ${name} in the checkpoint to tell the head's config from, got none; give the parts instead.`, { missing: [name] });
+  if (found === undefined)
+    throw new CheckpointError(
+      'head-unclear',
+      `createTask: expected ${name} in the checkpoint to tell the head's config from, got none; give the parts instead.`,
+      { missing: [name] },
+    );
   return found.shape;
 }
 
@@ -42,28 +60,41 @@ export function countOf(tensors: StateDict, name: (index: number) => string): nu
  * The sources of the backbone and the other parts, and what becomes of each parameter. Values that are not finite are
  * refused when they are read.
  */
-export function partsOf(checkpoint: Checkpoint, config: PvtConfig, parts: Readonly<Record<string, PartSpec>>): { readonly sourceOf: (part: string) => ParamSource; readonly report: FitReport } {
+export function partsOf(
+  checkpoint: Checkpoint,
+  config: PvtConfig,
+  parts: Readonly<Record<string, PartSpec>>,
+): { readonly sourceOf: (part: string) => ParamSource; readonly report: FitReport } {
   const state = new Map(Array.from(checkpoint.state, ([path, tensor]) => [`backbone.${path}`, tensor]));
   const unused = new Set(checkpoint.unexpected.filter((name) => !isCounter(name)));
   const spec: Record<string, Spec> = { backbone: pvtSpec(config) };
   for (const [key, part] of Object.entries(parts)) {
     spec[key] = part.spec;
     for (const [path] of leavesOf(part.spec)) {
-      const name = namesOf(path, part.names ?? []).map((candidate) => part.prefix + candidate).find((candidate) => checkpoint.tensors.has(candidate));
+      const name = namesOf(path, part.names ?? [])
+        .map((candidate) => part.prefix + candidate)
+        .find((candidate) => checkpoint.tensors.has(candidate));
       if (name === undefined) continue;
       state.set(`${key}.${path}`, checkpoint.tensors.get(name)!);
       unused.delete(name);
     }
   }
   const source = finite(fromStateDict(state));
-  return { sourceOf: (part) => scoped(source, part), report: checkFit(spec, { source, state, unexpected: [...unused] }) };
+  return {
+    sourceOf: (part) => scoped(source, part),
+    report: checkFit(spec, { source, state, unexpected: [...unused] }),
+  };
 }
 
 const finite = (source: ParamSource): ParamSource => ({
   shape: source.shape,
   values(path, leaf) {
     const values = source.values(path, leaf);
-    if (!values.every(Number.isFinite)) throw new CheckpointError('not-finite', `createTask: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`);
+    if (!values.every(Number.isFinite))
+      throw new CheckpointError(
+        'not-finite',
+        `createTask: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`,
+      );
     return values;
   },
 });
@@ -77,8 +108,10 @@ export interface Told {
   readonly anchorScale?: number;
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
-const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every((one) => Number.isFinite(one));
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isNumbers = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((one) => Number.isFinite(one));
 
 /**
  * What a checkpoint says of itself.
@@ -93,13 +126,33 @@ export function toldBy({ labels, recipe, metadata }: Checkpoint): Told {
     try {
       value = JSON.parse(text);
     } catch (cause) {
-      throw new CheckpointError('header-invalid', `createTask: expected JSON in the file's header under ${key}, got ${text.slice(0, 40)}; convert the file again.`, {}, { cause });
+      throw new CheckpointError(
+        'header-invalid',
+        `createTask: expected JSON in the file's header under ${key}, got ${text.slice(0, 40)}; convert the file again.`,
+        {},
+        { cause },
+      );
     }
-    if (!valid(value)) throw new CheckpointError('header-invalid', `createTask: expected ${key} in the file's header as training writes it, got ${text.slice(0, 40)}; convert the file again.`);
+    if (!valid(value))
+      throw new CheckpointError(
+        'header-invalid',
+        `createTask: expected ${key} in the file's header as training writes it, got ${text.slice(0, 40)}; convert the file again.`,
+      );
     return value as T;
   };
-  const isInput = (value: unknown): boolean => isObject(value) && (value['normalize'] === undefined || (isObject(value['normalize']) && isNumbers(value['normalize']['mean']) && isNumbers(value['normalize']['std'])));
-  const { normalize, ...size } = read<InputSize & { readonly normalize?: Normalization }>('input', isInput) ?? {};
+  const isInput = (value: unknown): boolean =>
+    isObject(value) &&
+    (value['normalize'] === undefined ||
+      (isObject(value['normalize']) &&
+        isNumbers(value['normalize']['mean']) &&
+        isNumbers(value['normalize']['std'])));
+  const { normalize, ...size } =
+    read<InputSize & { readonly normalize?: Normalization }>('input', isInput) ?? {};
   const anchorScale = read<number>('anchorScale', (value) => typeof value === 'number' && value > 0);
-  return { ...(labels && { labels }), ...(recipe && { recipe }), input: { size, ...(normalize && { normalize }) }, ...(anchorScale && { anchorScale }) };
+  return {
+    ...(labels && { labels }),
+    ...(recipe && { recipe }),
+    input: { size, ...(normalize && { normalize }) },
+    ...(anchorScale && { anchorScale }),
+  };
 }

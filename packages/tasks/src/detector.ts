@@ -20,8 +20,31 @@ import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
 import { cocoNames, torchvisionCocoNames } from './names.ts';
-import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, together, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
-import { buildAll, forwardIn, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+import {
+  boundedSize,
+  checkSize,
+  imageNet,
+  place,
+  resizeBilinear,
+  rounded,
+  together,
+  upTo,
+  type InputSize,
+  type Normalization,
+  type Prepared,
+} from './picture.ts';
+import {
+  buildAll,
+  forwardIn,
+  inBatches,
+  isCheckpoint,
+  warmed,
+  type CheckpointLike,
+  type Platform,
+  type RunOptions,
+  type Task,
+  type TaskOptions,
+} from './task.ts';
 
 /** What a detector may be told at each call. */
 export interface DetectorThresholds {
@@ -63,7 +86,10 @@ export interface Detector<S> extends Task {
   readonly parts: DetectorParts;
   /** The objects in one picture, or in each of several, best first, boxes in the picture's own pixels. */
   detect(picture: S | Picture, options?: RunOptions & DetectorThresholds): Promise<NamedDetection[]>;
-  detect(pictures: readonly (S | Picture)[], options?: RunOptions & DetectorThresholds): Promise<NamedDetection[][]>;
+  detect(
+    pictures: readonly (S | Picture)[],
+    options?: RunOptions & DetectorThresholds,
+  ): Promise<NamedDetection[][]>;
   /** One picture's head outputs, level by level, and how it lies in the model's input; the tensors are the caller's. */
   forward(picture: S | Picture): Promise<{ readonly levels: RetinaNetLevel[]; readonly prepared: Prepared }>;
 }
@@ -71,23 +97,36 @@ export interface Detector<S> extends Task {
 /** A parameter that only mmdetection's RetinaNet has, and one that only torchvision's has. */
 const marks = ['bbox_head.retina_cls.weight', 'head.classification_head.cls_logits.weight'] as const;
 
-export const hasDetectionHead = ({ tensors }: Checkpoint): boolean => marks.some((mark) => prefixOf(tensors, mark) !== undefined);
+export const hasDetectionHead = ({ tensors }: Checkpoint): boolean =>
+  marks.some((mark) => prefixOf(tensors, mark) !== undefined);
 
 /** Neck, head and report of a checkpoint with mmdetection's or torchvision's names; configs are read off the shapes. */
-export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly backbone: Pvt; readonly report: FitReport } {
+export function detectorOf(
+  checkpoint: Checkpoint,
+): DetectorParts & { readonly backbone: Pvt; readonly report: FitReport } {
   const { tensors } = checkpoint;
   const [mmdet, torchvision] = marks.map((mark) => prefixOf(tensors, mark));
   if (mmdet === undefined && torchvision === undefined) {
-    throw new CheckpointError('head-missing', `createDetector: expected a checkpoint with bbox_head.retina_cls (mmdetection) or head.classification_head (torchvision), got ${checkpoint.model ?? 'a backbone'} without; give a detector's checkpoint, or parts.`);
+    throw new CheckpointError(
+      'head-missing',
+      `createDetector: expected a checkpoint with bbox_head.retina_cls (mmdetection) or head.classification_head (torchvision), got ${checkpoint.model ?? 'a backbone'} without; give a detector's checkpoint, or parts.`,
+    );
   }
   const config = denseConfig(checkpoint);
   const widths = config.dims;
-  const features: Feature[] = widths.map((channels, i) => ({ name: `stage${i + 1}`, stride: config.strides.slice(0, i + 1).reduce((a, b) => a * b, 1), channels }));
+  const features: Feature[] = widths.map((channels, i) => ({
+    name: `stage${i + 1}`,
+    stride: config.strides.slice(0, i + 1).reduce((a, b) => a * b, 1),
+    channels,
+  }));
   const layout = mmdet !== undefined ? mmdetLayout(tensors, mmdet) : torchvisionLayout(tensors, torchvision!);
   const startLevel = widths.length - layout.levels;
   const [, firstExtra] = layout.extra === undefined ? [] : shapeOf(tensors, layout.extra);
   // Where C5 is as wide as the pyramid, shapes do not tell: the official configs take C5, torchvision P5.
-  const fromInput = mmdet !== undefined ? firstExtra === widths.at(-1) : firstExtra === widths.at(-1) && firstExtra !== layout.channels;
+  const fromInput =
+    mmdet !== undefined
+      ? firstExtra === widths.at(-1)
+      : firstExtra === widths.at(-1) && firstExtra !== layout.channels;
   const neckConfig: FpnConfig = {
     features,
     channels: layout.channels,
@@ -97,7 +136,11 @@ export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly b
     reluBeforeExtra: mmdet === undefined,
   };
   const rules = mmdet !== undefined ? retinaNetRules(toldBy(checkpoint).anchorScale) : torchvisionRules;
-  const levels: Feature[] = Array.from({ length: layout.outputs }, (_, i) => ({ name: '', stride: features[startLevel]!.stride * 2 ** i, channels: layout.channels }));
+  const levels: Feature[] = Array.from({ length: layout.outputs }, (_, i) => ({
+    name: '',
+    stride: features[startLevel]!.stride * 2 ** i,
+    channels: layout.channels,
+  }));
   const headConfig = { features: levels, classes: layout.classes, depth: layout.depth, rules };
   const { sourceOf, report } = partsOf(checkpoint, config, {
     neck: { spec: fpnSpec(neckConfig), ...layout.neck },
@@ -107,7 +150,11 @@ export function detectorOf(checkpoint: Checkpoint): DetectorParts & { readonly b
     ...buildAll((keep) => {
       const backbone = keep(createPvt(config, sourceOf('backbone')));
       const neck = keep(createFpn({ ...neckConfig, features: backbone.features }, sourceOf('neck')));
-      return { backbone, neck, head: keep(createRetinaNet({ ...headConfig, features: neck.features }, sourceOf('bbox_head'))) };
+      return {
+        backbone,
+        neck,
+        head: keep(createRetinaNet({ ...headConfig, features: neck.features }, sourceOf('bbox_head'))),
+      };
     }),
     report,
   };
@@ -140,9 +187,14 @@ function torchvisionLayout(tensors: Tensors, prefix: string) {
   const neck = (rest: string) => `${prefix}backbone.fpn.${rest}`;
   const head = (rest: string) => `${prefix}head.${rest}`;
   const either = (name: string, older: string) => (tensors.has(name) ? name : older);
-  const levels = Math.max(countOf(tensors, (i) => neck(`inner_blocks.${i}.0.weight`)), countOf(tensors, (i) => neck(`inner_blocks.${i}.weight`)));
+  const levels = Math.max(
+    countOf(tensors, (i) => neck(`inner_blocks.${i}.0.weight`)),
+    countOf(tensors, (i) => neck(`inner_blocks.${i}.weight`)),
+  );
   const extra = neck('extra_blocks.p6.weight');
-  const depth = countOf(tensors, (i) => either(head(`classification_head.conv.${i}.0.weight`), head(`classification_head.conv.${2 * i}.weight`)));
+  const depth = countOf(tensors, (i) =>
+    either(head(`classification_head.conv.${i}.0.weight`), head(`classification_head.conv.${2 * i}.weight`)),
+  );
   return {
     levels,
     channels: shapeOf(tensors, either(neck('inner_blocks.0.0.weight'), neck('inner_blocks.0.weight')))[0]!,
@@ -155,48 +207,110 @@ function torchvisionLayout(tensors: Tensors, prefix: string) {
   };
 }
 
-export async function detectorOn<S>(platform: Platform<S>, from: CheckpointLike | DetectorParts, options: DetectorOptions = {}): Promise<Detector<S>> {
+export async function detectorOn<S>(
+  platform: Platform<S>,
+  from: CheckpointLike | DetectorParts,
+  options: DetectorOptions = {},
+): Promise<Detector<S>> {
   const { warmUp = true, batch = 1 } = options;
   const given = typeof from === 'object' && 'head' in from ? (from as DetectorParts) : undefined;
-  const checkpoint = given !== undefined ? undefined : isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, DetectorParts | Checkpoint>, { ...options, classes: 0 });
+  const checkpoint =
+    given !== undefined
+      ? undefined
+      : isCheckpoint(from)
+        ? from
+        : await platform.loadCheckpoint(from as Exclude<typeof from, DetectorParts | Checkpoint>, {
+            ...options,
+            classes: 0,
+          });
   const told = checkpoint === undefined ? {} : toldBy(checkpoint);
   const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
-  const size = checkSize('createDetector', { shortSide: 800, longSide: 1333, multiple: 32, ...told.input?.size, ...options.size });
-  const { report, ...parts }: DetectorParts & { readonly report?: FitReport } = given ?? detectorOf(checkpoint!);
+  const size = checkSize('createDetector', {
+    shortSide: 800,
+    longSide: 1333,
+    multiple: 32,
+    ...told.input?.size,
+    ...options.size,
+  });
+  const { report, ...parts }: DetectorParts & { readonly report?: FitReport } =
+    given ?? detectorOf(checkpoint!);
   const { backbone, neck, head } = parts;
   const { classes, rules } = head.config;
-  const names = options.names ?? told.labels ?? (classes === cocoNames.length ? cocoNames : classes === torchvisionCocoNames.length ? torchvisionCocoNames : []);
+  const names =
+    options.names ??
+    told.labels ??
+    (classes === cocoNames.length
+      ? cocoNames
+      : classes === torchvisionCocoNames.length
+        ? torchvisionCocoNames
+        : []);
   const torchvision = rules.suppressIn === 'input';
 
-  const model = await forwardIn(options.runner, [backbone, neck, head], (input) => head.forward(neck.forward(backbone.forward(input).pyramid)));
+  const model = await forwardIn(options.runner, [backbone, neck, head], (input) =>
+    head.forward(neck.forward(backbone.forward(input).pyramid)),
+  );
   const forward = (inputs: readonly Prepared[]): Promise<RetinaNetLevel[]> => model.run(together(inputs));
   const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
     const picture = await platform.openPicture(source as S, signal);
     const original = [picture.height, picture.width] as const;
     const inside = boundedSize(original, size, torchvision ? 'cut' : 'round');
     const values = resizeBilinear(picture, inside);
-    return place(torchvision ? values : Float32Array.from(rounded(values, inside).data), inside, upTo(inside, size.multiple), original, normalize);
+    return place(
+      torchvision ? values : Float32Array.from(rounded(values, inside).data),
+      inside,
+      upTo(inside, size.multiple),
+      original,
+      normalize,
+    );
   };
-  const run = async (inputs: readonly Prepared[], thresholds: RetinaNetRules): Promise<NamedDetection[][]> => {
+  const run = async (
+    inputs: readonly Prepared[],
+    thresholds: RetinaNetRules,
+  ): Promise<NamedDetection[][]> => {
     const levels = await forward(inputs);
     try {
-      const found = await detect(levels, { rules: thresholds, input: inputs[0]!.size, pictures: inputs.map(({ placement }) => placement) });
-      return found.map((objects) => objects.map((object) => ({ ...object, name: names[object.label] || `${object.label}` })));
+      const found = await detect(levels, {
+        rules: thresholds,
+        input: inputs[0]!.size,
+        pictures: inputs.map(({ placement }) => placement),
+      });
+      return found.map((objects) =>
+        objects.map((object) => ({ ...object, name: names[object.label] || `${object.label}` })),
+      );
     } finally {
       tf.dispose(levels as unknown as tf.TensorContainer);
     }
   };
-  const detectAll = (sources: readonly (S | Picture)[], { signal, ...call }: RunOptions & DetectorThresholds = {}) => {
-    const { score = options.score ?? rules.score, overlap = options.overlap ?? rules.overlap, keep = options.keep ?? rules.keep } = call;
-    return inBatches(sources, { batch, signal }, (source) => prepare(source, signal), (input) => input.size.join(), (inputs) => run(inputs, { ...rules, score, overlap, keep }));
+  const detectAll = (
+    sources: readonly (S | Picture)[],
+    { signal, ...call }: RunOptions & DetectorThresholds = {},
+  ) => {
+    const {
+      score = options.score ?? rules.score,
+      overlap = options.overlap ?? rules.overlap,
+      keep = options.keep ?? rules.keep,
+    } = call;
+    return inBatches(
+      sources,
+      { batch, signal },
+      (source) => prepare(source, signal),
+      (input) => input.size.join(),
+      (inputs) => run(inputs, { ...rules, score, overlap, keep }),
+    );
   };
-  const firstRun = () => run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], rules);
+  const firstRun = () =>
+    run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], rules);
   const task: Detector<S> = {
     parts,
     names,
     ...(report && { report }),
-    detect: (async (sources: S | Picture | readonly (S | Picture)[], options?: RunOptions & DetectorThresholds) =>
-      Array.isArray(sources) ? detectAll(sources, options) : (await detectAll([sources as S], options))[0]!) as Detector<S>['detect'],
+    detect: (async (
+      sources: S | Picture | readonly (S | Picture)[],
+      options?: RunOptions & DetectorThresholds,
+    ) =>
+      Array.isArray(sources)
+        ? detectAll(sources, options)
+        : (await detectAll([sources as S], options))[0]!) as Detector<S>['detect'],
     async forward(source) {
       const prepared = await prepare(source);
       return { levels: await forward([prepared]), prepared };

@@ -15,7 +15,11 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 it('takes paths, URLs, bytes and pixels alike', async () => {
-  const picture = { width: 40, height: 32, data: Uint8Array.from({ length: 40 * 32 * 3 }, (_, i) => (i * 37) % 256) };
+  const picture = {
+    width: 40,
+    height: 32,
+    data: Uint8Array.from({ length: 40 * 32 * 3 }, (_, i) => (i * 37) % 256),
+  };
   const png = await encodePng(picture);
   const path = join(folder, 'noise.png');
   await writeFile(path, png);
@@ -25,7 +29,9 @@ it('takes paths, URLs, bytes and pixels alike', async () => {
     expect(fromPath).toHaveLength(2);
     expect(fromBytes).toEqual(fromPath);
     expect(fromPixels).toEqual(fromPath);
-    await expect(classifier.classify(join(folder, 'none.png'))).rejects.toThrow(expect.objectContaining({ code: 'picture-missing' }));
+    await expect(classifier.classify(join(folder, 'none.png'))).rejects.toThrow(
+      expect.objectContaining({ code: 'picture-missing' }),
+    );
     classifier.dispose();
   });
 });

@@ -9,7 +9,8 @@ export { createTasks };
 
 const tasks = createTasks<string | URL | Uint8Array>({
   loadCheckpoint,
-  openPicture: async (source, signal) => (isPicture(source) ? source : readPicture(source, signal && { signal })),
+  openPicture: async (source, signal) =>
+    isPicture(source) ? source : readPicture(source, signal && { signal }),
 });
 
 /**

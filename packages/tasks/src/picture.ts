@@ -26,15 +26,24 @@ type Size = readonly [height: number, width: number];
 /** @throws ConfigError for sides that are no positive whole pixels */
 export function checkSize(who: string, size: InputSize): InputSize {
   for (const [field, value] of Object.entries(size)) {
-    if (!(Number.isSafeInteger(value) && value > 0)) throw new ConfigError('size-invalid', `${who}: expected size.${field} in positive whole pixels, got ${value}; correct it.`);
+    if (!(Number.isSafeInteger(value) && value > 0))
+      throw new ConfigError(
+        'size-invalid',
+        `${who}: expected size.${field} in positive whole pixels, got ${value}; correct it.`,
+      );
   }
   return size;
 }
 
 /** The size that keeps the aspect ratio within the bounds: rounded as mmcv's `rescale_size`, or cut as torchvision's transform. */
-export function boundedSize([height, width]: Size, { shortSide, longSide }: InputSize, how: 'round' | 'cut'): Size {
+export function boundedSize(
+  [height, width]: Size,
+  { shortSide, longSide }: InputSize,
+  how: 'round' | 'cut',
+): Size {
   const scale = Math.min(shortSide / Math.min(height, width), longSide / Math.max(height, width));
-  const side = (value: number): number => Math.max(1, how === 'round' ? Math.floor(value * scale + 0.5) : Math.floor(value * scale));
+  const side = (value: number): number =>
+    Math.max(1, how === 'round' ? Math.floor(value * scale + 0.5) : Math.floor(value * scale));
   return [side(height), side(width)];
 }
 
@@ -61,8 +70,12 @@ export function resizeBilinear({ width, height, data }: Picture, [toHeight, toWi
     for (const column of columns) {
       for (let c = 0; c < 3; c++) {
         const pixel = (row: number, x: number) => data[(row + x) * 3 + c]!;
-        const above = pixel(upper, column.first) + column.share * (pixel(upper, column.second) - pixel(upper, column.first));
-        const below = pixel(lower, column.first) + column.share * (pixel(lower, column.second) - pixel(lower, column.first));
+        const above =
+          pixel(upper, column.first) +
+          column.share * (pixel(upper, column.second) - pixel(upper, column.first));
+        const below =
+          pixel(lower, column.first) +
+          column.share * (pixel(lower, column.second) - pixel(lower, column.first));
         result[at++] = above + share * (below - above);
       }
     }
@@ -71,7 +84,11 @@ export function resizeBilinear({ width, height, data }: Picture, [toHeight, toWi
 }
 
 /** Values as OpenCV keeps them: 8 bits. */
-export const rounded = (values: Float32Array, [height, width]: Size): Picture => ({ width, height, data: Uint8Array.from(values, Math.round) });
+export const rounded = (values: Float32Array, [height, width]: Size): Picture => ({
+  width,
+  height,
+  data: Uint8Array.from(values, Math.round),
+});
 
 /** A picture in a model's input. */
 export interface Prepared {
@@ -83,16 +100,26 @@ export interface Prepared {
 }
 
 /** Normalises, and pads with zeros right and below. */
-export function place(values: Float32Array, inside: Size, size: Size, original: Size, { mean, std }: Normalization): Prepared {
+export function place(
+  values: Float32Array,
+  inside: Size,
+  size: Size,
+  original: Size,
+  { mean, std }: Normalization,
+): Prepared {
   const padded = new Float32Array(size[0] * size[1] * 3);
   for (let y = 0; y < inside[0]; y++) {
-    for (let x = 0; x < inside[1] * 3; x++) padded[y * size[1] * 3 + x] = (values[y * inside[1] * 3 + x]! / 255 - mean[x % 3]!) / std[x % 3]!;
+    for (let x = 0; x < inside[1] * 3; x++)
+      padded[y * size[1] * 3 + x] = (values[y * inside[1] * 3 + x]! / 255 - mean[x % 3]!) / std[x % 3]!;
   }
   return { values: padded, size, placement: { inside, original } };
 }
 
 /** Both sides up to the next multiple. */
-export const upTo = ([height, width]: Size, multiple: number): Size => [Math.ceil(height / multiple) * multiple, Math.ceil(width / multiple) * multiple];
+export const upTo = ([height, width]: Size, multiple: number): Size => [
+  Math.ceil(height / multiple) * multiple,
+  Math.ceil(width / multiple) * multiple,
+];
 
 /** Inputs of one size as a batch [B, height, width, 3]. */
 export function together(inputs: readonly Prepared[]): tf.Tensor4D {

@@ -22,8 +22,31 @@ import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
 import type { Backbone } from './detector.ts';
-import { boundedSize, checkSize, imageNet, place, resizeBilinear, rounded, together, upTo, type InputSize, type Normalization, type Prepared } from './picture.ts';
-import { buildAll, forwardIn, inBatches, isCheckpoint, warmed, type CheckpointLike, type Platform, type RunOptions, type Task, type TaskOptions } from './task.ts';
+import {
+  boundedSize,
+  checkSize,
+  imageNet,
+  place,
+  resizeBilinear,
+  rounded,
+  together,
+  upTo,
+  type InputSize,
+  type Normalization,
+  type Prepared,
+} from './picture.ts';
+import {
+  buildAll,
+  forwardIn,
+  inBatches,
+  isCheckpoint,
+  warmed,
+  type CheckpointLike,
+  type Platform,
+  type RunOptions,
+  type Task,
+  type TaskOptions,
+} from './task.ts';
 
 export interface SegmenterOptions extends TaskOptions {
   /** Sides of the model's input in pixels; where absent as the checkpoint says, else 512 and 2048, stretched to multiples of 32, as the official code. */
@@ -58,30 +81,80 @@ type Tensors = Checkpoint['tensors'];
 
 /** Each head by a parameter that only it has, with the classifier's and the width's places. */
 const heads = [
-  { mark: 'scale_heads.0.0.conv.weight', classifier: 'conv_seg', width: 'scale_heads.0.0.conv.weight', spec: semanticFpnSpec, create: createSemanticFpn, onNeck: true },
-  { mark: 'psp_modules.0.1.conv.weight', classifier: 'conv_seg', width: 'bottleneck.conv.weight', spec: uperNetSpec, create: createUperNet, onNeck: false },
-  { mark: 'linear_c.0.proj.weight', classifier: 'classifier', width: 'linear_fuse.weight', spec: segFormerSpec, create: createSegFormer, onNeck: false },
-  { mark: 'blocks.0.conv1.conv.weight', classifier: 'conv_seg', width: undefined, spec: unetSpec, create: createUnet, onNeck: false },
-  { mark: 'conv_seg.weight', classifier: 'conv_seg', width: undefined, spec: linearSegmentationSpec, create: createLinearSegmentation, onNeck: false },
+  {
+    mark: 'scale_heads.0.0.conv.weight',
+    classifier: 'conv_seg',
+    width: 'scale_heads.0.0.conv.weight',
+    spec: semanticFpnSpec,
+    create: createSemanticFpn,
+    onNeck: true,
+  },
+  {
+    mark: 'psp_modules.0.1.conv.weight',
+    classifier: 'conv_seg',
+    width: 'bottleneck.conv.weight',
+    spec: uperNetSpec,
+    create: createUperNet,
+    onNeck: false,
+  },
+  {
+    mark: 'linear_c.0.proj.weight',
+    classifier: 'classifier',
+    width: 'linear_fuse.weight',
+    spec: segFormerSpec,
+    create: createSegFormer,
+    onNeck: false,
+  },
+  {
+    mark: 'blocks.0.conv1.conv.weight',
+    classifier: 'conv_seg',
+    width: undefined,
+    spec: unetSpec,
+    create: createUnet,
+    onNeck: false,
+  },
+  {
+    mark: 'conv_seg.weight',
+    classifier: 'conv_seg',
+    width: undefined,
+    spec: linearSegmentationSpec,
+    create: createLinearSegmentation,
+    onNeck: false,
+  },
 ] as const;
 
-const kindOf = (tensors: Tensors) => heads.find(({ mark }) => prefixOf(tensors, `decode_head.${mark}`) !== undefined);
+const kindOf = (tensors: Tensors) =>
+  heads.find(({ mark }) => prefixOf(tensors, `decode_head.${mark}`) !== undefined);
 
 export const hasSegmentationHead = ({ tensors }: Checkpoint): boolean => kindOf(tensors) !== undefined;
 
 /** Neck, head and report of a checkpoint with mmsegmentation's or transformers' names; configs are read off the shapes. */
-export function segmenterOf(checkpoint: Checkpoint): SegmenterParts & { readonly backbone: Pvt; readonly report: FitReport } {
+export function segmenterOf(
+  checkpoint: Checkpoint,
+): SegmenterParts & { readonly backbone: Pvt; readonly report: FitReport } {
   const { tensors } = checkpoint;
   const kind = kindOf(tensors);
   if (kind === undefined) {
-    throw new CheckpointError('head-missing', `createSegmenter: expected a checkpoint with a decode_head, got ${checkpoint.model ?? 'a backbone'} without; give a segmenter's checkpoint, or parts.`);
+    throw new CheckpointError(
+      'head-missing',
+      `createSegmenter: expected a checkpoint with a decode_head, got ${checkpoint.model ?? 'a backbone'} without; give a segmenter's checkpoint, or parts.`,
+    );
   }
   const prefix = prefixOf(tensors, `decode_head.${kind.mark}`)!;
   const head = (rest: string) => `${prefix}decode_head.${rest}`;
   const config = denseConfig(checkpoint);
-  const features: Feature[] = config.dims.map((channels, i) => ({ name: `stage${i + 1}`, stride: config.strides.slice(0, i + 1).reduce((a, b) => a * b, 1), channels }));
+  const features: Feature[] = config.dims.map((channels, i) => ({
+    name: `stage${i + 1}`,
+    stride: config.strides.slice(0, i + 1).reduce((a, b) => a * b, 1),
+    channels,
+  }));
   const neck = kind.onNeck ? neckOf(tensors, `${prefix}neck.`, features) : undefined;
-  const levels: readonly Feature[] = neck === undefined ? features : features.slice(neck.config.startLevel).map((feature) => ({ ...feature, channels: neck.config.channels }));
+  const levels: readonly Feature[] =
+    neck === undefined
+      ? features
+      : features
+          .slice(neck.config.startLevel)
+          .map((feature) => ({ ...feature, channels: neck.config.channels }));
   const headConfig: SegmentationConfig = {
     features: levels,
     classes: shapeOf(tensors, head(`${kind.classifier}.weight`))[0]!,
@@ -94,8 +167,14 @@ export function segmenterOf(checkpoint: Checkpoint): SegmenterParts & { readonly
   return {
     ...buildAll((keep) => {
       const backbone = keep(createPvt(config, sourceOf('backbone')));
-      const between = neck && keep(createFpn({ ...neck.config, features: backbone.features }, sourceOf('neck')));
-      const last = keep(kind.create({ ...headConfig, features: between === undefined ? backbone.features : between.features }, sourceOf('decode_head')) as SegmentationHead);
+      const between =
+        neck && keep(createFpn({ ...neck.config, features: backbone.features }, sourceOf('neck')));
+      const last = keep(
+        kind.create(
+          { ...headConfig, features: between === undefined ? backbone.features : between.features },
+          sourceOf('decode_head'),
+        ) as SegmentationHead,
+      );
       return { backbone, ...(between && { neck: between }), head: last };
     }),
     report,
@@ -108,15 +187,34 @@ function neckOf(tensors: Tensors, prefix: string, features: readonly Feature[]) 
   return { prefix, config: { features, channels, startLevel: features.length - levels } };
 }
 
-export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike | SegmenterParts, options: SegmenterOptions = {}): Promise<Segmenter<S>> {
+export async function segmenterOn<S>(
+  platform: Platform<S>,
+  from: CheckpointLike | SegmenterParts,
+  options: SegmenterOptions = {},
+): Promise<Segmenter<S>> {
   const { warmUp = true, batch = 1 } = options;
   const given = typeof from === 'object' && 'head' in from ? (from as SegmenterParts) : undefined;
-  const checkpoint = given !== undefined ? undefined : isCheckpoint(from) ? from : await platform.loadCheckpoint(from as Exclude<typeof from, SegmenterParts | Checkpoint>, { ...options, classes: 0 });
+  const checkpoint =
+    given !== undefined
+      ? undefined
+      : isCheckpoint(from)
+        ? from
+        : await platform.loadCheckpoint(from as Exclude<typeof from, SegmenterParts | Checkpoint>, {
+            ...options,
+            classes: 0,
+          });
   const told = checkpoint === undefined ? {} : toldBy(checkpoint);
   const names = options.names ?? told.labels ?? [];
   const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
-  const size = checkSize('createSegmenter', { shortSide: 512, longSide: 2048, multiple: 32, ...told.input?.size, ...options.size });
-  const { report, ...parts }: SegmenterParts & { readonly report?: FitReport } = given ?? segmenterOf(checkpoint!);
+  const size = checkSize('createSegmenter', {
+    shortSide: 512,
+    longSide: 2048,
+    multiple: 32,
+    ...told.input?.size,
+    ...options.size,
+  });
+  const { report, ...parts }: SegmenterParts & { readonly report?: FitReport } =
+    given ?? segmenterOf(checkpoint!);
   const { backbone, neck, head } = parts;
 
   const model = await forwardIn(options.runner, [backbone, ...(neck ? [neck] : []), head], (input) => {
@@ -138,7 +236,9 @@ export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike
   const run = async (inputs: readonly Prepared[], scores: boolean): Promise<LabelMap[]> => {
     const logits = await forward(inputs);
     try {
-      const alike = inputs.every(({ placement }) => placement.original.join() === inputs[0]!.placement.original.join());
+      const alike = inputs.every(
+        ({ placement }) => placement.original.join() === inputs[0]!.placement.original.join(),
+      );
       if (alike) return await labelMaps(logits, [inputs[0]!.size, inputs[0]!.placement.original], { scores });
       const results: LabelMap[] = [];
       for (const [i, { size, placement }] of inputs.entries()) {
@@ -152,14 +252,23 @@ export async function segmenterOn<S>(platform: Platform<S>, from: CheckpointLike
     }
   };
   const segmentAll = (sources: readonly (S | Picture)[], { signal, scores = false }: SegmentOptions = {}) =>
-    inBatches(sources, { batch, signal }, (source) => prepare(source, signal), (input) => input.size.join(), (inputs) => run(inputs, scores));
-  const firstRun = () => run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], false);
+    inBatches(
+      sources,
+      { batch, signal },
+      (source) => prepare(source, signal),
+      (input) => input.size.join(),
+      (inputs) => run(inputs, scores),
+    );
+  const firstRun = () =>
+    run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], false);
   const task: Segmenter<S> = {
     parts,
     names,
     ...(report && { report }),
     segment: (async (sources: S | Picture | readonly (S | Picture)[], options?: SegmentOptions) =>
-      Array.isArray(sources) ? segmentAll(sources, options) : (await segmentAll([sources as S], options))[0]!) as Segmenter<S>['segment'],
+      Array.isArray(sources)
+        ? segmentAll(sources, options)
+        : (await segmentAll([sources as S], options))[0]!) as Segmenter<S>['segment'],
     async forward(source) {
       const prepared = await prepare(source);
       return { logits: await forward([prepared]), prepared };

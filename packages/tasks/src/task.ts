@@ -9,7 +9,9 @@ export interface Platform<S> {
 }
 
 /** A place where forwards run; `createRunner` of `@pvt/adapter-wasm` starts such a one. */
-export type StartRunner = <I, O>(forward: (input: I) => O) => Promise<{ run(input: I): Promise<O>; dispose(): void }>;
+export type StartRunner = <I, O>(
+  forward: (input: I) => O,
+) => Promise<{ run(input: I): Promise<O>; dispose(): void }>;
 
 /** What every task takes besides its own options. The options of `loadCheckpoint` are taken too. */
 export interface TaskOptions extends LoadOptions {
@@ -47,16 +49,24 @@ export interface Task {
 /** A checkpoint that is loaded already, or where to load it from. */
 export type CheckpointLike = Checkpoint | CheckpointReference;
 
-export const isCheckpoint = (value: unknown): value is Checkpoint => typeof value === 'object' && value !== null && 'source' in value && 'tensors' in value;
+export const isCheckpoint = (value: unknown): value is Checkpoint =>
+  typeof value === 'object' && value !== null && 'source' in value && 'tensors' in value;
 
 export const isPicture = (source: unknown): source is Picture =>
-  typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array && 'width' in source && 'height' in source;
+  typeof source === 'object' &&
+  source !== null &&
+  'data' in source &&
+  source.data instanceof Uint8Array &&
+  'width' in source &&
+  'height' in source;
 
 type Disposable = Pick<Model, 'dispose'>;
 export const disposeAll = (models: readonly Disposable[]): void => models.forEach((model) => model.dispose());
 
 /** Builds models one after the other; where one fails, those before it are freed. */
-export function buildAll<T extends Record<string, Disposable>>(steps: (keep: <M extends Disposable>(model: M) => M) => T): T {
+export function buildAll<T extends Record<string, Disposable>>(
+  steps: (keep: <M extends Disposable>(model: M) => M) => T,
+): T {
   const built: Disposable[] = [];
   try {
     return steps((model) => {
@@ -70,13 +80,19 @@ export function buildAll<T extends Record<string, Disposable>>(steps: (keep: <M 
 }
 
 /** A model's forward where the task's options want it. What it is given is freed, also where it fails. */
-export async function forwardIn<O>(start: StartRunner | undefined, models: readonly Disposable[], forward: (input: tf.Tensor4D) => O): Promise<{ run(input: tf.Tensor4D): Promise<O>; dispose(): void }> {
+export async function forwardIn<O>(
+  start: StartRunner | undefined,
+  models: readonly Disposable[],
+  forward: (input: tf.Tensor4D) => O,
+): Promise<{ run(input: tf.Tensor4D): Promise<O>; dispose(): void }> {
   try {
     const place = await start?.(forward);
     return {
       async run(input) {
         try {
-          return place === undefined ? (tf.tidy(() => forward(input) as tf.TensorContainer) as O) : await place.run(input);
+          return place === undefined
+            ? (tf.tidy(() => forward(input) as tf.TensorContainer) as O)
+            : await place.run(input);
         } finally {
           input.dispose();
         }
@@ -93,7 +109,10 @@ export async function forwardIn<O>(start: StartRunner | undefined, models: reado
 }
 
 /** Hands a task over after its first run; where that fails, its model is freed. */
-export async function warmed<T extends Task>(task: T, firstRun: (() => Promise<unknown>) | undefined): Promise<T> {
+export async function warmed<T extends Task>(
+  task: T,
+  firstRun: (() => Promise<unknown>) | undefined,
+): Promise<T> {
   try {
     await firstRun?.();
     return task;

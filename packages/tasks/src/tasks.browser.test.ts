@@ -8,20 +8,38 @@ import { createDetector } from './index.ts';
 const config = pvtConfig({ version: 'v2', dims: [16, 32, 40, 64], depths: [1, 1, 1, 1] });
 const features = config.dims.map((channels, i) => ({ name: '', stride: 4 * 2 ** i, channels }));
 const levels = [8, 16, 32, 64, 128].map((stride) => ({ name: '', stride, channels: 16 }));
-const official = (path: string) => `backbone.${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`;
-const drawn = (spec: Spec, nameOf: (path: string) => string) => Array.from(leavesOf(spec), ([path, leaf]) => [nameOf(path), fromFloat32(randomInit(1).values(path, leaf), leaf.shape)] as const);
+const official = (path: string) =>
+  `backbone.${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`;
+const drawn = (spec: Spec, nameOf: (path: string) => string) =>
+  Array.from(
+    leavesOf(spec),
+    ([path, leaf]) => [nameOf(path), fromFloat32(randomInit(1).values(path, leaf), leaf.shape)] as const,
+  );
 
 it('detects on a canvas, from a file', async () => {
   await useBackend('webgl');
-  const file = new File([new Uint8Array(writeSafetensors([
-    ...drawn(pvtSpec(config), official),
-    ...drawn(fpnSpec({ features, channels: 16, startLevel: 1, outputs: 5, extra: 'input' }), (path) => `neck.${path}`),
-    ...drawn(retinaNetSpec({ features: levels, classes: 3, depth: 1 }), (path) => `bbox_head.${path}`),
-  ]))], 'retinanet.safetensors');
+  const file = new File(
+    [
+      new Uint8Array(
+        writeSafetensors([
+          ...drawn(pvtSpec(config), official),
+          ...drawn(
+            fpnSpec({ features, channels: 16, startLevel: 1, outputs: 5, extra: 'input' }),
+            (path) => `neck.${path}`,
+          ),
+          ...drawn(retinaNetSpec({ features: levels, classes: 3, depth: 1 }), (path) => `bbox_head.${path}`),
+        ]),
+      ),
+    ],
+    'retinanet.safetensors',
+  );
   const canvas = new OffscreenCanvas(50, 40);
   canvas.getContext('2d')!.fillRect(10, 10, 20, 20);
   await expectNoLeak(async () => {
-    const detector = await createDetector(file, { size: { shortSide: 64, longSide: 96 }, names: ['a', 'b', 'c'] });
+    const detector = await createDetector(file, {
+      size: { shortSide: 64, longSide: 96 },
+      names: ['a', 'b', 'c'],
+    });
     const objects = await detector.detect(canvas, { score: 0.001, keep: 5 });
     expect(objects).toHaveLength(5);
     for (const { box, name } of objects) {

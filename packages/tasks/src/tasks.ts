@@ -6,8 +6,15 @@ import type { CheckpointLike, Platform } from './task.ts';
 /** The three tasks for one platform; what each does is told where they are exported. */
 export function createTasks<S>(platform: Platform<S>) {
   return {
-    createClassifier: (from: CheckpointLike | ClassifierParts, options?: ClassifierOptions): Promise<Classifier<S>> => classifierOn(platform, from, options),
-    createSegmenter: (from: CheckpointLike | SegmenterParts, options?: SegmenterOptions): Promise<Segmenter<S>> => segmenterOn(platform, from, options),
-    createDetector: (from: CheckpointLike | DetectorParts, options?: DetectorOptions): Promise<Detector<S>> => detectorOn(platform, from, options),
+    createClassifier: (
+      from: CheckpointLike | ClassifierParts,
+      options?: ClassifierOptions,
+    ): Promise<Classifier<S>> => classifierOn(platform, from, options),
+    createSegmenter: (
+      from: CheckpointLike | SegmenterParts,
+      options?: SegmenterOptions,
+    ): Promise<Segmenter<S>> => segmenterOn(platform, from, options),
+    createDetector: (from: CheckpointLike | DetectorParts, options?: DetectorOptions): Promise<Detector<S>> =>
+      detectorOn(platform, from, options),
   };
 }

@@ -48,7 +48,11 @@ export async function averageWeights(state: readonly Parameter[], decay: number)
     },
     state() {
       const weights = new Map<string, Values>();
-      for (const { path, variable, spec } of state) weights.set(path, toCheckpoint({ shape: variable.shape, values: averages.get(path)!.slice() }, spec.layout));
+      for (const { path, variable, spec } of state)
+        weights.set(
+          path,
+          toCheckpoint({ shape: variable.shape, values: averages.get(path)!.slice() }, spec.layout),
+        );
       return { steps, weights };
     },
     restore(from) {

@@ -3,12 +3,24 @@ import { createRandom, type TrainingContext } from '@pvt/core';
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createToy, toyData } from './fixtures/toy.ts';
-import { fromStage, headOnly, parametersOf, recomputed, TrainingError, valueAndGradients, type Selection } from './index.ts';
+import {
+  fromStage,
+  headOnly,
+  parametersOf,
+  recomputed,
+  TrainingError,
+  valueAndGradients,
+  type Selection,
+} from './index.ts';
 
 beforeAll(() => useBackend('wasm'));
 
 const [batch] = [...(toyData(1).batches(0) as Iterable<{ pixels: Float32Array; labels: number[] }>)];
-const context = (more: Partial<TrainingContext> = {}): TrainingContext => ({ training: true, random: createRandom(7), ...more });
+const context = (more: Partial<TrainingContext> = {}): TrainingContext => ({
+  training: true,
+  random: createRandom(7),
+  ...more,
+});
 
 /** Loss, gradients by path and the most bytes held beyond what was there before. */
 async function run(select?: Selection, more?: Partial<TrainingContext>, depths = [1, 1, 1, 1]) {
@@ -17,9 +29,16 @@ async function run(select?: Selection, more?: Partial<TrainingContext>, depths =
   const before = tf.memory();
   let found!: ReturnType<typeof valueAndGradients>;
   const { peakBytes } = await tf.profile(() => {
-    found = valueAndGradients(() => toy.loss(batch!, context(more)), parameters.map(({ variable }) => variable));
+    found = valueAndGradients(
+      () => toy.loss(batch!, context(more)),
+      parameters.map(({ variable }) => variable),
+    );
   });
-  const result = { loss: found.value.dataSync()[0]!, gradients: found.gradients.map((gradient) => gradient?.dataSync()), peak: peakBytes - before.numBytes };
+  const result = {
+    loss: found.value.dataSync()[0]!,
+    gradients: found.gradients.map((gradient) => gradient?.dataSync()),
+    peak: peakBytes - before.numBytes,
+  };
   tf.dispose([found.value, ...(found.gradients as tf.Tensor[])]);
   expect(tf.memory().numTensors).toBe(before.numTensors);
   toy.dispose();
@@ -37,7 +56,8 @@ describe('backward pass', () => {
       theirs = tf.variableGrads(() => toy.loss(batch!, context()), variables);
     });
     expect(ours.loss).toBe(theirs.value.dataSync()[0]);
-    for (const [i, { name }] of variables.entries()) await expectClose(ours.gradients[i]!, await theirs.grads[name]!.data(), 1e-6);
+    for (const [i, { name }] of variables.entries())
+      await expectClose(ours.gradients[i]!, await theirs.grads[name]!.data(), 1e-6);
     expect(ours.peak).toBeLessThan((peakBytes - before) / 2);
     tf.dispose([theirs.value, theirs.grads]);
     toy.dispose();
@@ -51,7 +71,10 @@ describe('backward pass', () => {
   });
 
   it('computes blocks again where that is asked for, with the same noise and gradients, in less memory', async () => {
-    const [kept, again] = [await run(undefined, {}, [12, 1, 1, 1]), await run(undefined, { recompute: recomputed }, [12, 1, 1, 1])];
+    const [kept, again] = [
+      await run(undefined, {}, [12, 1, 1, 1]),
+      await run(undefined, { recompute: recomputed }, [12, 1, 1, 1]),
+    ];
     expect(again.loss).toBe(kept.loss);
     expect(again.gradients).toEqual(kept.gradients);
     expect(again.peak).toBeLessThan(kept.peak / 2);
@@ -69,7 +92,10 @@ describe('backward pass', () => {
   it('may be taken within a gradient of tfjs', async () => {
     const cube = tf.customGrad((input) => {
       const x = input as tf.Tensor;
-      return { value: tf.pow(x, 3), gradFunc: (dy: tf.Tensor) => valueAndGradients(() => tf.pow(x, 3), [x], dy).gradients[0]! };
+      return {
+        value: tf.pow(x, 3),
+        gradFunc: (dy: tf.Tensor) => valueAndGradients(() => tf.pow(x, 3), [x], dy).gradients[0]!,
+      };
     });
     await expectClose(tf.grad((x) => tf.mul(cube(x), 2))(tf.tensor1d([1, 2])), [6, 24], 1e-5);
   });
@@ -80,7 +106,14 @@ describe('backward pass', () => {
       const attempt = () => valueAndGradients(() => tf.sum(tf.atan(tf.square(x))), [x]);
       expect(() => tf.tidy(attempt as never)).toThrow(TrainingError);
       expect(() => tf.tidy(attempt as never)).toThrow(/got Atan/);
-      expect(() => tf.tidy(() => valueAndGradients(() => { throw new Error('mine'); }, [x]) as never)).toThrow('mine');
+      expect(() =>
+        tf.tidy(
+          () =>
+            valueAndGradients(() => {
+              throw new Error('mine');
+            }, [x]) as never,
+        ),
+      ).toThrow('mine');
     });
   });
 });

@@ -28,7 +28,10 @@ class DependentTape extends Array<TapeNode> {
 }
 
 /** Runs f with a tape of its own. */
-function record<T extends tf.Tensor>(f: () => T, xs: readonly tf.Tensor[]): { readonly value: T; readonly tape: DependentTape } {
+function record<T extends tf.Tensor>(
+  f: () => T,
+  xs: readonly tf.Tensor[],
+): { readonly value: T; readonly tape: DependentTape } {
   const { state } = tf.engine();
   const { activeTape, gradientDepth } = state;
   const tape = new DependentTape(xs);
@@ -53,7 +56,11 @@ function record<T extends tf.Tensor>(f: () => T, xs: readonly tf.Tensor[]): { re
  * @example
  * const { value, gradients: [slope] } = valueAndGradients(() => tf.sum(tf.square(x)), [x]);
  */
-export function valueAndGradients<T extends tf.Tensor>(f: () => T, xs: readonly tf.Tensor[], dy?: tf.Tensor): { readonly value: T; readonly gradients: readonly (tf.Tensor | undefined)[] } {
+export function valueAndGradients<T extends tf.Tensor>(
+  f: () => T,
+  xs: readonly tf.Tensor[],
+  dy?: tf.Tensor,
+): { readonly value: T; readonly gradients: readonly (tf.Tensor | undefined)[] } {
   const { value, tape } = record(f, xs);
   const slopes = new Map<number, tf.Tensor>([[value.id, dy?.clone() ?? tf.onesLike(value)]]);
   const wanted = new Set(xs.map(({ id }) => id));
@@ -84,8 +91,16 @@ export function valueAndGradients<T extends tf.Tensor>(f: () => T, xs: readonly 
 }
 
 /** The slopes of one op's inputs, each a tensor of its own. */
-function slopesOf({ kernelName, gradient, saved = [] }: TapeNode, given: readonly (tf.Tensor | undefined)[], names: readonly string[]): tf.Tensor[] {
-  if (gradient === undefined) throw new TrainingError('gradient-missing', `valueAndGradients: expected ops that have gradients, got ${kernelName}; register one with tf.registerGradient or write the loss without it.`);
+function slopesOf(
+  { kernelName, gradient, saved = [] }: TapeNode,
+  given: readonly (tf.Tensor | undefined)[],
+  names: readonly string[],
+): tf.Tensor[] {
+  if (gradient === undefined)
+    throw new TrainingError(
+      'gradient-missing',
+      `valueAndGradients: expected ops that have gradients, got ${kernelName}; register one with tf.registerGradient or write the loss without it.`,
+    );
   return tf.tidy(() => {
     const slopes = gradient(given as tf.Tensor[]);
     return names.map((name) => {

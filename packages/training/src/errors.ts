@@ -13,7 +13,12 @@ export class TrainingError extends PvtError {
   readonly step: number | undefined;
   readonly where: string | undefined;
 
-  constructor(code: string, message: string, { step, where }: TrainingErrorDetails = {}, options?: ErrorOptions) {
+  constructor(
+    code: string,
+    message: string,
+    { step, where }: TrainingErrorDetails = {},
+    options?: ErrorOptions,
+  ) {
     super(code, message, options);
     this.step = step;
     this.where = where;

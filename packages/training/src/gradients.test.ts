@@ -3,12 +3,22 @@ import { expectGradient, useBackend } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { registerGradients } from './gradients.ts';
 
-const values = (shape: number[], from = -1, to = 1, seed = 5) => tf.randomUniform(shape, from, to, 'float32', seed);
+const values = (shape: number[], from = -1, to = 1, seed = 5) =>
+  tf.randomUniform(shape, from, to, 'float32', seed);
 const a = () => values([2, 3, 4]);
 const b = () => values([3, 1], 0.5, 1.5, 6);
 const positive = () => values([2, 3], 0.5, 2);
 /** Values at least 0.1 apart and away from 0, so that differences cross no edge. */
-const apart = (shape: number[]) => tf.tidy(() => tf.reshape(tf.mul(tf.tensor1d(Array.from({ length: tf.util.sizeFromShape(shape) }, (_, i) => ((i * 7) % 23) - 11.5)), 0.1), shape));
+const apart = (shape: number[]) =>
+  tf.tidy(() =>
+    tf.reshape(
+      tf.mul(
+        tf.tensor1d(Array.from({ length: tf.util.sizeFromShape(shape) }, (_, i) => ((i * 7) % 23) - 11.5)),
+        0.1,
+      ),
+      shape,
+    ),
+  );
 
 const cases: Record<string, readonly [(...inputs: tf.Tensor[]) => tf.Tensor, () => tf.Tensor[]]> = {
   Abs: [(x) => tf.abs(x!), () => [apart([2, 3, 3])]],
@@ -16,10 +26,22 @@ const cases: Record<string, readonly [(...inputs: tf.Tensor[]) => tf.Tensor, () 
   AddN: [(x, y) => tf.addN([x!, y!, x!]), () => [a(), values([2, 3, 4], -1, 1, 9)]],
   AvgPool: [(x) => tf.avgPool(x as tf.Tensor4D, 2, 2, 'valid'), () => [values([1, 4, 6, 2])]],
   'BatchMatMul, plain': [(x, y) => tf.matMul(x!, y!), () => [values([2, 3, 4]), values([2, 4, 5])]],
-  'BatchMatMul, left transposed': [(x, y) => tf.matMul(x!, y!, true), () => [values([2, 4, 3]), values([2, 4, 5])]],
-  'BatchMatMul, right transposed': [(x, y) => tf.matMul(x!, y!, false, true), () => [values([2, 3, 4]), values([2, 5, 4])]],
-  'BatchMatMul, both transposed': [(x, y) => tf.matMul(x!, y!, true, true), () => [values([4, 3]), values([5, 4])]],
-  'BatchMatMul, one for all of a batch': [(x, y) => tf.matMul(x!, y!), () => [values([2, 3, 4]), values([1, 4, 5])]],
+  'BatchMatMul, left transposed': [
+    (x, y) => tf.matMul(x!, y!, true),
+    () => [values([2, 4, 3]), values([2, 4, 5])],
+  ],
+  'BatchMatMul, right transposed': [
+    (x, y) => tf.matMul(x!, y!, false, true),
+    () => [values([2, 3, 4]), values([2, 5, 4])],
+  ],
+  'BatchMatMul, both transposed': [
+    (x, y) => tf.matMul(x!, y!, true, true),
+    () => [values([4, 3]), values([5, 4])],
+  ],
+  'BatchMatMul, one for all of a batch': [
+    (x, y) => tf.matMul(x!, y!),
+    () => [values([2, 3, 4]), values([1, 4, 5])],
+  ],
   ClipByValue: [(x) => tf.clipByValue(x!, -0.52, 0.52), () => [apart([3, 4])]],
   Concat: [(x, y) => tf.concat([x!, y!], 1), () => [values([2, 3, 2]), values([2, 1, 2])]],
   Elu: [(x) => tf.elu(x!), () => [apart([3, 4])]],
@@ -40,7 +62,15 @@ const cases: Record<string, readonly [(...inputs: tf.Tensor[]) => tf.Tensor, () 
   Multiply: [(x, y) => tf.mul(x!, y!), () => [a(), b()]],
   Neg: [(x) => tf.neg(x!), () => [a()]],
   Pack: [(x, y) => tf.stack([x!, y!], 1), () => [values([2, 3]), values([2, 3])]],
-  PadV2: [(x) => tf.pad(x!, [[1, 0], [0, 2], [1, 1]]), () => [a()]],
+  PadV2: [
+    (x) =>
+      tf.pad(x!, [
+        [1, 0],
+        [0, 2],
+        [1, 1],
+      ]),
+    () => [a()],
+  ],
   Pow: [(x, y) => tf.pow(x!, y!), () => [positive(), values([3], 1.5, 2.5)]],
   RealDiv: [(x, y) => tf.div(x!, y!), () => [a(), b()]],
   Reciprocal: [(x) => tf.reciprocal(x!), () => [positive()]],
@@ -48,7 +78,10 @@ const cases: Record<string, readonly [(...inputs: tf.Tensor[]) => tf.Tensor, () 
   Reshape: [(x) => tf.reshape(x!, [4, 6]), () => [a()]],
   Reverse: [(x) => tf.reverse(x!, [0, 2]), () => [a()]],
   Rsqrt: [(x) => tf.rsqrt(x!), () => [positive()]],
-  Select: [(x, y) => tf.where(tf.tensor1d([true, false, true], 'bool'), x!, y!), () => [values([2, 3]), values([2, 3], -1, 1, 8)]],
+  Select: [
+    (x, y) => tf.where(tf.tensor1d([true, false, true], 'bool'), x!, y!),
+    () => [values([2, 3]), values([2, 3], -1, 1, 8)],
+  ],
   Sigmoid: [(x) => tf.sigmoid(x!), () => [a()]],
   Slice: [(x) => tf.slice(x!, [0, 1], [-1, 2]), () => [a()]],
   Softmax: [(x) => tf.softmax(x!), () => [a()]],

@@ -5,7 +5,11 @@ import * as tf from '@tensorflow/tfjs-core';
  * resolve; so here are gradients of what models and losses are made of.
  */
 
-type Slope = (dy: tf.Tensor, saved: tf.Tensor[], attributes: tf.NamedAttrMap) => Record<string, () => tf.Tensor>;
+type Slope = (
+  dy: tf.Tensor,
+  saved: tf.Tensor[],
+  attributes: tf.NamedAttrMap,
+) => Record<string, () => tf.Tensor>;
 type Saves = Pick<tf.GradConfig, 'inputsToSave' | 'outputsToSave' | 'saveAllInputs'>;
 
 const inputs = (...names: string[]): Saves => ({ inputsToSave: names });
@@ -25,84 +29,173 @@ function spread(dy: tf.Tensor, x: tf.Tensor, axis: unknown): tf.Tensor {
 }
 
 /** Of a function of one tensor. */
-const unary = (saves: Saves, slope: (dy: tf.Tensor, saved: tf.Tensor) => tf.Tensor, name = 'x'): [Saves, Slope] => [saves, (dy, [saved]) => ({ [name]: () => slope(dy, saved!) })];
+const unary = (
+  saves: Saves,
+  slope: (dy: tf.Tensor, saved: tf.Tensor) => tf.Tensor,
+  name = 'x',
+): [Saves, Slope] => [saves, (dy, [saved]) => ({ [name]: () => slope(dy, saved!) })];
 
 /** Of a function of two tensors that broadcast. */
-const binary = (da: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor, db: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor): [Saves, Slope] => [
+const binary = (
+  da: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
+  db: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
+): [Saves, Slope] => [
   inputs('a', 'b'),
-  (dy, [a, b]) => ({ a: () => reduceTo(da(dy, a!, b!), a!.shape), b: () => reduceTo(db(dy, a!, b!), b!.shape) }),
+  (dy, [a, b]) => ({
+    a: () => reduceTo(da(dy, a!, b!), a!.shape),
+    b: () => reduceTo(db(dy, a!, b!), b!.shape),
+  }),
 ];
 
 /** Of the largest or smallest value along axes: the slope goes to every place that has it. */
 const extreme = (axes: string): [Saves, Slope] => [
   { inputsToSave: ['x'], outputsToSave: [true] },
-  (dy, [x, y], { [axes]: axis }) => ({ x: () => tf.mul(spread(dy, x!, axis), tf.cast(tf.equal(x!, spread(y!, x!, axis)), 'float32')) }),
+  (dy, [x, y], { [axes]: axis }) => ({
+    x: () => tf.mul(spread(dy, x!, axis), tf.cast(tf.equal(x!, spread(y!, x!, axis)), 'float32')),
+  }),
 ];
 
-const swapLast = (x: tf.Tensor): tf.Tensor => tf.transpose(x, [...Array(x.rank - 2).keys(), x.rank - 1, x.rank - 2]);
+const swapLast = (x: tf.Tensor): tf.Tensor =>
+  tf.transpose(x, [...Array(x.rank - 2).keys(), x.rank - 1, x.rank - 2]);
 
 /** Factors are transposed by a copy: with a flag, the wasm backend leaves its fast product for a plain loop. */
 const matMul: Slope = (dy, [a, b], { transposeA, transposeB }) => ({
-  a: () => reduceTo(transposeA ? tf.matMul(transposeB ? swapLast(b!) : b!, swapLast(dy)) : tf.matMul(dy, transposeB ? b! : swapLast(b!)), a!.shape),
-  b: () => reduceTo(transposeB ? tf.matMul(swapLast(dy), transposeA ? swapLast(a!) : a!) : tf.matMul(transposeA ? a! : swapLast(a!), dy), b!.shape),
+  a: () =>
+    reduceTo(
+      transposeA
+        ? tf.matMul(transposeB ? swapLast(b!) : b!, swapLast(dy))
+        : tf.matMul(dy, transposeB ? b! : swapLast(b!)),
+      a!.shape,
+    ),
+  b: () =>
+    reduceTo(
+      transposeB
+        ? tf.matMul(swapLast(dy), transposeA ? swapLast(a!) : a!)
+        : tf.matMul(transposeA ? a! : swapLast(a!), dy),
+      b!.shape,
+    ),
 });
 
 const pool = (kernel: string, saves: Saves): [Saves, Slope] => [
   saves,
   (dy, [x, y], { filterSize, strides, pad }) => ({
-    x: () => tf.engine().runKernel(kernel, { dy, input: x!, ...(y && { output: y }) }, { filterSize: filterSize!, strides: strides!, pad: pad! }) as tf.Tensor,
+    x: () =>
+      tf
+        .engine()
+        .runKernel(
+          kernel,
+          { dy, input: x!, ...(y && { output: y }) },
+          { filterSize: filterSize!, strides: strides!, pad: pad! },
+        ) as tf.Tensor,
   }),
 ];
 
 /** Slopes of an op with several outputs come as a list. */
 const many = (dy: tf.Tensor): tf.Tensor[] => dy as unknown as tf.Tensor[];
 
-const listed = (tensors: readonly tf.Tensor[]): Record<string, () => tf.Tensor> => Object.fromEntries(tensors.map((tensor, i) => [i, () => tensor]));
+const listed = (tensors: readonly tf.Tensor[]): Record<string, () => tf.Tensor> =>
+  Object.fromEntries(tensors.map((tensor, i) => [i, () => tensor]));
 
 const gradients: Record<string, [Saves, Slope]> = {
   Abs: unary(inputs('x'), (dy, x) => tf.mul(dy, tf.sign(x))),
-  Add: binary((dy) => dy, (dy) => dy),
-  AddN: [{ saveAllInputs: true }, (dy, saved) => Object.fromEntries(saved.map((_, i) => [i, () => dy.clone()]))],
+  Add: binary(
+    (dy) => dy,
+    (dy) => dy,
+  ),
+  AddN: [
+    { saveAllInputs: true },
+    (dy, saved) => Object.fromEntries(saved.map((_, i) => [i, () => dy.clone()])),
+  ],
   AvgPool: pool('AvgPoolGrad', inputs('x')),
   BatchMatMul: [inputs('a', 'b'), matMul],
   Cast: unary({}, (dy) => dy.clone()),
   ClipByValue: [
     inputs('x'),
     (dy, [x], { clipValueMin, clipValueMax }) => ({
-      x: () => tf.mul(dy, tf.cast(tf.logicalAnd(tf.greaterEqual(x!, clipValueMin as number), tf.lessEqual(x!, clipValueMax as number)), 'float32')),
+      x: () =>
+        tf.mul(
+          dy,
+          tf.cast(
+            tf.logicalAnd(
+              tf.greaterEqual(x!, clipValueMin as number),
+              tf.lessEqual(x!, clipValueMax as number),
+            ),
+            'float32',
+          ),
+        ),
     }),
   ],
   Concat: [
     { saveAllInputs: true },
     (dy, saved, { axis }) => {
       const [along] = tf.util.parseAxisParam(axis as number, dy.shape);
-      return listed(tf.split(dy, saved.map(({ shape }) => shape[along!]!), along));
+      return listed(
+        tf.split(
+          dy,
+          saved.map(({ shape }) => shape[along!]!),
+          along,
+        ),
+      );
     },
   ],
   Elu: unary(output, (dy, y) => tf.mul(dy, tf.where(tf.greater(y, 0), tf.onesLike(y), tf.add(y, 1)))),
-  Erf: unary(inputs('x'), (dy, x) => tf.mul(dy, tf.mul(tf.exp(tf.neg(tf.square(x))), 2 / Math.sqrt(Math.PI)))),
+  Erf: unary(inputs('x'), (dy, x) =>
+    tf.mul(dy, tf.mul(tf.exp(tf.neg(tf.square(x))), 2 / Math.sqrt(Math.PI))),
+  ),
   Exp: unary(output, (dy, y) => tf.mul(dy, y)),
   ExpandDims: unary(inputs('input'), (dy, x) => tf.reshape(dy, x.shape), 'input'),
   Identity: unary({}, (dy) => dy.clone()),
-  LeakyRelu: [inputs('x'), (dy, [x], { alpha }) => ({ x: () => tf.mul(dy, tf.where(tf.greater(x!, 0), tf.onesLike(x!), tf.fill(x!.shape, alpha as number))) })],
+  LeakyRelu: [
+    inputs('x'),
+    (dy, [x], { alpha }) => ({
+      x: () => tf.mul(dy, tf.where(tf.greater(x!, 0), tf.onesLike(x!), tf.fill(x!.shape, alpha as number))),
+    }),
+  ],
   Log: unary(inputs('x'), (dy, x) => tf.div(dy, x)),
   Log1p: unary(inputs('x'), (dy, x) => tf.div(dy, tf.add(x, 1))),
-  LogSoftmax: [output, (dy, [y], { axis }) => ({ logits: () => tf.sub(dy, tf.mul(tf.sum(dy, axis as number, true), tf.exp(y!))) })],
+  LogSoftmax: [
+    output,
+    (dy, [y], { axis }) => ({
+      logits: () => tf.sub(dy, tf.mul(tf.sum(dy, axis as number, true), tf.exp(y!))),
+    }),
+  ],
   Max: extreme('reductionIndices'),
   MaxPool: pool('MaxPoolGrad', { inputsToSave: ['x'], outputsToSave: [true] }),
-  Maximum: binary((dy, a, b) => tf.mul(dy, tf.cast(tf.greaterEqual(a, b), 'float32')), (dy, a, b) => tf.mul(dy, tf.cast(tf.less(a, b), 'float32'))),
+  Maximum: binary(
+    (dy, a, b) => tf.mul(dy, tf.cast(tf.greaterEqual(a, b), 'float32')),
+    (dy, a, b) => tf.mul(dy, tf.cast(tf.less(a, b), 'float32')),
+  ),
   Mean: [inputs('x'), (dy, [x], { axis }) => ({ x: () => spread(tf.mul(dy, dy.size / x!.size), x!, axis) })],
   Min: extreme('axis'),
-  Minimum: binary((dy, a, b) => tf.mul(dy, tf.cast(tf.lessEqual(a, b), 'float32')), (dy, a, b) => tf.mul(dy, tf.cast(tf.greater(a, b), 'float32'))),
-  Multiply: binary((dy, _, b) => tf.mul(dy, b), (dy, a) => tf.mul(dy, a)),
+  Minimum: binary(
+    (dy, a, b) => tf.mul(dy, tf.cast(tf.lessEqual(a, b), 'float32')),
+    (dy, a, b) => tf.mul(dy, tf.cast(tf.greater(a, b), 'float32')),
+  ),
+  Multiply: binary(
+    (dy, _, b) => tf.mul(dy, b),
+    (dy, a) => tf.mul(dy, a),
+  ),
   Neg: unary({}, (dy) => tf.neg(dy)),
   Pack: [{ saveAllInputs: true }, (dy, _, { axis }) => listed(tf.unstack(dy, axis as number))],
-  PadV2: [inputs('x'), (dy, [x], { paddings }) => ({ x: () => tf.slice(dy, (paddings as [number, number][]).map(([before]) => before), x!.shape) })],
+  PadV2: [
+    inputs('x'),
+    (dy, [x], { paddings }) => ({
+      x: () =>
+        tf.slice(
+          dy,
+          (paddings as [number, number][]).map(([before]) => before),
+          x!.shape,
+        ),
+    }),
+  ],
   Pow: binary(
     (dy, a, b) => tf.mul(dy, tf.mul(b, tf.pow(a, tf.sub(b, 1)))),
     (dy, a, b) => tf.mul(dy, tf.mul(tf.pow(a, b), tf.log(tf.where(tf.greater(a, 0), a, tf.onesLike(a))))),
   ),
-  RealDiv: binary((dy, _, b) => tf.div(dy, b), (dy, a, b) => tf.neg(tf.div(tf.mul(dy, a), tf.square(b)))),
+  RealDiv: binary(
+    (dy, _, b) => tf.div(dy, b),
+    (dy, a, b) => tf.neg(tf.div(tf.mul(dy, a), tf.square(b))),
+  ),
   Reciprocal: unary(output, (dy, y) => tf.neg(tf.mul(dy, tf.square(y)))),
   Relu: unary(output, (dy, y) => tf.mul(dy, tf.step(y))),
   Reshape: unary(inputs('x'), (dy, x) => tf.reshape(dy, x.shape)),
@@ -120,8 +213,18 @@ const gradients: Record<string, [Saves, Slope]> = {
   Slice: [
     inputs('x'),
     (dy, [x], { begin, size }) => {
-      const [start] = tf.slice_util.parseSliceParams(x!, begin as number | number[], size as number | number[]);
-      return { x: () => tf.pad(dy, start!.map((from, i): [number, number] => [from, x!.shape[i]! - from - dy.shape[i]!])) };
+      const [start] = tf.slice_util.parseSliceParams(
+        x!,
+        begin as number | number[],
+        size as number | number[],
+      );
+      return {
+        x: () =>
+          tf.pad(
+            dy,
+            start!.map((from, i): [number, number] => [from, x!.shape[i]! - from - dy.shape[i]!]),
+          ),
+      };
     },
   ],
   Softmax: [
@@ -137,8 +240,14 @@ const gradients: Record<string, [Saves, Slope]> = {
   SplitV: [{}, (dy, _, { axis }) => ({ x: () => tf.concat(many(dy), axis as number) })],
   Sqrt: unary(output, (dy, y) => tf.div(dy, tf.mul(y, 2))),
   Square: unary(inputs('x'), (dy, x) => tf.mul(dy, tf.mul(x, 2))),
-  SquaredDifference: binary((dy, a, b) => tf.mul(dy, tf.mul(tf.sub(a, b), 2)), (dy, a, b) => tf.mul(dy, tf.mul(tf.sub(b, a), 2))),
-  Sub: binary((dy) => dy, (dy) => tf.neg(dy)),
+  SquaredDifference: binary(
+    (dy, a, b) => tf.mul(dy, tf.mul(tf.sub(a, b), 2)),
+    (dy, a, b) => tf.mul(dy, tf.mul(tf.sub(b, a), 2)),
+  ),
+  Sub: binary(
+    (dy) => dy,
+    (dy) => tf.neg(dy),
+  ),
   Sum: [inputs('x'), (dy, [x], { axis }) => ({ x: () => spread(dy, x!, axis) })],
   Tanh: unary(output, (dy, y) => tf.mul(dy, tf.sub(1, tf.square(y)))),
   Tile: [
@@ -148,11 +257,27 @@ const gradients: Record<string, [Saves, Slope]> = {
         x!.shape.reduce((rest: tf.Tensor, side, axis) => {
           const before = rest.shape.slice(0, axis);
           const after = rest.shape.slice(axis + 1);
-          return tf.reshape(tf.sum(tf.reshape(rest, [tf.util.sizeFromShape(before), (reps as number[])[axis]!, side, tf.util.sizeFromShape(after)]), 1), [...before, side, ...after]);
+          return tf.reshape(
+            tf.sum(
+              tf.reshape(rest, [
+                tf.util.sizeFromShape(before),
+                (reps as number[])[axis]!,
+                side,
+                tf.util.sizeFromShape(after),
+              ]),
+              1,
+            ),
+            [...before, side, ...after],
+          );
         }, dy),
     }),
   ],
-  Transpose: [{}, (dy, _, { perm }) => ({ x: () => tf.transpose(dy, tf.backend_util.getUndoAxesPermutation(perm as number[])) })],
+  Transpose: [
+    {},
+    (dy, _, { perm }) => ({
+      x: () => tf.transpose(dy, tf.backend_util.getUndoAxesPermutation(perm as number[])),
+    }),
+  ],
   Unpack: [{}, (dy, _, { axis }) => ({ value: () => tf.stack(many(dy), axis as number) })],
 };
 
@@ -164,8 +289,11 @@ const gradients: Record<string, [Saves, Slope]> = {
  * registerGradients(); // []: there is nothing left to register
  */
 export function registerGradients(): string[] {
-  const lacking = Object.entries(gradients).filter(([kernelName]) => tf.getGradient(kernelName) === undefined);
-  for (const [kernelName, [saves, gradFunc]] of lacking) tf.registerGradient({ kernelName, ...saves, gradFunc: gradFunc as tf.GradFunc });
+  const lacking = Object.entries(gradients).filter(
+    ([kernelName]) => tf.getGradient(kernelName) === undefined,
+  );
+  for (const [kernelName, [saves, gradFunc]] of lacking)
+    tf.registerGradient({ kernelName, ...saves, gradFunc: gradFunc as tf.GradFunc });
   return lacking.map(([kernelName]) => kernelName);
 }
 

@@ -6,16 +6,34 @@ import { oneHot, softCrossEntropy } from './loss.ts';
 beforeAll(() => useBackend('cpu'));
 
 describe('soft cross entropy', () => {
-  const logits = () => tf.tensor2d([[Math.log(2), Math.log(3), Math.log(5)], [0, 0, 0]]);
+  const logits = () =>
+    tf.tensor2d([
+      [Math.log(2), Math.log(3), Math.log(5)],
+      [0, 0, 0],
+    ]);
 
   it('is the mean of -Σ target · log probability', async () => {
     const expected = (-0.5 * Math.log(0.2) - 0.5 * Math.log(0.5) + Math.log(3)) / 2;
-    await expectClose(softCrossEntropy(logits(), tf.tensor2d([[0.5, 0, 0.5], [0, 1, 0]])), [expected], 1e-6);
+    await expectClose(
+      softCrossEntropy(
+        logits(),
+        tf.tensor2d([
+          [0.5, 0, 0.5],
+          [0, 1, 0],
+        ]),
+      ),
+      [expected],
+      1e-6,
+    );
   });
 
   it('smooths towards equal shares', async () => {
     const apart = -0.9 * Math.log(0.5) - (0.1 / 3) * (Math.log(0.2) + Math.log(0.3) + Math.log(0.5));
-    await expectClose(softCrossEntropy(logits(), oneHot([2, 0], 3), { smoothing: 0.1 }), [(apart + Math.log(3)) / 2], 1e-6);
+    await expectClose(
+      softCrossEntropy(logits(), oneHot([2, 0], 3), { smoothing: 0.1 }),
+      [(apart + Math.log(3)) / 2],
+      1e-6,
+    );
   });
 
   it('leaves nothing behind', async () => {

@@ -12,9 +12,21 @@ import { ConfigError, ShapeError } from '@pvt/core';
  * @example
  * const loss = softCrossEntropy(logits, tf.tensor2d([[0.7, 0.3, 0]]), { smoothing: 0.1 });
  */
-export function softCrossEntropy(logits: tf.Tensor2D, targets: tf.Tensor2D, { smoothing = 0 }: { readonly smoothing?: number } = {}): tf.Scalar {
-  if (logits.shape.join() !== targets.shape.join()) throw new ShapeError('targets-misfit', `softCrossEntropy: expected targets of the logits' shape [${logits.shape}], got [${targets.shape}]; give each picture one number per class.`);
-  if (!(smoothing >= 0 && smoothing < 1)) throw new ConfigError('smoothing-invalid', `softCrossEntropy: expected smoothing in [0, 1), got ${smoothing}; use 0 for none.`);
+export function softCrossEntropy(
+  logits: tf.Tensor2D,
+  targets: tf.Tensor2D,
+  { smoothing = 0 }: { readonly smoothing?: number } = {},
+): tf.Scalar {
+  if (logits.shape.join() !== targets.shape.join())
+    throw new ShapeError(
+      'targets-misfit',
+      `softCrossEntropy: expected targets of the logits' shape [${logits.shape}], got [${targets.shape}]; give each picture one number per class.`,
+    );
+  if (!(smoothing >= 0 && smoothing < 1))
+    throw new ConfigError(
+      'smoothing-invalid',
+      `softCrossEntropy: expected smoothing in [0, 1), got ${smoothing}; use 0 for none.`,
+    );
   const [batch, classes] = logits.shape;
   return tf.tidy(() => {
     const smoothed = smoothing === 0 ? targets : tf.add(tf.mul(targets, 1 - smoothing), smoothing / classes);
@@ -32,7 +44,11 @@ export function softCrossEntropy(logits: tf.Tensor2D, targets: tf.Tensor2D, { sm
 export function oneHot(labels: readonly number[], classes: number): tf.Tensor2D {
   const values = new Float32Array(labels.length * classes);
   for (const [i, label] of labels.entries()) {
-    if (!(Number.isInteger(label) && label >= 0 && label < classes)) throw new ConfigError('label-invalid', `oneHot: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`);
+    if (!(Number.isInteger(label) && label >= 0 && label < classes))
+      throw new ConfigError(
+        'label-invalid',
+        `oneHot: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`,
+      );
     values[i * classes + label] = 1;
   }
   return tf.tensor2d(values, [labels.length, classes]);

@@ -1,14 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Whether a tensor holds NaN or Infinity. */
-const isSpoiled = (tensor: tf.Tensor): boolean => tf.tidy(() => tf.all(tf.isFinite(tensor)).dataSync()[0] === 0);
+const isSpoiled = (tensor: tf.Tensor): boolean =>
+  tf.tidy(() => tf.all(tf.isFinite(tensor)).dataSync()[0] === 0);
 
 /**
  * The first place with NaN or Infinity: among the tensors given, and then along a forward that tells what it computes.
  *
  * @param forward called once; it calls `observe` for what it computes, in order
  */
-export function findNotFinite(tensors: Iterable<{ readonly path: string; readonly variable: tf.Tensor }>, forward?: (observe: (path: string, tensor: tf.Tensor) => void) => tf.Tensor): string {
+export function findNotFinite(
+  tensors: Iterable<{ readonly path: string; readonly variable: tf.Tensor }>,
+  forward?: (observe: (path: string, tensor: tf.Tensor) => void) => tf.Tensor,
+): string {
   for (const { path, variable } of tensors) if (isSpoiled(variable)) return path;
   let [found, last]: (string | undefined)[] = [];
   tf.tidy(() => {

@@ -9,8 +9,15 @@ import { parametersOf } from './parameters.ts';
 beforeAll(() => useBackend('cpu'));
 
 const create = (seed = 1) => createModel('probe', linearSpec(3, 2), randomInit(seed), () => () => ({}));
-const slopes = (step: number) => new Map([['weight', Float32Array.from({ length: 6 }, (_, i) => Math.sin(i + step))], ['bias', Float32Array.of(0.5, -step)]]);
-const values = (model: ReturnType<typeof create>) => [...model.params.weight.dataSync(), ...model.params.bias!.dataSync()];
+const slopes = (step: number) =>
+  new Map([
+    ['weight', Float32Array.from({ length: 6 }, (_, i) => Math.sin(i + step))],
+    ['bias', Float32Array.of(0.5, -step)],
+  ]);
+const values = (model: ReturnType<typeof create>) => [
+  ...model.params.weight.dataSync(),
+  ...model.params.bias!.dataSync(),
+];
 
 // What torch computes in six steps is in tooling/golden/trajectories.test.ts.
 describe('optimizers', () => {
@@ -18,15 +25,26 @@ describe('optimizers', () => {
     const model = create();
     const before = values(model);
     await adamW({ learningRate: 0.1, weightDecay: 0 })(parametersOf(model)).step(slopes(1), 0.5);
-    const expected = before.map((value, i) => value - 0.05 * Math.sign([...slopes(1).get('weight')!, 0.5, -1][i]!));
+    const expected = before.map(
+      (value, i) => value - 0.05 * Math.sign([...slopes(1).get('weight')!, 0.5, -1][i]!),
+    );
     await expectClose(values(model), expected, 1e-6);
   });
 
   it('decay apart from the gradient in AdamW, and only what decays', async () => {
     const model = create();
     const before = values(model);
-    await adamW({ learningRate: 0.1, weightDecay: 0.2 })(parametersOf(model)).step(new Map([['weight', new Float32Array(6)], ['bias', new Float32Array(2)]]));
-    await expectClose(values(model), before.map((value, i) => (i < 6 ? value * 0.98 : value)), 1e-7);
+    await adamW({ learningRate: 0.1, weightDecay: 0.2 })(parametersOf(model)).step(
+      new Map([
+        ['weight', new Float32Array(6)],
+        ['bias', new Float32Array(2)],
+      ]),
+    );
+    await expectClose(
+      values(model),
+      before.map((value, i) => (i < 6 ? value * 0.98 : value)),
+      1e-7,
+    );
   });
 
   it('roll on in SGD with momentum: 1 + m + m² slopes', async () => {
@@ -36,15 +54,23 @@ describe('optimizers', () => {
     const constant = new Map([['bias', Float32Array.of(1, 2)]]);
     for (let i = 0; i < 3; i++) await optimizer.step(constant);
     // Moves of 1, 1.5 and 1.75 slopes; the weight has no gradient and stays.
-    await expectClose(values(model), before.map((value, i) => (i < 6 ? value : value - 0.1 * 4.25 * (i - 5))), 1e-6);
+    await expectClose(
+      values(model),
+      before.map((value, i) => (i < 6 ? value : value - 0.1 * 4.25 * (i - 5))),
+      1e-6,
+    );
   });
 
-  it.each([['AdamW', adamW({ learningRate: 0.1 })], ['SGD', sgd({ learningRate: 0.1, weightDecay: 0.1, nesterov: true })]] as const)('%s goes on from its state, in any order of parameters', async (_, of) => {
+  it.each([
+    ['AdamW', adamW({ learningRate: 0.1 })],
+    ['SGD', sgd({ learningRate: 0.1, weightDecay: 0.1, nesterov: true })],
+  ] as const)('%s goes on from its state, in any order of parameters', async (_, of) => {
     const [one, other] = [create(), create()];
     const first = of(parametersOf(one));
     for (let step = 0; step < 3; step++) await first.step(slopes(step));
     const second = of([...parametersOf(other)].reverse());
-    for (const key of ['weight', 'bias'] as const) tf.tidy(() => (other.params[key] as tf.Variable).assign(one.params[key]!.clone()));
+    for (const key of ['weight', 'bias'] as const)
+      tf.tidy(() => (other.params[key] as tf.Variable).assign(one.params[key]!.clone()));
     second.restore(first.state());
     for (const step of [3, 4]) {
       await first.step(slopes(step));
@@ -61,10 +87,13 @@ describe('optimizers', () => {
     const momentum = sgd({ learningRate: 0.1 })(parametersOf(create()));
     expect(() => momentum.restore(optimizer.state())).toThrow(/slots momentum/);
     const { slots } = optimizer.state();
-    expect(() => optimizer.restore({ steps: 1, slots: new Map([...slots].slice(1)) })).toThrow(/resume with the model/);
+    expect(() => optimizer.restore({ steps: 1, slots: new Map([...slots].slice(1)) })).toThrow(
+      /resume with the model/,
+    );
   });
 
-  it('measure all gradients as one vector', () => expect(globalNorm([Float32Array.of(2, 3), Float32Array.of(6)])).toBe(7));
+  it('measure all gradients as one vector', () =>
+    expect(globalNorm([Float32Array.of(2, 3), Float32Array.of(6)])).toBe(7));
 });
 
 describe('average of weights', () => {

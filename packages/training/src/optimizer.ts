@@ -32,17 +32,30 @@ interface Rule {
   readonly groups?: Grouping;
   readonly slots: readonly string[];
   /** Moves the weights and the slots, in place. */
-  update(weights: Float32Array, gradient: Float32Array, slots: readonly Float32Array[], at: { readonly rate: number; readonly decay: number; readonly step: number }): void;
+  update(
+    weights: Float32Array,
+    gradient: Float32Array,
+    slots: readonly Float32Array[],
+    at: { readonly rate: number; readonly decay: number; readonly step: number },
+  ): void;
 }
 
 /**
  * Works on the host, where one loop over a parameter is several times faster than a dozen kernels over it, and the
  * arithmetic is the same on every backend. Slots are kept by path, so that a state fits the parameters in any order.
  */
-function optimizer({ learningRate, weightDecay, groups = decayWeightsOnly, slots: names, update }: Rule): OptimizerOf {
+function optimizer({
+  learningRate,
+  weightDecay,
+  groups = decayWeightsOnly,
+  slots: names,
+  update,
+}: Rule): OptimizerOf {
   return (parameters) => {
     const slots = new Map<string, readonly Float32Array[]>();
-    const byPath = new Map(parameters.map((parameter) => [parameter.path, { ...parameter, group: groups(parameter) }]));
+    const byPath = new Map(
+      parameters.map((parameter) => [parameter.path, { ...parameter, group: groups(parameter) }]),
+    );
     let steps = 0;
     return {
       learningRate,
@@ -55,7 +68,11 @@ function optimizer({ learningRate, weightDecay, groups = decayWeightsOnly, slots
           const weights = ((await variable.data()) as Float32Array).slice();
           const own = slots.get(path) ?? names.map(() => new Float32Array(weights.length));
           slots.set(path, own);
-          update(weights, gradient, own, { rate: learningRate * factor * group.rate, decay: weightDecay * group.decay, step: steps });
+          update(weights, gradient, own, {
+            rate: learningRate * factor * group.rate,
+            decay: weightDecay * group.decay,
+            step: steps,
+          });
           tf.tidy(() => variable.assign(tf.tensor(weights, variable.shape)));
         }
       },
@@ -63,21 +80,40 @@ function optimizer({ learningRate, weightDecay, groups = decayWeightsOnly, slots
         const state = new Map<string, Values>();
         for (const [path, own] of slots) {
           const { variable, spec } = byPath.get(path)!;
-          for (const [i, name] of names.entries()) state.set(`${name}/${path}`, toCheckpoint({ shape: variable.shape, values: own[i]!.slice() }, spec.layout));
+          for (const [i, name] of names.entries())
+            state.set(
+              `${name}/${path}`,
+              toCheckpoint({ shape: variable.shape, values: own[i]!.slice() }, spec.layout),
+            );
         }
         return { steps, slots: state };
       },
       restore(state) {
         const paths = [...byPath.keys()].filter((path) => state.slots.has(`${names[0]}/${path}`));
-        const fits = (path: string) => names.every((name) => state.slots.get(`${name}/${path}`)?.shape.join() === byPath.get(path)!.spec.shape.join());
+        const fits = (path: string) =>
+          names.every(
+            (name) =>
+              state.slots.get(`${name}/${path}`)?.shape.join() === byPath.get(path)!.spec.shape.join(),
+          );
         if (state.slots.size !== paths.length * names.length || !paths.every(fits)) {
-          throw new CheckpointError('optimizer-misfit', `Optimizer: expected the slots ${names.join(' and ')} of the parameters that train, got ${state.slots.size} slots, some of another optimizer or model, such as ${[...state.slots.keys()].slice(0, 2).join(', ')}; resume with the model, selection and optimizer of the run.`);
+          throw new CheckpointError(
+            'optimizer-misfit',
+            `Optimizer: expected the slots ${names.join(' and ')} of the parameters that train, got ${state.slots.size} slots, some of another optimizer or model, such as ${[...state.slots.keys()].slice(0, 2).join(', ')}; resume with the model, selection and optimizer of the run.`,
+          );
         }
         slots.clear();
         steps = state.steps;
         for (const path of paths) {
           const { layout, shape } = byPath.get(path)!.spec;
-          slots.set(path, names.map((name) => new Float32Array(toMemory(state.slots.get(`${name}/${path}`)!, layout).values.subarray(0, sizeOf(shape)))));
+          slots.set(
+            path,
+            names.map(
+              (name) =>
+                new Float32Array(
+                  toMemory(state.slots.get(`${name}/${path}`)!, layout).values.subarray(0, sizeOf(shape)),
+                ),
+            ),
+          );
         }
       },
     };
@@ -100,7 +136,17 @@ export interface OptimizerOptions {
  * @example
  * const optimizer = adamW({ learningRate: 1e-3 })(parametersOf(model));
  */
-export const adamW = ({ beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.05, ...rest }: OptimizerOptions & { readonly beta1?: number; readonly beta2?: number; readonly eps?: number }): OptimizerOf =>
+export const adamW = ({
+  beta1 = 0.9,
+  beta2 = 0.999,
+  eps = 1e-8,
+  weightDecay = 0.05,
+  ...rest
+}: OptimizerOptions & {
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly eps?: number;
+}): OptimizerOf =>
   optimizer({
     ...rest,
     weightDecay,
@@ -111,7 +157,8 @@ export const adamW = ({ beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.
         const slope = gradient[i]!;
         mean![i] = beta1 * mean![i]! + (1 - beta1) * slope;
         square![i] = beta2 * square![i]! + (1 - beta2) * slope * slope;
-        weights[i] = weights[i]! * (1 - rate * decay) - (move * mean![i]!) / (Math.sqrt(square![i]!) * spread + eps);
+        weights[i] =
+          weights[i]! * (1 - rate * decay) - (move * mean![i]!) / (Math.sqrt(square![i]!) * spread + eps);
       }
     },
   });
@@ -122,7 +169,12 @@ export const adamW = ({ beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.
  * @example
  * const optimizer = sgd({ learningRate: 0.05, momentum: 0.9 })(parametersOf(model));
  */
-export const sgd = ({ momentum = 0.9, nesterov = false, weightDecay = 0, ...rest }: OptimizerOptions & { readonly momentum?: number; readonly nesterov?: boolean }): OptimizerOf =>
+export const sgd = ({
+  momentum = 0.9,
+  nesterov = false,
+  weightDecay = 0,
+  ...rest
+}: OptimizerOptions & { readonly momentum?: number; readonly nesterov?: boolean }): OptimizerOf =>
   optimizer({
     ...rest,
     weightDecay,
@@ -144,6 +196,7 @@ export const sgd = ({ momentum = 0.9, nesterov = false, weightDecay = 0, ...rest
  */
 export function globalNorm(gradients: Iterable<Float32Array>): number {
   let squares = 0;
-  for (const gradient of gradients) for (let i = 0; i < gradient.length; i++) squares += gradient[i]! * gradient[i]!;
+  for (const gradient of gradients)
+    for (let i = 0; i < gradient.length; i++) squares += gradient[i]! * gradient[i]!;
   return Math.sqrt(squares);
 }

@@ -55,11 +55,31 @@ export interface TrainOptions<Batch> {
 }
 
 /** @throws ConfigError for options that describe no run */
-export function checkOptions<Batch>({ data, epochs, minutes, accumulate = 1, average = 0, validateEvery = 1, patience }: TrainOptions<Batch>): void {
+export function checkOptions<Batch>({
+  data,
+  epochs,
+  minutes,
+  accumulate = 1,
+  average = 0,
+  validateEvery = 1,
+  patience,
+}: TrainOptions<Batch>): void {
   const positive = { epochs, minutes, accumulate, validateEvery, patience, 'data.length': data.length };
   for (const [name, value] of Object.entries(positive)) {
-    if (value !== undefined && !(value > 0 && (name === 'minutes' || Number.isInteger(value)))) throw new ConfigError('training-invalid', `train: expected ${name} to be a positive ${name === 'minutes' ? 'number' : 'integer'}, got ${value}; correct it.`);
+    if (value !== undefined && !(value > 0 && (name === 'minutes' || Number.isInteger(value))))
+      throw new ConfigError(
+        'training-invalid',
+        `train: expected ${name} to be a positive ${name === 'minutes' ? 'number' : 'integer'}, got ${value}; correct it.`,
+      );
   }
-  if (epochs === undefined && minutes === undefined) throw new ConfigError('training-endless', 'train: expected epochs or minutes, got neither; say when to stop.');
-  if (!(average >= 0 && average < 1)) throw new ConfigError('training-invalid', `train: expected the decay of the average in [0, 1), got ${average}; use a value such as 0.999.`);
+  if (epochs === undefined && minutes === undefined)
+    throw new ConfigError(
+      'training-endless',
+      'train: expected epochs or minutes, got neither; say when to stop.',
+    );
+  if (!(average >= 0 && average < 1))
+    throw new ConfigError(
+      'training-invalid',
+      `train: expected the decay of the average in [0, 1), got ${average}; use a value such as 0.999.`,
+    );
 }

@@ -22,10 +22,14 @@ const isModel = (models: Models): models is Parameterized => 'spec' in models &&
 
 /** Everything that models store: parameters and, marked in their spec, buffers. */
 export function stateOf(models: Models): Parameter[] {
-  const named: readonly (readonly [string, Parameterized])[] = isModel(models) ? [['', models]] : Object.entries(models);
+  const named: readonly (readonly [string, Parameterized])[] = isModel(models)
+    ? [['', models]]
+    : Object.entries(models);
   return named.flatMap(([name, { spec, params }]) =>
     Array.from(leavesOf(spec), ([path, leaf]) => {
-      const variable = path.split('.').reduce((node, key) => (node as Record<string, unknown>)[key], params) as tf.Variable;
+      const variable = path
+        .split('.')
+        .reduce((node, key) => (node as Record<string, unknown>)[key], params) as tf.Variable;
       return { path: [name, path].filter((part) => part !== '').join('.'), variable, spec: leaf };
     }),
   );
@@ -54,7 +58,11 @@ export const headOnly: Selection = (path) => placeOf(path).stage === undefined;
  * parametersOf(model, fromStage(3)); // stages 3 and 4 and the head
  */
 export function fromStage(stage: number): Selection {
-  if (!(Number.isInteger(stage) && stage >= 1)) throw new ConfigError('stage-invalid', `fromStage: expected a stage counted from 1, got ${stage}; fromStage(1) trains everything.`);
+  if (!(Number.isInteger(stage) && stage >= 1))
+    throw new ConfigError(
+      'stage-invalid',
+      `fromStage: expected a stage counted from 1, got ${stage}; fromStage(1) trains everything.`,
+    );
   return (path) => (placeOf(path).stage ?? stage) >= stage - 1;
 }
 
@@ -65,7 +73,15 @@ export function fromStage(stage: number): Selection {
  * parametersOf(model, named('head.*', '*.norm*.bias'));
  */
 export function named(...patterns: readonly string[]): Selection {
-  const expressions = patterns.map((pattern) => new RegExp(`^${pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&')).join('.*')}$`));
+  const expressions = patterns.map(
+    (pattern) =>
+      new RegExp(
+        `^${pattern
+          .split('*')
+          .map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+          .join('.*')}$`,
+      ),
+  );
   return (path) => expressions.some((expression) => expression.test(path));
 }
 
@@ -80,7 +96,10 @@ export function parametersOf(models: Models, selection: Selection = everything):
   const parameters = stateOf(models).filter(({ path, spec }) => !spec.buffer && selection(path));
   if (parameters.length === 0) {
     const [first] = stateOf(models);
-    throw new ConfigError('selection-empty', `parametersOf: expected a selection that names some of the parameters, got one that names none; their paths are such as ${first?.path ?? '(this model has none)'}.`);
+    throw new ConfigError(
+      'selection-empty',
+      `parametersOf: expected a selection that names some of the parameters, got one that names none; their paths are such as ${first?.path ?? '(this model has none)'}.`,
+    );
   }
   return parameters;
 }
@@ -98,7 +117,12 @@ export function countByPart(models: Models, selection: Selection = everything): 
   const rows = new Map<string, { part: string; trainable: number; frozen: number }>();
   for (const { path, spec } of stateOf(models)) {
     if (spec.buffer) continue;
-    const part = /^(?:.*?\.)?stages\.\d+/.exec(path)?.[0] ?? path.split('.').slice(0, isModel(models) ? 1 : 2).join('.');
+    const part =
+      /^(?:.*?\.)?stages\.\d+/.exec(path)?.[0] ??
+      path
+        .split('.')
+        .slice(0, isModel(models) ? 1 : 2)
+        .join('.');
     const row = rows.get(part) ?? { part, trainable: 0, frozen: 0 };
     row[selection(path) ? 'trainable' : 'frozen'] += sizeOf(spec.shape);
     rows.set(part, row);
@@ -115,10 +139,17 @@ export function countByPart(models: Models, selection: Selection = everything): 
 export function parameterTable(models: Models, selection: Selection = everything): string {
   const rows = countByPart(models, selection);
   const sum = (key: 'trainable' | 'frozen') => rows.reduce((total, row) => total + row[key], 0);
-  const lines = [...rows, { part: 'total', trainable: sum('trainable'), frozen: sum('frozen') }].map(({ part, trainable, frozen }) => [part, trainable.toLocaleString('en'), frozen.toLocaleString('en')]);
+  const lines = [...rows, { part: 'total', trainable: sum('trainable'), frozen: sum('frozen') }].map(
+    ({ part, trainable, frozen }) => [part, trainable.toLocaleString('en'), frozen.toLocaleString('en')],
+  );
   const cells = [['part', 'trainable', 'frozen'], ...lines];
   const widths = [0, 1, 2].map((column) => Math.max(...cells.map((line) => line[column]!.length)));
-  return cells.map(([part, trainable, frozen]) => `${part!.padEnd(widths[0]!)}  ${trainable!.padStart(widths[1]!)}  ${frozen!.padStart(widths[2]!)}`).join('\n');
+  return cells
+    .map(
+      ([part, trainable, frozen]) =>
+        `${part!.padEnd(widths[0]!)}  ${trainable!.padStart(widths[1]!)}  ${frozen!.padStart(widths[2]!)}`,
+    )
+    .join('\n');
 }
 
 /** Factors on the optimiser's learning rate and weight decay for one parameter. */
@@ -144,7 +175,11 @@ export const decayWeightsOnly: Grouping = ({ spec }) => ({ rate: 1, decay: spec.
  * @example
  * adamW({ learningRate: 5e-4, groups: layerWise(0.75, parametersOf(model)) });
  */
-export function layerWise(factor: number, parameters: readonly Parameter[], groups: Grouping = decayWeightsOnly): Grouping {
+export function layerWise(
+  factor: number,
+  parameters: readonly Parameter[],
+  groups: Grouping = decayWeightsOnly,
+): Grouping {
   const depths: number[] = [];
   for (const { path } of parameters) {
     const { stage, block } = placeOf(path);
@@ -155,7 +190,8 @@ export function layerWise(factor: number, parameters: readonly Parameter[], grou
     const group = groups(parameter);
     const { stage, block } = placeOf(parameter.path);
     if (stage === undefined) return group;
-    const index = before(stage) + (block ?? (/stages\.\d+\.norm\./.test(parameter.path) ? depths[stage]! - 1 : 0));
+    const index =
+      before(stage) + (block ?? (/stages\.\d+\.norm\./.test(parameter.path) ? depths[stage]! - 1 : 0));
     return { ...group, rate: group.rate * factor ** (before(depths.length) - index) };
   };
 }

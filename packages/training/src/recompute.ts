@@ -6,7 +6,9 @@ import { valueAndGradients } from './backward.ts';
 function mapTensors<T>(tree: T, change: (tensor: tf.Tensor) => tf.Tensor): T {
   if (tree instanceof tf.Tensor) return change(tree) as T;
   if (Array.isArray(tree)) return tree.map((node) => mapTensors(node, change)) as T;
-  return Object.fromEntries(Object.entries(tree as object).map(([key, node]) => [key, mapTensors(node, change)])) as T;
+  return Object.fromEntries(
+    Object.entries(tree as object).map(([key, node]) => [key, mapTensors(node, change)]),
+  ) as T;
 }
 
 /**
@@ -25,7 +27,11 @@ export const recomputed: Recompute = (x, params, context, compute) => {
   const before = context.random.clone();
   const run = ([x, ...rest]: readonly tf.Tensor[], random = context.random): tf.Tensor => {
     let next = 0;
-    return compute(x as never, mapTensors(params, () => rest[next++]!), { ...context, random });
+    return compute(
+      x as never,
+      mapTensors(params, () => rest[next++]!),
+      { ...context, random },
+    );
   };
   const block = tf.customGrad((...given) => {
     const save = given.pop() as tf.GradSaveFunc;

@@ -4,7 +4,14 @@ import { constant, warmupCosine } from './schedule.ts';
 describe('schedules', () => {
   it('rise in a line and fall along half a cosine', () => {
     const schedule = warmupCosine({ warmup: 0.2, start: 0.1, end: 0.01 });
-    const expected = [[0, 0.1], [0.1, 0.55], [0.2, 1], [0.6, 0.505], [1, 0.01], [0.4, 0.01 + (0.99 * (1 + Math.SQRT1_2)) / 2]] as const;
+    const expected = [
+      [0, 0.1],
+      [0.1, 0.55],
+      [0.2, 1],
+      [0.6, 0.505],
+      [1, 0.01],
+      [0.4, 0.01 + (0.99 * (1 + Math.SQRT1_2)) / 2],
+    ] as const;
     for (const [progress, factor] of expected) expect(schedule(progress)).toBeCloseTo(factor, 12);
   });
 
@@ -12,5 +19,6 @@ describe('schedules', () => {
 
   it('may stay where they are', () => expect([0, 0.5, 1].map(constant)).toEqual([1, 1, 1]));
 
-  it('refuse a warm-up that never ends', () => expect(() => warmupCosine({ warmup: 1 })).toThrow(/share of the run/));
+  it('refuse a warm-up that never ends', () =>
+    expect(() => warmupCosine({ warmup: 1 })).toThrow(/share of the run/));
 });

@@ -16,8 +16,16 @@ export const constant: Schedule = () => 1;
  * @example
  * const schedule = warmupCosine({ warmup: 0.05 });
  */
-export function warmupCosine({ warmup = 0.05, start = 0.01, end = 0.01 }: { readonly warmup?: number; readonly start?: number; readonly end?: number } = {}): Schedule {
-  if (!(warmup >= 0 && warmup < 1)) throw new ConfigError('warmup-invalid', `warmupCosine: expected a share of the run in [0, 1), got ${warmup}; use 0 for no warm-up.`);
+export function warmupCosine({
+  warmup = 0.05,
+  start = 0.01,
+  end = 0.01,
+}: { readonly warmup?: number; readonly start?: number; readonly end?: number } = {}): Schedule {
+  if (!(warmup >= 0 && warmup < 1))
+    throw new ConfigError(
+      'warmup-invalid',
+      `warmupCosine: expected a share of the run in [0, 1), got ${warmup}; use 0 for no warm-up.`,
+    );
   return (progress) => {
     if (progress < warmup) return start + ((1 - start) * progress) / warmup;
     return end + ((1 - end) * (1 + Math.cos((Math.PI * (progress - warmup)) / (1 - warmup)))) / 2;

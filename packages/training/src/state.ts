@@ -5,7 +5,14 @@ import { stateOf, type Models, type Parameter } from './parameters.ts';
 /** Values of variables by path, in checkpoint layout. */
 export async function readState(entries: Iterable<Parameter>): Promise<StateDict> {
   const state = new Map<string, Values>();
-  for (const { path, variable, spec } of entries) state.set(path, toCheckpoint({ shape: variable.shape, values: ((await variable.data()) as Float32Array).slice() }, spec.layout));
+  for (const { path, variable, spec } of entries)
+    state.set(
+      path,
+      toCheckpoint(
+        { shape: variable.shape, values: ((await variable.data()) as Float32Array).slice() },
+        spec.layout,
+      ),
+    );
   return state;
 }
 
@@ -25,7 +32,14 @@ export function loadWeights(models: Models, weights: StateDict): void {
   });
   if (missing.length + mismatched.length > 0) {
     const first = missing[0] ?? mismatched[0]!.path;
-    throw new CheckpointError('weights-misfit', `loadWeights: expected weights of this model, got ${missing.length} missing and ${mismatched.length} of another shape, such as ${first}; load what the same model saved.`, { missing, mismatched });
+    throw new CheckpointError(
+      'weights-misfit',
+      `loadWeights: expected weights of this model, got ${missing.length} missing and ${mismatched.length} of another shape, such as ${first}; load what the same model saved.`,
+      { missing, mismatched },
+    );
   }
-  for (const { path, variable, spec } of state) tf.tidy(() => variable.assign(tf.tensor(toMemory(weights.get(path)!, spec.layout).values.slice(), variable.shape)));
+  for (const { path, variable, spec } of state)
+    tf.tidy(() =>
+      variable.assign(tf.tensor(toMemory(weights.get(path)!, spec.layout).values.slice(), variable.shape)),
+    );
 }

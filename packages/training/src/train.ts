@@ -27,18 +27,47 @@ const breathe = (): Promise<void> => new Promise((resolve) => setTimeout(resolve
  *   if (event.kind === 'step') console.log(event.step, event.loss);
  * }
  */
-export async function* train<Batch>(models: Models, options: TrainOptions<Batch>): AsyncGenerator<TrainEvent, void, undefined> {
+export async function* train<Batch>(
+  models: Models,
+  options: TrainOptions<Batch>,
+): AsyncGenerator<TrainEvent, void, undefined> {
   checkOptions(options);
-  const { data, select = everything, schedule = constant, epochs = Infinity, minutes = Infinity, accumulate = 1, clip = Infinity, recompute = false, seed = 0, validateEvery = 1, patience = Infinity, store, saveEvery = 60, resume, signal } = options;
+  const {
+    data,
+    select = everything,
+    schedule = constant,
+    epochs = Infinity,
+    minutes = Infinity,
+    accumulate = 1,
+    clip = Infinity,
+    recompute = false,
+    seed = 0,
+    validateEvery = 1,
+    patience = Infinity,
+    store,
+    saveEvery = 60,
+    resume,
+    signal,
+  } = options;
   const state = stateOf(models);
   const parameters = parametersOf(models, select);
   const variables = parameters.map(({ variable }) => variable);
   const trained = new Set(parameters.map(({ path }) => path));
-  if (resume !== undefined && resume.progress.seed !== seed) throw new TrainingError('resume-misfit', `train: expected to resume a run of seed ${seed}, got one of seed ${resume.progress.seed}; pass the seed of the run.`);
+  if (resume !== undefined && resume.progress.seed !== seed)
+    throw new TrainingError(
+      'resume-misfit',
+      `train: expected to resume a run of seed ${seed}, got one of seed ${resume.progress.seed}; pass the seed of the run.`,
+    );
   if (resume !== undefined) loadWeights(models, resume.weights);
 
   const optimizer = options.optimizer(parameters);
-  const average = options.average === undefined ? undefined : await averageWeights(state.filter(({ path, spec }) => trained.has(path) || spec.buffer), options.average);
+  const average =
+    options.average === undefined
+      ? undefined
+      : await averageWeights(
+          state.filter(({ path, spec }) => trained.has(path) || spec.buffer),
+          options.average,
+        );
   const stepsPerEpoch = Math.ceil(data.length / accumulate);
   const losses: number[] = [...(resume?.progress.losses ?? [])];
   const validations: Validation[] = [...(resume?.progress.validations ?? [])];
@@ -53,8 +82,22 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
     const weights = await readState(state);
     const { steps: optimizerSteps, slots } = optimizer.state();
     const averaged = average?.state();
-    const now: Progress = { seed, step, seconds: seconds(), optimizerSteps, averageSteps: averaged?.steps ?? 0, ...(best && { best }), losses: [...losses], validations: [...validations] };
-    return { weights, ...(averaged && { average: new Map([...weights, ...averaged.weights]) as StateDict }), optimizer: slots, progress: now };
+    const now: Progress = {
+      seed,
+      step,
+      seconds: seconds(),
+      optimizerSteps,
+      averageSteps: averaged?.steps ?? 0,
+      ...(best && { best }),
+      losses: [...losses],
+      validations: [...validations],
+    };
+    return {
+      weights,
+      ...(averaged && { average: new Map([...weights, ...averaged.weights]) as StateDict }),
+      optimizer: slots,
+      progress: now,
+    };
   };
   let saved = performance.now();
   async function* save(kind: 'last' | 'best'): AsyncGenerator<TrainEvent> {
@@ -85,22 +128,40 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
     yield { kind: 'validation', ...found, best: better };
     if (better) yield* save('best');
   }
-  const impatient = () => validations.length - 1 - validations.findIndex((one) => one.step === best?.step) >= patience;
+  const impatient = () =>
+    validations.length - 1 - validations.findIndex((one) => one.step === best?.step) >= patience;
 
   /** Mean loss and gradients of one batch. */
-  async function slopes(batch: Batch, context: TrainingContext): Promise<{ readonly loss: number; readonly gradients: Map<string, Float32Array> }> {
+  async function slopes(
+    batch: Batch,
+    context: TrainingContext,
+  ): Promise<{ readonly loss: number; readonly gradients: Map<string, Float32Array> }> {
     const { value, gradients } = valueAndGradients(() => options.loss(batch, context), variables);
     // Copies, because the cpu backend lends its arrays, the same one for equal gradients.
     const [loss, ...arrays] = await Promise.all([value, ...gradients].map((tensor) => tensor?.data()));
     tf.dispose([value, ...gradients.filter((gradient) => gradient !== undefined)]);
-    return { loss: loss![0]!, gradients: new Map(parameters.flatMap(({ path }, i) => (arrays[i] === undefined ? [] : [[path, (arrays[i] as Float32Array).slice()] as const]))) };
+    return {
+      loss: loss![0]!,
+      gradients: new Map(
+        parameters.flatMap(({ path }, i) =>
+          arrays[i] === undefined ? [] : [[path, (arrays[i] as Float32Array).slice()] as const],
+        ),
+      ),
+    };
   }
 
   if (resume !== undefined) {
     optimizer.restore({ steps: resume.progress.optimizerSteps, slots: resume.optimizer });
     average?.restore({ steps: resume.progress.averageSteps, weights: resume.average ?? resume.weights });
   }
-  const ending = (): DoneEvent['reason'] | undefined => (signal?.aborted ? 'aborted' : step >= stepsPerEpoch * epochs ? 'finished' : seconds() / 60 >= minutes ? 'time' : undefined);
+  const ending = (): DoneEvent['reason'] | undefined =>
+    signal?.aborted
+      ? 'aborted'
+      : step >= stepsPerEpoch * epochs
+        ? 'finished'
+        : seconds() / 60 >= minutes
+          ? 'time'
+          : undefined;
 
   let reason = impatient() ? 'patience' : ending();
   // A run that was stopped right after an epoch has not validated it yet.
@@ -110,7 +171,8 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
     const batches = iterate(data.batches(epoch));
     try {
       // A resumed epoch goes on where it was: what has been seen is passed over.
-      for (let skipped = 0; skipped < (step % stepsPerEpoch) * accumulate; skipped++) await nextOf(batches, data.length);
+      for (let skipped = 0; skipped < (step % stepsPerEpoch) * accumulate; skipped++)
+        await nextOf(batches, data.length);
       for (;;) {
         const begun = performance.now();
         const parts = Math.min(accumulate, data.length - (step % stepsPerEpoch) * accumulate);
@@ -119,23 +181,49 @@ export async function* train<Batch>(models: Models, options: TrainOptions<Batch>
         let [loss, examples] = [0, 0];
         for (let part = 0; part < parts; part++) {
           const batch = await nextOf(batches, data.length);
-          const context = (): TrainingContext => ({ training: true, random: createRandom(`${seed}/${step}/${part}`), ...(recompute && { recompute: recomputed }) });
+          const context = (): TrainingContext => ({
+            training: true,
+            random: createRandom(`${seed}/${step}/${part}`),
+            ...(recompute && { recompute: recomputed }),
+          });
           const found = await slopes(batch, context());
-          if (!Number.isFinite(found.loss)) throw notFinite(step + 1, found.loss, findNotFinite(parametersOf(models), (observe) => options.loss(batch, { ...context(), observe })));
+          if (!Number.isFinite(found.loss))
+            throw notFinite(
+              step + 1,
+              found.loss,
+              findNotFinite(parametersOf(models), (observe) =>
+                options.loss(batch, { ...context(), observe }),
+              ),
+            );
           loss += found.loss / parts;
           examples += options.examplesIn?.(batch) ?? 1;
           addScaled(gradients, found.gradients, 1 / parts);
         }
         const gradientNorm = globalNorm(gradients.values());
-        if (!Number.isFinite(gradientNorm)) throw notFinite(step + 1, gradientNorm, spoiledGradient(gradients));
-        if (gradientNorm > clip) for (const gradient of gradients.values()) scale(gradient, clip / (gradientNorm + 1e-6));
+        if (!Number.isFinite(gradientNorm))
+          throw notFinite(step + 1, gradientNorm, spoiledGradient(gradients));
+        if (gradientNorm > clip)
+          for (const gradient of gradients.values()) scale(gradient, clip / (gradientNorm + 1e-6));
         await optimizer.step(gradients, factor);
         await average?.update();
         losses.push(loss);
         step++;
         const [sofar, perStep] = [progress(), (performance.now() - started) / 1000 / (step - startStep)];
-        const secondsLeft = Math.max(0, Math.min(minutes * 60 - seconds(), perStep * (stepsPerEpoch * epochs - step)));
-        yield { kind: 'step', step, epoch: epoch + 1, progress: sofar, loss, learningRate: optimizer.learningRate * factor, gradientNorm, examplesPerSecond: (examples * 1000) / (performance.now() - begun), secondsLeft };
+        const secondsLeft = Math.max(
+          0,
+          Math.min(minutes * 60 - seconds(), perStep * (stepsPerEpoch * epochs - step)),
+        );
+        yield {
+          kind: 'step',
+          step,
+          epoch: epoch + 1,
+          progress: sofar,
+          loss,
+          learningRate: optimizer.learningRate * factor,
+          gradientNorm,
+          examplesPerSecond: (examples * 1000) / (performance.now() - begun),
+          secondsLeft,
+        };
         await breathe();
         reason = ending();
         if (reason !== undefined || step % stepsPerEpoch === 0) break;
@@ -172,14 +260,27 @@ function addScaled(a: Map<string, Float32Array>, b: ReadonlyMap<string, Float32A
   }
 }
 
-const iterate = <Batch>(batches: AsyncIterable<Batch> | Iterable<Batch>): AsyncIterator<Batch> | Iterator<Batch> =>
+const iterate = <Batch>(
+  batches: AsyncIterable<Batch> | Iterable<Batch>,
+): AsyncIterator<Batch> | Iterator<Batch> =>
   Symbol.asyncIterator in batches ? batches[Symbol.asyncIterator]() : batches[Symbol.iterator]();
 
-async function nextOf<Batch>(batches: AsyncIterator<Batch> | Iterator<Batch>, length: number): Promise<Batch> {
+async function nextOf<Batch>(
+  batches: AsyncIterator<Batch> | Iterator<Batch>,
+  length: number,
+): Promise<Batch> {
   const { value, done } = await batches.next();
-  if (done) throw new TrainingError('data-short', `train: expected ${length} batches per epoch, got fewer; let data.length be what data.batches(epoch) gives.`);
+  if (done)
+    throw new TrainingError(
+      'data-short',
+      `train: expected ${length} batches per epoch, got fewer; let data.length be what data.batches(epoch) gives.`,
+    );
   return value as Batch;
 }
 
 const notFinite = (step: number, value: number, where: string): TrainingError =>
-  new TrainingError('not-finite', `train: expected finite losses and gradients, got ${value} in step ${step}, first in ${where}; lower the learning rate, clip the gradients or look at the pictures of this step.`, { step, where });
+  new TrainingError(
+    'not-finite',
+    `train: expected finite losses and gradients, got ${value} in step ${step}, first in ${where}; lower the learning rate, clip the gradients or look at the pictures of this step.`,
+    { step, where },
+  );

@@ -9,9 +9,14 @@ export function cache(program: Command, io: Io): void {
   const group = program
     .command('cache')
     .summary('list or remove downloaded checkpoints')
-    .description('Lists or removes what has been downloaded. It lies in the folder PVT_CACHE, else where the platform keeps caches.')
+    .description(
+      'Lists or removes what has been downloaded. It lies in the folder PVT_CACHE, else where the platform keeps caches.',
+    )
     .helpOption('-h, --help', 'explain this command')
-    .addHelpText('after', '\nExamples:\n  pvt cache\n  pvt cache list b0 --json\n  pvt cache clear timm/pvt_v2_b5.in1k\n  pvt cache clear');
+    .addHelpText(
+      'after',
+      '\nExamples:\n  pvt cache\n  pvt cache list b0 --json\n  pvt cache clear timm/pvt_v2_b5.in1k\n  pvt cache clear',
+    );
 
   const pattern = ['[pattern]', 'a part of their addresses; * stands for any characters, ? for one'] as const;
   common(group.command('list', { isDefault: true }), { computes: false })
@@ -25,23 +30,42 @@ export function cache(program: Command, io: Io): void {
     .addHelpText('after', '\nExamples:\n  pvt cache clear\n  pvt cache clear timm/pvt_v2_b5.in1k')
     .action((part: string | undefined, options: CommonOptions) => answer('clear', part, options));
 
-  async function answer(what: 'list' | 'clear', part: string | undefined, { json }: CommonOptions): Promise<void> {
+  async function answer(
+    what: 'list' | 'clear',
+    part: string | undefined,
+    { json }: CommonOptions,
+  ): Promise<void> {
     // An empty variable of a shell must not clear everything.
-    if (part === '') throw new UsageError(`cache ${what}: expected a part of an address, got an empty one; leave it out to ${what} everything.`);
+    if (part === '')
+      throw new UsageError(
+        `cache ${what}: expected a part of an address, got an empty one; leave it out to ${what} everything.`,
+      );
     const { clearCache, defaultCacheFolder, listCache } = await import('@pvt/presets/node');
     const folder = defaultCacheFolder();
     let found: CacheEntry[];
     try {
       found = await { list: listCache, clear: clearCache }[what](part && `*${part}*`);
     } catch (error) {
-      throw new WorkError(`expected the cache in ${folder}, got ${refusal(error)}; check PVT_CACHE and its permissions.`, { cause: error });
+      throw new WorkError(
+        `expected the cache in ${folder}, got ${refusal(error)}; check PVT_CACHE and its permissions.`,
+        { cause: error },
+      );
     }
     const entries = found.sort((a, b) => b.size - a.size);
     const total = entries.reduce((sum, { size }) => sum + size, 0);
-    if (json) return printJson(io, { folder, bytes: total, [what === 'list' ? 'files' : 'removed']: entries });
+    if (json)
+      return printJson(io, { folder, bytes: total, [what === 'list' ? 'files' : 'removed']: entries });
     const paint = paintFor(io.stdout);
-    const lines = table(entries.map(({ size, modified }) => [bytes(size), modified.toISOString().slice(0, 10)]), 0).map((line, row) => `${line}  ${entries[row]!.url}${entries[row]!.complete ? '' : '  (begun)'}`);
-    print(io, paint.dim(`${folder}: ${what === 'clear' ? 'removed ' : ''}${counted(entries.length, 'file')}${entries.length > 0 ? `, ${bytes(total)}` : ''}`));
+    const lines = table(
+      entries.map(({ size, modified }) => [bytes(size), modified.toISOString().slice(0, 10)]),
+      0,
+    ).map((line, row) => `${line}  ${entries[row]!.url}${entries[row]!.complete ? '' : '  (begun)'}`);
+    print(
+      io,
+      paint.dim(
+        `${folder}: ${what === 'clear' ? 'removed ' : ''}${counted(entries.length, 'file')}${entries.length > 0 ? `, ${bytes(total)}` : ''}`,
+      ),
+    );
     if (lines.length > 0) print(io, `\n${lines.join('\n')}`);
   }
 }

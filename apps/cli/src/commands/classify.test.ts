@@ -21,7 +21,12 @@ beforeAll(async () => {
 
 interface Answer {
   readonly input: string;
-  readonly predictions: readonly { readonly index: number; readonly label?: string; readonly probability: number; readonly logit: number }[];
+  readonly predictions: readonly {
+    readonly index: number;
+    readonly label?: string;
+    readonly probability: number;
+    readonly logit: number;
+  }[];
 }
 
 const answers = (stdout: string) => JSON.parse(stdout) as Answer[];
@@ -36,7 +41,17 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   });
 
   it("gives the library's own logits, and their softmax", async () => {
-    const line = ['classify', input, '--weights', weights, '--config', config, '--json', '--backend', backend];
+    const line = [
+      'classify',
+      input,
+      '--weights',
+      weights,
+      '--config',
+      config,
+      '--json',
+      '--backend',
+      backend,
+    ];
     const { stdout } = await pvt(...line);
     const [backbone, head] = [tinyBackbone(), tinyHead()];
     const expected = tf.tidy(() => {
@@ -50,7 +65,10 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
       for (const { index, logit } of predictions) expect(logit).toBe(expected[row]![index]);
       expect(predictions.map(({ logit }) => logit)).toEqual([...expected[row]!].sort((a, b) => b - a));
       expect(predictions.reduce((sum, { probability }) => sum + probability, 0)).toBeCloseTo(1, 12);
-      expect(Math.log(predictions[0]!.probability / predictions[2]!.probability)).toBeCloseTo(predictions[0]!.logit - predictions[2]!.logit, 9);
+      expect(Math.log(predictions[0]!.probability / predictions[2]!.probability)).toBeCloseTo(
+        predictions[0]!.logit - predictions[2]!.logit,
+        9,
+      );
     }
   });
 });
@@ -60,16 +78,37 @@ it('shows a line for each guess', async () => {
   expect(code).toBe(0);
   const lines = stdout.trimEnd().split('\n');
   expect(lines[2]).toContain('480x640');
-  expect(lines.slice(3)).toEqual([expect.stringMatching(/^ {2}ship +\d+\.\d % {2}█/), expect.stringContaining(' % '), expect.stringContaining(' % ')]);
+  expect(lines.slice(3)).toEqual([
+    expect.stringMatching(/^ {2}ship +\d+\.\d % {2}█/),
+    expect.stringContaining(' % '),
+    expect.stringContaining(' % '),
+  ]);
 });
 
 it('reports a broken picture and goes on with the others', async () => {
   const cut = inFolder('cut.png');
   writeFileSync(cut, readFileSync(sample).subarray(0, 5000));
-  const { code, stdout, stderr } = await pvt('classify', cut, sample, 'nowhere.png', sample, '--json', '--top', '1');
+  const { code, stdout, stderr } = await pvt(
+    'classify',
+    cut,
+    sample,
+    'nowhere.png',
+    sample,
+    '--json',
+    '--top',
+    '1',
+  );
   expect(code).toBe(1);
-  expect(answers(stdout).map(({ input: name, predictions }) => [name, predictions?.[0]?.label])).toEqual([[cut, undefined], [sample, 'ship'], ['nowhere.png', undefined], [sample, 'ship']]);
-  expect(stderr.trimEnd().split('\n')).toEqual([expect.stringContaining(`pvt: ${cut}: `), expect.stringContaining('pvt: nowhere.png: ')]);
+  expect(answers(stdout).map(({ input: name, predictions }) => [name, predictions?.[0]?.label])).toEqual([
+    [cut, undefined],
+    [sample, 'ship'],
+    ['nowhere.png', undefined],
+    [sample, 'ship'],
+  ]);
+  expect(stderr.trimEnd().split('\n')).toEqual([
+    expect.stringContaining(`pvt: ${cut}: `),
+    expect.stringContaining('pvt: nowhere.png: '),
+  ]);
 });
 
 describe('labels', () => {
@@ -82,7 +121,17 @@ describe('labels', () => {
     ['a table', 'index\tsynset\tnames\n2\tn3\tcc\n0\tn1\taa\n1\tn2\tbb\n'],
   ])('from %s', async (_, text) => {
     writeFileSync(inFolder('labels'), text);
-    const { code, stdout, stderr } = await pvt('classify', input, '--weights', weights, '--config', config, '--labels', inFolder('labels'), '--json');
+    const { code, stdout, stderr } = await pvt(
+      'classify',
+      input,
+      '--weights',
+      weights,
+      '--config',
+      config,
+      '--labels',
+      inFolder('labels'),
+      '--json',
+    );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const { predictions } of answers(stdout)) {
       for (const { index, label } of predictions) expect(label).toBe(['aa', 'bb', 'cc'][index]);
@@ -101,7 +150,16 @@ describe('labels', () => {
     ['bytes that are no text', Buffer.from([0xff, 0xfe, 0x00, 0xd8]), 'UTF-8'],
   ])('refuses %s', async (_, text, complaint) => {
     writeFileSync(inFolder('labels'), text);
-    const { code, stdout, stderr } = await pvt('classify', input, '--weights', weights, '--config', config, '--labels', inFolder('labels'));
+    const { code, stdout, stderr } = await pvt(
+      'classify',
+      input,
+      '--weights',
+      weights,
+      '--config',
+      config,
+      '--labels',
+      inFolder('labels'),
+    );
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toContain(complaint);
   });

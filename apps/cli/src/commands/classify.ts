@@ -27,12 +27,23 @@ type Answer =
 export function classify(program: Command, io: Io): void {
   const command = common(program.command('classify'), { computes: true })
     .summary('say what is in pictures')
-    .description('Says what is in pictures. Without --model and --weights the embedded checkpoint answers: pvt_v2_nano, ten classes of CIFAR-10, a demonstration.')
+    .description(
+      'Says what is in pictures. Without --model and --weights the embedded checkpoint answers: pvt_v2_nano, ten classes of CIFAR-10, a demonstration.',
+    )
     .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
-    .option('--model <name>', 'a variant, see pvt models (default: as the weights say, else the embedded pvt_v2_nano)')
+    .option(
+      '--model <name>',
+      'a variant, see pvt models (default: as the weights say, else the embedded pvt_v2_nano)',
+    )
     .option(...weightsOption)
-    .option('--config <file>', 'the architecture as JSON, ours or a Hugging Face config.json (its class names are used)')
-    .option('--labels <file>', 'class names: one a line, a JSON array or object by index, or columns divided by tabs')
+    .option(
+      '--config <file>',
+      'the architecture as JSON, ours or a Hugging Face config.json (its class names are used)',
+    )
+    .option(
+      '--labels <file>',
+      'class names: one a line, a JSON array or object by index, or columns divided by tabs',
+    )
     .option('--top <n>', 'how many guesses to show', count, 5)
     .addHelpText(
       'after',
@@ -41,7 +52,8 @@ export function classify(program: Command, io: Io): void {
 
   command.action(async (inputs: string[], options: ClassifyOptions) => {
     const { originOf, embeddedModel, loadModel } = await import('../model.ts');
-    const embedded = options.model === undefined && options.weights === undefined && options.config === undefined;
+    const embedded =
+      options.model === undefined && options.weights === undefined && options.config === undefined;
     const wanted = embedded ? { ...options, model: embeddedModel } : options;
     originOf(wanted);
     const { startBackend } = await import('../backend.ts');
@@ -56,7 +68,10 @@ export function classify(program: Command, io: Io): void {
     });
     try {
       const { backbone, head, config, recipe, guess } = model;
-      if (!head) throw new WorkError(`classify: expected a model with a classifier, got ${model.title}, which has none; use pvt features, or other weights.`);
+      if (!head)
+        throw new WorkError(
+          `classify: expected a model with a classifier, got ${model.title}, which has none; use pvt features, or other weights.`,
+        );
       const labels = given ?? model.labels;
       if (labels) checkLabels(labels, config.classes);
       if (guess && !inputs.every(isTensorFile)) note(io, guess);
@@ -80,15 +95,26 @@ export function classify(program: Command, io: Io): void {
             }
           });
           const { values, picture, elapsed } = classified;
-          if (!values.every(Number.isFinite)) throw new WorkError(`expected finite numbers out of the model, got others; are these the model's weights?`);
+          if (!values.every(Number.isFinite))
+            throw new WorkError(
+              `expected finite numbers out of the model, got others; are these the model's weights?`,
+            );
           const rows = values.length / config.classes;
           for (let row = 0; row < rows; row++) {
-            const predictions = best(values.subarray(row * config.classes, (row + 1) * config.classes), options.top, labels);
+            const predictions = best(
+              values.subarray(row * config.classes, (row + 1) * config.classes),
+              options.top,
+              labels,
+            );
             const name = picture ? input : `${input}[${row}]`;
             answers.push({ input: name, predictions, milliseconds: elapsed / rows });
             if (options.json) continue;
-            print(io, `\n${paint.bold(name)}${paint.dim(`  ${picture ? `${by(picture)}  ` : ''}${milliseconds(elapsed / rows)}`)}`);
-            for (const [index, line] of predictionLines(predictions).entries()) print(io, index === 0 ? paint.green(line) : line);
+            print(
+              io,
+              `\n${paint.bold(name)}${paint.dim(`  ${picture ? `${by(picture)}  ` : ''}${milliseconds(elapsed / rows)}`)}`,
+            );
+            for (const [index, line] of predictionLines(predictions).entries())
+              print(io, index === 0 ? paint.green(line) : line);
           }
         } catch (error) {
           if (error instanceof UsageError) throw error;
@@ -108,7 +134,12 @@ export function classify(program: Command, io: Io): void {
 function best(logits: Float32Array, top: number, labels: readonly string[] | undefined): Prediction[] {
   const largest = logits.reduce((a, b) => Math.max(a, b));
   const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0);
-  return Array.from(logits, (logit, index) => ({ index, ...(labels && { label: labels[index]! }), probability: Math.exp(logit - largest) / sum, logit }))
+  return Array.from(logits, (logit, index) => ({
+    index,
+    ...(labels && { label: labels[index]! }),
+    probability: Math.exp(logit - largest) / sum,
+    logit,
+  }))
     .sort((a, b) => b.logit - a.logit)
     .slice(0, top);
 }
@@ -116,7 +147,9 @@ function best(logits: Float32Array, top: number, labels: readonly string[] | und
 const labelWidth = 40;
 
 function predictionLines(predictions: readonly Prediction[]): string[] {
-  const named = predictions.map(({ label, index }) => label ?? `class ${index}`).map((name) => (name.length > labelWidth ? `${name.slice(0, labelWidth - 1)}…` : name));
+  const named = predictions
+    .map(({ label, index }) => label ?? `class ${index}`)
+    .map((name) => (name.length > labelWidth ? `${name.slice(0, labelWidth - 1)}…` : name));
   return table(
     predictions.map(({ probability }, row) => [`  ${named[row]}`, `${(100 * probability).toFixed(1)} %`]),
     1,

@@ -32,7 +32,12 @@ beforeAll(async () => {
 interface Answer {
   readonly input: string;
   readonly size: readonly number[];
-  readonly detections: readonly { readonly label: number; readonly name?: string; readonly score: number; readonly box: readonly number[] }[];
+  readonly detections: readonly {
+    readonly label: number;
+    readonly name?: string;
+    readonly score: number;
+    readonly box: readonly number[];
+  }[];
   readonly out?: string;
   readonly plot?: string;
   readonly error?: string;
@@ -48,7 +53,16 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     const out = inFolder(`${backend}.safetensors`);
     await startBackend(backend as 'wasm' | 'cpu', process);
     const before = tf.memory().numTensors;
-    const { code, stdout } = await pvt('detect', sample, ...line.slice(0, -1), backend, ...low, '--out', out, '--json');
+    const { code, stdout } = await pvt(
+      'detect',
+      sample,
+      ...line.slice(0, -1),
+      backend,
+      ...low,
+      '--out',
+      out,
+      '--json',
+    );
     expect(code).toBe(0);
     expect(tf.memory().numTensors).toBe(before);
 
@@ -56,8 +70,19 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     const expected = await detector.detect(await readPicture(sample), { score: 0.0099 });
     detector.dispose();
     expect(expected).toHaveLength(100);
-    expect(answers(stdout)).toMatchObject([{ input: sample, size: [480, 640], out, detections: expected.map(({ box, score, label }) => ({ box, score, label })) }]);
-    expect(Array.from(read(out), ([name, entry]) => [name, entry.dtype, entry.shape]).sort()).toEqual([['boxes', 'F32', [100, 4]], ['labels', 'I32', [100]], ['scores', 'F32', [100]]]);
+    expect(answers(stdout)).toMatchObject([
+      {
+        input: sample,
+        size: [480, 640],
+        out,
+        detections: expected.map(({ box, score, label }) => ({ box, score, label })),
+      },
+    ]);
+    expect(Array.from(read(out), ([name, entry]) => [name, entry.dtype, entry.shape]).sort()).toEqual([
+      ['boxes', 'F32', [100, 4]],
+      ['labels', 'I32', [100]],
+      ['scores', 'F32', [100]],
+    ]);
     expect(numbers(out, 'boxes')).toEqual(expected.flatMap(({ box }) => box).map(Math.fround));
     expect(numbers(out, 'scores')).toEqual(expected.map(({ score }) => Math.fround(score)));
     expect(numbers(out, 'labels')).toEqual(expected.map(({ label }) => label));
@@ -65,15 +90,23 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
 });
 
 it('gives the same on threads, and says which numbers they do not get', async () => {
-  const [one, two] = [await pvt('detect', sample, input, ...line, ...low, '--json'), await pvt('detect', sample, input, ...line, ...low, '--threads', '2', '--json')];
+  const [one, two] = [
+    await pvt('detect', sample, input, ...line, ...low, '--json'),
+    await pvt('detect', sample, input, ...line, ...low, '--threads', '2', '--json'),
+  ];
   expect([one.code, two.code]).toEqual([0, 0]);
   expect(two.stderr).toContain('--threads: pictures run on them, numbers from a file in tfjs');
   const [expected, found] = [answers(one.stdout), answers(two.stdout)];
-  expect(found.map(({ detections }) => detections.map(({ label }) => label))).toEqual(expected.map(({ detections }) => detections.map(({ label }) => label)));
+  expect(found.map(({ detections }) => detections.map(({ label }) => label))).toEqual(
+    expected.map(({ detections }) => detections.map(({ label }) => label)),
+  );
   const scores = (all: Answer[]) => all.flatMap(({ detections }) => detections.map(({ score }) => score));
   for (const [i, score] of scores(found).entries()) expect(score).toBeCloseTo(scores(expected)[i]!, 5);
   const { code, stderr } = await pvt('detect', sample, ...line, '--threads', '0');
-  expect([code, stderr]).toEqual([2, expect.stringContaining('expected a whole number from 1 to 64, such as 2')]);
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringContaining('expected a whole number from 1 to 64, such as 2'),
+  ]);
 });
 
 it('takes numbers that are prepared already, several pictures too, and tells the raw outputs', async () => {
@@ -83,18 +116,55 @@ it('takes numbers that are prepared already, several pictures too, and tells the
   const { parts, dispose } = await library();
   const nhwc = tf.transpose(tf.tensor4d(values, [...shape]), [0, 2, 3, 1]) as tf.Tensor4D;
   const levels = parts.head.forward(parts.neck.forward(parts.backbone.forward(nhwc).pyramid));
-  const found = await detect(levels, { rules: { ...parts.head.config.rules, score: 0.0099 }, input: [64, 96] });
-  expect(answers(stdout).map(({ input: name, size: sides, detections }) => [name, sides, detections.map(({ box }) => box)])).toEqual(found.map((objects, i) => [`${input}[${i}]`, [64, 96], objects.map(({ box }) => box)]));
-  expect(numbers(out, 'boxes')).toEqual(found.flat().flatMap(({ box }) => box).map(Math.fround));
+  const found = await detect(levels, {
+    rules: { ...parts.head.config.rules, score: 0.0099 },
+    input: [64, 96],
+  });
+  expect(
+    answers(stdout).map(({ input: name, size: sides, detections }) => [
+      name,
+      sides,
+      detections.map(({ box }) => box),
+    ]),
+  ).toEqual(found.map((objects, i) => [`${input}[${i}]`, [64, 96], objects.map(({ box }) => box)]));
+  expect(numbers(out, 'boxes')).toEqual(
+    found
+      .flat()
+      .flatMap(({ box }) => box)
+      .map(Math.fround),
+  );
   expect(numbers(out, 'pictures')).toEqual(found.flatMap((objects, i) => objects.map(() => i)));
-  for (const [i, { logits, deltas, grid: [height, width] }] of levels.entries()) {
-    expect([read(out).get(`cls${i}`)!.shape, read(out).get(`reg${i}`)!.shape]).toEqual([[2, 36, height, width], [2, 36, height, width]]);
+  for (const [
+    i,
+    {
+      logits,
+      deltas,
+      grid: [height, width],
+    },
+  ] of levels.entries()) {
+    expect([read(out).get(`cls${i}`)!.shape, read(out).get(`reg${i}`)!.shape]).toEqual([
+      [2, 36, height, width],
+      [2, 36, height, width],
+    ]);
     // Anchors lie by row, column, then kind; of each, channels are (kind, class).
-    const at = (b: number, y: number, x: number, kind: number, k: number) => (((b * height + y) * width + x) * 9 + kind) * 4 + k;
-    const [cls, reg, flatLogits, flatDeltas] = [numbers(out, `cls${i}`), numbers(out, `reg${i}`), await logits.data(), await deltas.data()];
-    for (const [b, y, x, kind, k] of [[0, 0, 0, 0, 0], [1, height - 1, width - 1, 8, 3], [1, 0, width - 1, 4, 2]] as const) {
+    const at = (b: number, y: number, x: number, kind: number, k: number) =>
+      (((b * height + y) * width + x) * 9 + kind) * 4 + k;
+    const [cls, reg, flatLogits, flatDeltas] = [
+      numbers(out, `cls${i}`),
+      numbers(out, `reg${i}`),
+      await logits.data(),
+      await deltas.data(),
+    ];
+    for (const [b, y, x, kind, k] of [
+      [0, 0, 0, 0, 0],
+      [1, height - 1, width - 1, 8, 3],
+      [1, 0, width - 1, 4, 2],
+    ] as const) {
       const place = ((b * 36 + kind * 4 + k) * height + y) * width + x;
-      expect([cls[place], reg[place]]).toEqual([flatLogits[at(b, y, x, kind, k)], flatDeltas[at(b, y, x, kind, k)]]);
+      expect([cls[place], reg[place]]).toEqual([
+        flatLogits[at(b, y, x, kind, k)],
+        flatDeltas[at(b, y, x, kind, k)],
+      ]);
     }
   }
   tf.dispose([nhwc, levels] as unknown as tf.TensorContainer);
@@ -104,10 +174,24 @@ it('takes numbers that are prepared already, several pictures too, and tells the
 it('finds nothing above an impossible score, and says so', async () => {
   const out = inFolder('nothing.safetensors');
   const plot = inFolder('nothing.png');
-  const { code, stdout } = await pvt('detect', sample, ...line, '--score', '0.99', '--out', out, '--plot', plot);
+  const { code, stdout } = await pvt(
+    'detect',
+    sample,
+    ...line,
+    '--score',
+    '0.99',
+    '--out',
+    out,
+    '--plot',
+    plot,
+  );
   expect(code).toBe(0);
   expect(stdout).toContain('\n  nothing above 0.99\n');
-  expect(Array.from(read(out), ([name, entry]) => [name, entry.shape]).sort()).toEqual([['boxes', [0, 4]], ['labels', [0]], ['scores', [0]]]);
+  expect(Array.from(read(out), ([name, entry]) => [name, entry.shape]).sort()).toEqual([
+    ['boxes', [0, 4]],
+    ['labels', [0]],
+    ['scores', [0]],
+  ]);
   // With nothing found, what is drawn is the picture.
   expect(Buffer.compare((await readPicture(plot)).data, (await readPicture(sample)).data)).toBe(0);
   const { stdout: json } = await pvt('detect', sample, ...line, '--score', '0.99', '--json');
@@ -117,13 +201,24 @@ it('finds nothing above an impossible score, and says so', async () => {
 it('shows the best with their names, and draws them', async () => {
   writeFileSync(inFolder('labels.txt'), 'ship\nbuoy\ngull\nwave\n');
   const plot = inFolder('found.png');
-  const { code, stdout, stderr } = await pvt('detect', sample, ...line, ...low, '--labels', inFolder('labels.txt'), '--plot', plot);
+  const { code, stdout, stderr } = await pvt(
+    'detect',
+    sample,
+    ...line,
+    ...low,
+    '--labels',
+    inFolder('labels.txt'),
+    '--plot',
+    plot,
+  );
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const lines = stdout.trimEnd().split('\n');
   expect(lines[0]).toContain('a detector of 4 classes');
   expect(lines[2]).toContain('480x640');
   expect(lines[3]).toMatch(/score +left +top +right +bottom$/);
-  expect(lines.slice(4, 24).every((text) => /^ {2}(ship|buoy|gull|wave) +\d\.\d %( +\d+\.\d){4}$/.test(text))).toBe(true);
+  expect(
+    lines.slice(4, 24).every((text) => /^ {2}(ship|buoy|gull|wave) +\d\.\d %( +\d+\.\d){4}$/.test(text)),
+  ).toBe(true);
   expect(lines[24]).toContain('and 80 more');
   expect(lines.at(-1)).toBe(`written: ${plot}`);
   const [drawn, plain] = [await readPicture(plot), await readPicture(sample)];
@@ -134,24 +229,57 @@ it('shows the best with their names, and draws them', async () => {
 it('numbers the files of several inputs, and goes on after a broken picture', async () => {
   const cut = inFolder('cut.png');
   writeFileSync(cut, readFileSync(sample).subarray(0, 5000));
-  const { code, stdout, stderr } = await pvt('detect', sample, cut, input, ...line, '--out', inFolder('many.safetensors'), '--plot', inFolder('many.png'), '--json');
+  const { code, stdout, stderr } = await pvt(
+    'detect',
+    sample,
+    cut,
+    input,
+    ...line,
+    '--out',
+    inFolder('many.safetensors'),
+    '--plot',
+    inFolder('many.png'),
+    '--json',
+  );
   expect(code).toBe(1);
   expect(stderr.trimEnd().split('\n').at(-1)).toContain(`pvt: ${cut}: `);
-  expect(answers(stdout).map(({ input: name, out, plot, error }) => [name, out, plot, error === undefined])).toEqual([
+  expect(
+    answers(stdout).map(({ input: name, out, plot, error }) => [name, out, plot, error === undefined]),
+  ).toEqual([
     [sample, inFolder('many-1.safetensors'), inFolder('many-1.png'), true],
     [cut, undefined, undefined, false],
-    ...[0, 1].map((row) => [`${input}[${row}]`, inFolder('many-3.safetensors'), inFolder('many-3.png'), true]),
+    ...[0, 1].map((row) => [
+      `${input}[${row}]`,
+      inFolder('many-3.safetensors'),
+      inFolder('many-3.png'),
+      true,
+    ]),
   ]);
   expect([1, 2, 3].map((i) => existsSync(inFolder(`many-${i}.png`)))).toEqual([true, false, true]);
 });
 
 describe('what cannot be', () => {
   it.each([
-    ['a classifier’s checkpoint', () => ['--weights', fileURLToPath(checkpoints['pvt_v2_nano.cifar10'].url)], 'expected a checkpoint with bbox_head'],
+    [
+      'a classifier’s checkpoint',
+      () => ['--weights', fileURLToPath(checkpoints['pvt_v2_nano.cifar10'].url)],
+      'expected a checkpoint with bbox_head',
+    ],
     ['one label for four classes', () => [...line, '--labels', config], 'expected'],
-    ['two labels for four classes', () => (writeFileSync(inFolder('two.txt'), 'a\nb'), [...line, '--labels', inFolder('two.txt')]), 'expected 4 names'],
+    [
+      'two labels for four classes',
+      () => (writeFileSync(inFolder('two.txt'), 'a\nb'), [...line, '--labels', inFolder('two.txt')]),
+      'expected 4 names',
+    ],
     ['weights that are not there', () => ['--weights', inFolder('nowhere.pth')], 'nowhere.pth'],
-    ['another architecture', () => (writeFileSync(inFolder('v1.json'), '{"version": "v1"}'), [...line, '--config', inFolder('v1.json')]), 'expected'],
+    [
+      'another architecture',
+      () => (
+        writeFileSync(inFolder('v1.json'), '{"version": "v1"}'),
+        [...line, '--config', inFolder('v1.json')]
+      ),
+      'expected',
+    ],
   ])('%s', async (_, argv, complaint) => {
     const before = tf.memory().numTensors;
     const { code, stdout, stderr } = await pvt('detect', sample, ...argv());
@@ -162,7 +290,10 @@ describe('what cannot be', () => {
   });
 
   it('a tensor of another kind', async () => {
-    writeFileSync(inFolder('grey.safetensors'), writeSafetensors([['input', fromFloat32(new Float32Array(64), [1, 1, 8, 8])]]));
+    writeFileSync(
+      inFolder('grey.safetensors'),
+      writeSafetensors([['input', fromFloat32(new Float32Array(64), [1, 1, 8, 8])]]),
+    );
     const { code, stderr } = await pvt('detect', inFolder('grey.safetensors'), ...line);
     expect(code).toBe(1);
     expect(stderr).toContain('F32 (N, 3, H, W)');

@@ -12,9 +12,14 @@ interface RawOptions extends DenseOptions {
 }
 
 export function detect(program: Command, io: Io): void {
-  const command = denseOptions(program.command('detect'), { score: 'least score of an object, 0 to 1 (default: as the implementation has it, 0.05)', sides: '800x1333' })
+  const command = denseOptions(program.command('detect'), {
+    score: 'least score of an object, 0 to 1 (default: as the implementation has it, 0.05)',
+    sides: '800x1333',
+  })
     .summary('find objects in pictures')
-    .description('Finds objects in pictures with a RetinaNet on a PVT: checkpoints of mmdetection, as the official detectors are, or of torchvision.')
+    .description(
+      'Finds objects in pictures with a RetinaNet on a PVT: checkpoints of mmdetection, as the official detectors are, or of torchvision.',
+    )
     .option('--raw', 'what the head says of every anchor too, in --out')
     .addHelpText(
       'after',
@@ -38,53 +43,115 @@ A picture that cannot be read is reported and does not stop the others; the exit
     );
 
   command.action(async (inputs: string[], options: RawOptions) => {
-    if (options.raw && options.out === undefined) throw new UsageError('--raw: expected --out FILE.safetensors beside it, got none; say where to write.');
-    await runDense({ name: 'detect', model: 'detector', embedded: async () => (await import('@pvt/checkpoints-microscopy')).microscopy['pvt_v2_nano.bccd'] }, inputs, options, io, async (checkpoint, taskOptions) => {
-      const { drawDetections } = await import('@pvt/draw');
-      const { detect: detectIn } = await import('@pvt/heads');
-      const { fromFloat32 } = await import('@pvt/presets');
-      const { createDetector } = await import('@pvt/tasks');
-      const { tidy } = await import('@tensorflow/tfjs-core');
+    if (options.raw && options.out === undefined)
+      throw new UsageError('--raw: expected --out FILE.safetensors beside it, got none; say where to write.');
+    await runDense(
+      {
+        name: 'detect',
+        model: 'detector',
+        embedded: async () => (await import('@pvt/checkpoints-microscopy')).microscopy['pvt_v2_nano.bccd'],
+      },
+      inputs,
+      options,
+      io,
+      async (checkpoint, taskOptions) => {
+        const { drawDetections } = await import('@pvt/draw');
+        const { detect: detectIn } = await import('@pvt/heads');
+        const { fromFloat32 } = await import('@pvt/presets');
+        const { createDetector } = await import('@pvt/tasks');
+        const { tidy } = await import('@tensorflow/tfjs-core');
 
-      const task = await createDetector(checkpoint, taskOptions);
-      const { parts, names } = task;
-      const { classes, rules: published } = parts.head.config;
-      const rules = { ...published, ...(options.score !== undefined && { score: options.score }) };
-      return {
-        task,
-        classes,
-        async answer(input) {
-          const { levels, prepared } =
-            'picture' in input
-              ? await task.forward(input.picture)
-              : { levels: tidy(() => parts.head.forward(parts.neck.forward(parts.backbone.forward(input.tensor).pyramid)) as unknown as tf.TensorContainer) as unknown as RetinaNetLevel[], prepared: undefined };
-          try {
-            const size = prepared?.size ?? (input as { readonly tensor: tf.Tensor4D }).tensor.shape.slice(1, 3) as [number, number];
-            const found = await detectIn(levels, { rules, input: size, ...(prepared && { pictures: [prepared.placement] }) });
-            const all = found.flat();
-            const integers = (name: string, values: readonly number[]) => [name, fromFloat32(values, [values.length], 'I32')] as const;
-            return {
-              pictures: found.map((objects) => ({ size: prepared?.placement.original ?? size, json: { detections: objects.map((object) => named(object, names)) }, lines: linesOf(objects, names, rules.score) })),
-              tensors: [
-                ['boxes', fromFloat32(all.flatMap(({ box }) => box), [all.length, 4])],
-                ['scores', fromFloat32(all.map(({ score }) => score), [all.length])],
-                integers('labels', all.map(({ label }) => label)),
-                ...(found.length > 1 ? [integers('pictures', found.flatMap((objects, i) => objects.map(() => i)))] : []),
-                ...(options.raw ? await rawOutputs(levels) : []),
-              ],
-              draw: (context) => drawDetections(context, found[0]!.map((object) => ({ ...object, name: nameOf(object, names) }))),
-            };
-          } finally {
-            for (const { logits, deltas } of levels) for (const tensor of [logits, deltas]) tensor.dispose();
-          }
-        },
-      };
-    });
+        const task = await createDetector(checkpoint, taskOptions);
+        const { parts, names } = task;
+        const { classes, rules: published } = parts.head.config;
+        const rules = { ...published, ...(options.score !== undefined && { score: options.score }) };
+        return {
+          task,
+          classes,
+          async answer(input) {
+            const { levels, prepared } =
+              'picture' in input
+                ? await task.forward(input.picture)
+                : {
+                    levels: tidy(
+                      () =>
+                        parts.head.forward(
+                          parts.neck.forward(parts.backbone.forward(input.tensor).pyramid),
+                        ) as unknown as tf.TensorContainer,
+                    ) as unknown as RetinaNetLevel[],
+                    prepared: undefined,
+                  };
+            try {
+              const size =
+                prepared?.size ??
+                ((input as { readonly tensor: tf.Tensor4D }).tensor.shape.slice(1, 3) as [number, number]);
+              const found = await detectIn(levels, {
+                rules,
+                input: size,
+                ...(prepared && { pictures: [prepared.placement] }),
+              });
+              const all = found.flat();
+              const integers = (name: string, values: readonly number[]) =>
+                [name, fromFloat32(values, [values.length], 'I32')] as const;
+              return {
+                pictures: found.map((objects) => ({
+                  size: prepared?.placement.original ?? size,
+                  json: { detections: objects.map((object) => named(object, names)) },
+                  lines: linesOf(objects, names, rules.score),
+                })),
+                tensors: [
+                  [
+                    'boxes',
+                    fromFloat32(
+                      all.flatMap(({ box }) => box),
+                      [all.length, 4],
+                    ),
+                  ],
+                  [
+                    'scores',
+                    fromFloat32(
+                      all.map(({ score }) => score),
+                      [all.length],
+                    ),
+                  ],
+                  integers(
+                    'labels',
+                    all.map(({ label }) => label),
+                  ),
+                  ...(found.length > 1
+                    ? [
+                        integers(
+                          'pictures',
+                          found.flatMap((objects, i) => objects.map(() => i)),
+                        ),
+                      ]
+                    : []),
+                  ...(options.raw ? await rawOutputs(levels) : []),
+                ],
+                draw: (context) =>
+                  drawDetections(
+                    context,
+                    found[0]!.map((object) => ({ ...object, name: nameOf(object, names) })),
+                  ),
+              };
+            } finally {
+              for (const { logits, deltas } of levels)
+                for (const tensor of [logits, deltas]) tensor.dispose();
+            }
+          },
+        };
+      },
+    );
   });
 }
 
 /** An object as `--json` tells of it, with its class's name where that is known. */
-const named = ({ label, score, box }: Detection, names: readonly string[]) => ({ label, ...(names[label] && { name: names[label] }), score, box });
+const named = ({ label, score, box }: Detection, names: readonly string[]) => ({
+  label,
+  ...(names[label] && { name: names[label] }),
+  score,
+  box,
+});
 
 /** Of torchvision's classes, some have no name. */
 const nameOf = ({ label }: Detection, names: readonly string[]): string => names[label] || `class ${label}`;
@@ -94,9 +161,18 @@ const listed = 20;
 
 function linesOf(objects: readonly Detection[], names: readonly string[], score: number): string[] {
   if (objects.length === 0) return [`nothing above ${score}`];
-  const rows = objects.slice(0, listed).map((object) => [nameOf(object, names), `${(100 * object.score).toFixed(1)} %`, ...object.box.map((side) => side.toFixed(1))]);
+  const rows = objects
+    .slice(0, listed)
+    .map((object) => [
+      nameOf(object, names),
+      `${(100 * object.score).toFixed(1)} %`,
+      ...object.box.map((side) => side.toFixed(1)),
+    ]);
   const more = objects.length - rows.length;
-  return [...table([['', 'score', 'left', 'top', 'right', 'bottom'], ...rows]), ...(more > 0 ? [`and ${more} more; --score shows fewer, --json all`] : [])];
+  return [
+    ...table([['', 'score', 'left', 'top', 'right', 'bottom'], ...rows]),
+    ...(more > 0 ? [`and ${more} more; --score shows fewer, --json all`] : []),
+  ];
 }
 
 /** The head's outputs as maps (N, C, h, w), the way its convolutions make them. */
@@ -110,5 +186,10 @@ async function rawOutputs(levels: readonly RetinaNetLevel[]): Promise<(readonly 
     moved.dispose();
     return [name, entry] as const;
   };
-  return Promise.all(levels.flatMap(({ logits, deltas, grid }, i) => [map(`cls${i}`, logits, grid), map(`reg${i}`, deltas, grid)]));
+  return Promise.all(
+    levels.flatMap(({ logits, deltas, grid }, i) => [
+      map(`cls${i}`, logits, grid),
+      map(`reg${i}`, deltas, grid),
+    ]),
+  );
 }

@@ -18,13 +18,26 @@ interface EvalOptions extends CommonOptions {
 }
 
 export function evaluate(program: Command, io: Io): void {
-  common(program.command('eval').argument('<task>', `what is measured: ${taskNames.join(', ')}`), { computes: true })
+  common(program.command('eval').argument('<task>', `what is measured: ${taskNames.join(', ')}`), {
+    computes: true,
+  })
     .summary('measure a model on labelled pictures')
-    .description('Measures a classifier (accuracy), a segmenter (mean IoU) or a detector (mAP and mAP50, as COCO counts) on labelled pictures.')
-    .requiredOption('--data <folder>', 'the pictures: a folder per class; pictures and masks; Pascal VOC or COCO')
+    .description(
+      'Measures a classifier (accuracy), a segmenter (mean IoU) or a detector (mAP and mAP50, as COCO counts) on labelled pictures.',
+    )
+    .requiredOption(
+      '--data <folder>',
+      'the pictures: a folder per class; pictures and masks; Pascal VOC or COCO',
+    )
     .option(...weightsOption)
-    .addOption(new Option('--split <name>', 'which part of the pictures').choices(splits).default('validation'))
-    .option('--size <sides>', 'shorter and longer side in pixels that pictures are brought to (default: as the weights say)', sides)
+    .addOption(
+      new Option('--split <name>', 'which part of the pictures').choices(splits).default('validation'),
+    )
+    .option(
+      '--size <sides>',
+      'shorter and longer side in pixels that pictures are brought to (default: as the weights say)',
+      sides,
+    )
     .option(...threadsOption)
     .addHelpText(
       'after',
@@ -36,13 +49,19 @@ Examples:
   pvt eval classify --data cifar10/ --weights pvt_v2_nano.safetensors --json`,
     )
     .action(async (task: string, options: EvalOptions) => {
-      if (!taskNames.includes(task as Task)) throw new UsageError(`eval: expected ${taskNames.join(', ')}, got ${task}; name one of these.`);
+      if (!taskNames.includes(task as Task))
+        throw new UsageError(`eval: expected ${taskNames.join(', ')}, got ${task}; name one of these.`);
       await run(task as Task, options, io);
     });
 }
 
-async function run(task: Task, { data: folder, weights, split, size, threads, backend, json }: EvalOptions, io: Io): Promise<void> {
-  if (weights === undefined) throw new UsageError('eval: expected a checkpoint, got none; name one with --weights FILE.');
+async function run(
+  task: Task,
+  { data: folder, weights, split, size, threads, backend, json }: EvalOptions,
+  io: Io,
+): Promise<void> {
+  if (weights === undefined)
+    throw new UsageError('eval: expected a checkpoint, got none; name one with --weights FILE.');
   const { readDataSet, truths } = await import('@pvt/data/node');
   const { openCheckpoint } = await import('@pvt/presets');
   const { evaluateClassifier, evaluateDetector, evaluateSegmenter } = await import('@pvt/tasks/learning');
@@ -51,32 +70,58 @@ async function run(task: Task, { data: folder, weights, split, size, threads, ba
   const { fetchFiles } = await import('../fetch.ts');
 
   await startBackend(backend, io);
-  const checkpoint = await openCheckpoint(await fetchFiles(weights, io), task === 'classify' ? {} : { classes: 0 });
-  const given = { warmUp: false, ...(await onThreads(threads)), ...(size && task !== 'classify' && { size: { shortSide: size[0], longSide: size[1] } }) };
-  const model = { classify: createClassifier, segment: createSegmenter, detect: createDetector }[task](checkpoint, given);
+  const checkpoint = await openCheckpoint(
+    await fetchFiles(weights, io),
+    task === 'classify' ? {} : { classes: 0 },
+  );
+  const given = {
+    warmUp: false,
+    ...(await onThreads(threads)),
+    ...(size && task !== 'classify' && { size: { shortSide: size[0], longSide: size[1] } }),
+  };
+  const model = { classify: createClassifier, segment: createSegmenter, detect: createDetector }[task](
+    checkpoint,
+    given,
+  );
   const { names } = await model;
   // The weights' order of classes is what their answers are counted in.
   const found = await readDataSet(folder, task, names.length > 0 ? { classes: names } : {});
   for (const text of found.notes) note(io, text);
   const chosen = found[split] as DataSet<Task> | undefined;
-  if (chosen === undefined) throw new UsageError(`eval: expected pictures for ${split} in ${folder}, got none; choose another --split.`);
+  if (chosen === undefined)
+    throw new UsageError(
+      `eval: expected pictures for ${split} in ${folder}, got none; choose another --split.`,
+    );
   let done = 0;
   const begun = performance.now();
-  const metrics = await progress<Evaluation>(io, `measuring ${chosen.samples.length} pictures`, async (show) => {
-    const counted = async function* () {
-      for await (const truth of truths(chosen)) {
-        yield truth;
-        done++;
-        show(`${bar(done / chosen.samples.length).padEnd(bar(1).length, '░')} ${done} of ${chosen.samples.length}`);
-      }
-    };
-    const measure = { classify: evaluateClassifier, segment: evaluateSegmenter, detect: evaluateDetector }[task];
-    return measure((await model) as never, counted() as never);
-  });
+  const metrics = await progress<Evaluation>(
+    io,
+    `measuring ${chosen.samples.length} pictures`,
+    async (show) => {
+      const counted = async function* () {
+        for await (const truth of truths(chosen)) {
+          yield truth;
+          done++;
+          show(
+            `${bar(done / chosen.samples.length).padEnd(bar(1).length, '░')} ${done} of ${chosen.samples.length}`,
+          );
+        }
+      };
+      const measure = { classify: evaluateClassifier, segment: evaluateSegmenter, detect: evaluateDetector }[
+        task
+      ];
+      return measure((await model) as never, counted() as never);
+    },
+  );
   const time = (performance.now() - begun) / Math.max(1, done);
   const { score, ...measures } = metrics;
-  if (json) return printJson(io, { data: folder, weights, split, pictures: done, ...measures, milliseconds: time });
+  if (json)
+    return printJson(io, { data: folder, weights, split, pictures: done, ...measures, milliseconds: time });
   const paint = paintFor(io.stdout);
-  print(io, `${paint.bold(`${scoreNames[task]} ${score.toFixed(4)}`)}${paint.dim(`  ${done} pictures of ${split}, ${milliseconds(time)} each`)}`);
-  for (const line of table(Object.entries(measures).map(([name, value]) => [`  ${name}`, value.toFixed(4)]))) print(io, line);
+  print(
+    io,
+    `${paint.bold(`${scoreNames[task]} ${score.toFixed(4)}`)}${paint.dim(`  ${done} pictures of ${split}, ${milliseconds(time)} each`)}`,
+  );
+  for (const line of table(Object.entries(measures).map(([name, value]) => [`  ${name}`, value.toFixed(4)])))
+    print(io, line);
 }

@@ -1,5 +1,12 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { toHuggingFaceConfig, fromFloat32, parseSafetensors, toFloat32, writeSafetensors, type TensorEntry } from '@pvt/presets';
+import {
+  toHuggingFaceConfig,
+  fromFloat32,
+  parseSafetensors,
+  toFloat32,
+  writeSafetensors,
+  type TensorEntry,
+} from '@pvt/presets';
 import { createPvt, randomInit } from '@pvt/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -28,7 +35,19 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   it("writes what the library's own forward gives", async () => {
     const out = inFolder(`${backend}.safetensors`);
     const before = tf.memory().numTensors;
-    const { code, stderr } = await pvt('features', input, '--weights', weights, '--config', config, '--out', out, '--attentions', '--backend', backend);
+    const { code, stderr } = await pvt(
+      'features',
+      input,
+      '--weights',
+      weights,
+      '--config',
+      config,
+      '--out',
+      out,
+      '--attentions',
+      '--backend',
+      backend,
+    );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(tf.memory().numTensors).toBe(before);
 
@@ -39,9 +58,15 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
         ...pyramid.map(({ name, tensor }) => [name, tf.transpose(tensor, [0, 3, 1, 2])] as const),
         ['embedding', embedding] as const,
         ['logits', head.forward(embedding)] as const,
-        ...attentions.flatMap((blocks, stage) => blocks.map((map, block) => [`attention.${stage + 1}.${block}`, map] as const)),
+        ...attentions.flatMap((blocks, stage) =>
+          blocks.map((map, block) => [`attention.${stage + 1}.${block}`, map] as const),
+        ),
       ];
-      return tensors.map(([name, tensor]) => ({ name, shape: [...tensor.shape] as number[], values: tensor.dataSync<'float32'>() }));
+      return tensors.map(([name, tensor]) => ({
+        name,
+        shape: [...tensor.shape] as number[],
+        values: tensor.dataSync<'float32'>(),
+      }));
     });
     backbone.dispose();
     head.dispose();
@@ -59,7 +84,18 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
 
 it('draws the same random numbers from the same seed as the library', async () => {
   const out = inFolder('init.safetensors');
-  const { code } = await pvt('features', input, '--init', '7', '--config', config, '--out', out, '--backend', 'cpu');
+  const { code } = await pvt(
+    'features',
+    input,
+    '--init',
+    '7',
+    '--config',
+    config,
+    '--out',
+    out,
+    '--backend',
+    'cpu',
+  );
   expect(code).toBe(0);
   const backbone = createPvt(tinyConfig, randomInit(7));
   const expected = tf.tidy(() => backbone.forward(nhwc()).embedding.dataSync());
@@ -72,21 +108,48 @@ it("takes Hugging Face's config.json for the same model", async () => {
   writeFileSync(theirs, JSON.stringify(toHuggingFaceConfig(tinyConfig, { layerNormEps: 1e-6 })));
   const line = ['features', input, '--weights', weights, '--json', '--backend', 'cpu'];
   const [a, b] = [await pvt(...line, '--config', theirs), await pvt(...line, '--config', config)];
-  const results = (text: string) => (JSON.parse(text) as { results: { shape: number[]; mean: number }[] }).results;
+  const results = (text: string) =>
+    (JSON.parse(text) as { results: { shape: number[]; mean: number }[] }).results;
   expect(results(a.stdout).map(({ shape }) => shape)).toEqual(results(b.stdout).map(({ shape }) => shape));
-  for (const [index, { mean }] of results(a.stdout).entries()) expect(mean).toBeCloseTo(results(b.stdout)[index]!.mean, 3);
+  for (const [index, { mean }] of results(a.stdout).entries())
+    expect(mean).toBeCloseTo(results(b.stdout)[index]!.mean, 3);
 });
 
 it('lets a config say only what differs from the variant', async () => {
   writeFileSync(inFolder('two.json'), '{"classes": 2}');
-  const { stdout } = await pvt('features', input, '--model', 'pvt_v2_nano', '--init', '1', '--config', inFolder('two.json'), '--json');
-  expect((JSON.parse(stdout) as { results: unknown[] }).results.at(-1)).toMatchObject({ name: 'logits', shape: [2, 2] });
+  const { stdout } = await pvt(
+    'features',
+    input,
+    '--model',
+    'pvt_v2_nano',
+    '--init',
+    '1',
+    '--config',
+    inFolder('two.json'),
+    '--json',
+  );
+  expect((JSON.parse(stdout) as { results: unknown[] }).results.at(-1)).toMatchObject({
+    name: 'logits',
+    shape: [2, 2],
+  });
 });
 
 it('measures what it prints', async () => {
   const out = inFolder('measured.safetensors');
   const { stdout } = await pvt('features', sample, '--model', 'pvt_v2_nano', '--out', out, '--json');
-  const answer = JSON.parse(stdout) as { size: number[]; out: string; results: { name: string; stride?: number; shape: number[]; mean: number; std: number; min: number; max: number }[] };
+  const answer = JSON.parse(stdout) as {
+    size: number[];
+    out: string;
+    results: {
+      name: string;
+      stride?: number;
+      shape: number[];
+      mean: number;
+      std: number;
+      min: number;
+      max: number;
+    }[];
+  };
   expect({ size: answer.size, out: answer.out }).toEqual({ size: [64, 64], out });
   expect(answer.results.map(({ name, stride, shape }) => [name, stride, shape])).toEqual([
     ['stage1', 4, [1, 16, 16, 16]],
@@ -100,7 +163,10 @@ it('measures what it prints', async () => {
     const written = toFloat32(read(out).get(name)!);
     const average = written.reduce((a, b) => a + b, 0) / written.length;
     expect(mean).toBeCloseTo(average, 5);
-    expect(std).toBeCloseTo(Math.sqrt(written.reduce((sum, value) => sum + (value - average) ** 2, 0) / written.length), 5);
+    expect(std).toBeCloseTo(
+      Math.sqrt(written.reduce((sum, value) => sum + (value - average) ** 2, 0) / written.length),
+      5,
+    );
     expect([min, max]).toEqual([Math.min(...written), Math.max(...written)]);
   }
 });
@@ -127,9 +193,22 @@ it.each([
   const { dims, depths, heads, mlpRatios } = tinyConfig;
   writeFileSync(path, JSON.stringify({ dims, depths, heads, mlpRatios, imageSize: [32, 32], ...fields }));
   const small = inFolder('small.safetensors');
-  writeFileSync(small, writeSafetensors([['input', fromFloat32(values.subarray(0, 3 * 32 * 64), [1, 3, 32, 64])]]));
+  writeFileSync(
+    small,
+    writeSafetensors([['input', fromFloat32(values.subarray(0, 3 * 32 * 64), [1, 3, 32, 64])]]),
+  );
   const plot = inFolder(`${name}.png`);
-  const { code, stderr } = await pvt('features', small, '--config', path, '--init', '1', '--plot', plot, '--attentions');
+  const { code, stderr } = await pvt(
+    'features',
+    small,
+    '--config',
+    path,
+    '--init',
+    '1',
+    '--plot',
+    plot,
+    '--attentions',
+  );
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(readFileSync(plot).subarray(1, 4).toString()).toBe('PNG');
 });
@@ -137,7 +216,11 @@ it.each([
 describe('inputs that are none', () => {
   it.each([
     ['another name', [['pixels', fromFloat32(new Float32Array(3), [1, 3, 1, 1])]], 'got pixels'],
-    ['half precision', [['input', fromFloat32(new Float32Array(3), [1, 3, 1, 1], 'F16')]], 'F16 (1, 3, 1, 1)'],
+    [
+      'half precision',
+      [['input', fromFloat32(new Float32Array(3), [1, 3, 1, 1], 'F16')]],
+      'F16 (1, 3, 1, 1)',
+    ],
     ['channels last', [['input', fromFloat32(new Float32Array(12), [1, 2, 2, 3])]], 'F32 (1, 2, 2, 3)'],
     ['no batch', [['input', fromFloat32(new Float32Array(12), [3, 2, 2])]], 'F32 (3, 2, 2)'],
     ['no pictures', [['input', fromFloat32(new Float32Array(0), [0, 3, 2, 2])]], 'F32 (0, 3, 2, 2)'],

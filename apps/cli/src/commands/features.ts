@@ -25,11 +25,20 @@ interface Result {
 export function features(program: Command, io: Io): void {
   const command = common(program.command('features'), { computes: true })
     .summary('compute the feature pyramid of a picture, as numbers and as a plot')
-    .description('Computes the feature pyramid of a picture: a map for each stage, each coarser and deeper than the one before.')
-    .argument('<input>', 'a picture, or .safetensors holding input: float32 (N,3,H,W), already normalised, any size')
+    .description(
+      'Computes the feature pyramid of a picture: a map for each stage, each coarser and deeper than the one before.',
+    )
+    .argument(
+      '<input>',
+      'a picture, or .safetensors holding input: float32 (N,3,H,W), already normalised, any size',
+    )
     .option('--model <name>', 'a variant, see pvt models; pvt_v2_nano has its weights embedded')
     .option(...weightsOption)
-    .addOption(new Option('--init <seed>', 'random numbers for weights, the same ones for the same seed').argParser(seed).conflicts('weights'))
+    .addOption(
+      new Option('--init <seed>', 'random numbers for weights, the same ones for the same seed')
+        .argParser(seed)
+        .conflicts('weights'),
+    )
     .option('--config <file>', 'the architecture as JSON, ours or a Hugging Face config.json')
     .option('--out <file>', 'write the results as .safetensors, see below', pathOf('.safetensors'))
     .option('--plot <file>', 'draw the pyramid as .png', pathOf('.png'))
@@ -53,7 +62,10 @@ Examples:
     const { originOf, loadModel } = await import('../model.ts');
     originOf(options);
     const { checkOutputs, writeWhole } = await import('../files.ts');
-    await checkOutputs([options.out, options.plot], [path, options.weights, options.config].filter((file) => file !== undefined));
+    await checkOutputs(
+      [options.out, options.plot],
+      [path, options.weights, options.config].filter((file) => file !== undefined),
+    );
     const { startBackend } = await import('../backend.ts');
     const { isTensorFile, readInput } = await import('../input.ts');
 
@@ -65,19 +77,31 @@ Examples:
     try {
       const { backbone, head, config, recipe, guess } = model;
       if (guess && !isTensorFile(path)) note(io, guess);
-      const { tensor, picture } = await progress(io, `reading ${path}`, () => readInput(path, config, recipe));
+      const { tensor, picture } = await progress(io, `reading ${path}`, () =>
+        readInput(path, config, recipe),
+      );
       owned.push(tensor);
       const [batch, height, width] = tensor.shape;
       const start = performance.now();
-      const { pyramid, embedding, attentions, logits } = await progress(io, `computing ${model.title} at ${height}x${width}`, () => {
-        const output = backbone.forward(tensor, options.attentions ? { attentions: true } : {});
-        owned.push(...output.pyramid.map((level) => level.tensor), output.embedding);
-        const maps = 'attentions' in output ? (output.attentions as readonly (readonly tf.Tensor4D[])[]) : [];
-        owned.push(...maps.flat());
-        const classified = head?.forward(output.embedding);
-        if (classified) owned.push(classified);
-        return { pyramid: output.pyramid, embedding: output.embedding, attentions: maps, logits: classified };
-      });
+      const { pyramid, embedding, attentions, logits } = await progress(
+        io,
+        `computing ${model.title} at ${height}x${width}`,
+        () => {
+          const output = backbone.forward(tensor, options.attentions ? { attentions: true } : {});
+          owned.push(...output.pyramid.map((level) => level.tensor), output.embedding);
+          const maps =
+            'attentions' in output ? (output.attentions as readonly (readonly tf.Tensor4D[])[]) : [];
+          owned.push(...maps.flat());
+          const classified = head?.forward(output.embedding);
+          if (classified) owned.push(classified);
+          return {
+            pyramid: output.pyramid,
+            embedding: output.embedding,
+            attentions: maps,
+            logits: classified,
+          };
+        },
+      );
       const results: Result[] = [];
       for (const level of pyramid) results.push(await channelsFirst(level.name, level.tensor));
       results.push(await plain('embedding', embedding));
@@ -85,14 +109,20 @@ Examples:
       const elapsed = performance.now() - start;
       const maps: Result[] = [];
       for (const [stage, blocks] of attentions.entries()) {
-        for (const [block, map] of blocks.entries()) maps.push(await plain(`attention.${stage + 1}.${block}`, map));
+        for (const [block, map] of blocks.entries())
+          maps.push(await plain(`attention.${stage + 1}.${block}`, map));
       }
       const broken = results.find(({ values }) => !values.every(Number.isFinite));
-      if (broken) throw new WorkError(`features: expected finite numbers, got others in ${broken.name}; are these the model's weights?`);
+      if (broken)
+        throw new WorkError(
+          `features: expected finite numbers, got others in ${broken.name}; are these the model's weights?`,
+        );
 
       if (options.out !== undefined) {
         const { fromFloat32, writeSafetensors } = await import('@pvt/presets');
-        const entries = [...results, ...maps].map(({ name, shape, values }) => [name, fromFloat32(values, shape)] as const);
+        const entries = [...results, ...maps].map(
+          ({ name, shape, values }) => [name, fromFloat32(values, shape)] as const,
+        );
         await writeWhole(options.out, writeSafetensors(entries, { model: model.title, input: path }));
       }
       if (options.plot !== undefined) {
@@ -103,33 +133,74 @@ Examples:
           drawPyramid({
             title: model.title,
             subtitle: `${path}${picture ? `, ${by(picture)}` : ''}${batch > 1 ? `, the first of ${batch}` : ''}`,
-            input: { height, width, values: (await tensor.data()) as Float32Array, normalize: recipe.normalize },
+            input: {
+              height,
+              width,
+              values: (await tensor.data()) as Float32Array,
+              normalize: recipe.normalize,
+            },
             config,
             stages: cost(config, [height, width]).stages,
-            levels: await Promise.all(pyramid.map(async ({ tensor: map }) => (await map.data()) as Float32Array)),
-            attentions: attentions.map((_, stage) => maps.filter(({ name }) => name.startsWith(`attention.${stage + 1}.`)).at(-1)!),
+            levels: await Promise.all(
+              pyramid.map(async ({ tensor: map }) => (await map.data()) as Float32Array),
+            ),
+            attentions: attentions.map((_, stage) =>
+              maps.filter(({ name }) => name.startsWith(`attention.${stage + 1}.`)).at(-1)!,
+            ),
           }),
         );
         await writeWhole(plot, png);
       }
 
-      const rows = results.map(({ name, shape, values }, index) => ({ name, ...(pyramid[index] && { stride: pyramid[index].stride }), shape, ...statistics(values) }));
+      const rows = results.map(({ name, shape, values }, index) => ({
+        name,
+        ...(pyramid[index] && { stride: pyramid[index].stride }),
+        shape,
+        ...statistics(values),
+      }));
       if (options.json) {
-        const files = { ...(options.out !== undefined && { out: options.out }), ...(options.plot !== undefined && { plot: options.plot }) };
-        const attention = options.attentions && { attentions: maps.map(({ name, shape, values }) => ({ name, shape, ...statistics(values) })) };
-        return printJson(io, { model: model.title, input: path, size: [height, width], backend: options.backend, milliseconds: elapsed, results: rows, ...attention, ...files });
+        const files = {
+          ...(options.out !== undefined && { out: options.out }),
+          ...(options.plot !== undefined && { plot: options.plot }),
+        };
+        const attention = options.attentions && {
+          attentions: maps.map(({ name, shape, values }) => ({ name, shape, ...statistics(values) })),
+        };
+        return printJson(io, {
+          model: model.title,
+          input: path,
+          size: [height, width],
+          backend: options.backend,
+          milliseconds: elapsed,
+          results: rows,
+          ...attention,
+          ...files,
+        });
       }
       const paint = paintFor(io.stdout);
       print(io, paint.dim(`${model.title}; ${options.backend}, ${milliseconds(elapsed)}`));
-      print(io, `\n${paint.bold(path)}  ${picture ? `${by(picture)}, prepared as ` : ''}${by([batch, config.channels, height, width])}\n`);
-      const [header, ...lines] = table([
-        ['', 'shape', 'stride', 'mean', 'std', 'min', 'max'],
-        ...rows.map(({ name, shape, stride, mean, std, min, max }) => [name, by(shape), stride === undefined ? '' : String(stride), ...[mean, std, min, max].map((value) => value.toFixed(3))]),
-      ], 2);
+      print(
+        io,
+        `\n${paint.bold(path)}  ${picture ? `${by(picture)}, prepared as ` : ''}${by([batch, config.channels, height, width])}\n`,
+      );
+      const [header, ...lines] = table(
+        [
+          ['', 'shape', 'stride', 'mean', 'std', 'min', 'max'],
+          ...rows.map(({ name, shape, stride, mean, std, min, max }) => [
+            name,
+            by(shape),
+            stride === undefined ? '' : String(stride),
+            ...[mean, std, min, max].map((value) => value.toFixed(3)),
+          ]),
+        ],
+        2,
+      );
       print(io, paint.dim(header!));
       for (const line of lines) print(io, line);
-      if (options.attentions) print(io, `\n${maps.length} attention maps, ${by(maps[0]!.shape)} to ${by(maps.at(-1)!.shape)}`);
-      if (options.attentions && options.out === undefined && options.plot === undefined) note(io, '--out FILE.safetensors keeps the attention maps, --plot FILE.png draws them.');
+      if (options.attentions)
+        print(io, `\n${maps.length} attention maps, ${by(maps[0]!.shape)} to ${by(maps.at(-1)!.shape)}`);
+      if (options.attentions && options.out === undefined && options.plot === undefined)
+        note(io, '--out FILE.safetensors keeps the attention maps, --plot FILE.png draws them.');
       const files = [options.out, options.plot].filter((file) => file !== undefined);
       if (files.length > 0) print(io, `\nwritten: ${files.join(', ')}`);
     } finally {
@@ -138,7 +209,11 @@ Examples:
   });
 }
 
-const plain = async (name: string, tensor: tf.Tensor): Promise<Result> => ({ name, shape: tensor.shape, values: (await tensor.data()) as Float32Array });
+const plain = async (name: string, tensor: tf.Tensor): Promise<Result> => ({
+  name,
+  shape: tensor.shape,
+  values: (await tensor.data()) as Float32Array,
+});
 
 /** A map as files have it, (N, C, h, w). */
 async function channelsFirst(name: string, map: tf.Tensor4D): Promise<Result> {

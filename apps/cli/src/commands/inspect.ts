@@ -6,10 +6,15 @@ import { common, type CommonOptions } from '../options.ts';
 export function inspect(program: Command, io: Io): void {
   common(program.command('inspect'), { computes: false })
     .summary('tell what a checkpoint is, and what is wrong with it')
-    .description('Tells what a checkpoint is: format, naming, variant, tensors, precision, and what is wrong with it. Nothing in it is executed. The exit code is 1 where no model can be made of it.')
+    .description(
+      'Tells what a checkpoint is: format, naming, variant, tensors, precision, and what is wrong with it. Nothing in it is executed. The exit code is 1 where no model can be made of it.',
+    )
     .argument('<checkpoint>', 'a file, folder, URL, hub repository, or published name such as pvt_v2_b0.in1k')
     .option('--tensors', 'list every tensor')
-    .addHelpText('after', '\nExamples:\n  pvt inspect pvt_v2_b2.pth\n  pvt inspect my-pvt/ --tensors\n  pvt inspect timm/pvt_v2_b0.in1k --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  pvt inspect pvt_v2_b2.pth\n  pvt inspect my-pvt/ --tensors\n  pvt inspect timm/pvt_v2_b0.in1k --json',
+    )
     .action(async (path: string, options: CommonOptions & { readonly tensors?: true }) => {
       const { fetchFiles } = await import('../fetch.ts');
       const { inspect: look, renderInspection } = await import('@pvt/presets');
@@ -20,7 +25,10 @@ export function inspect(program: Command, io: Io): void {
       if (options.json) printJson(io, { ...found, metadata: Object.fromEntries(found.metadata) });
       else if (found.format) print(io, renderInspection(found, options));
       if (worst === undefined) return;
-      if (found.config) throw new WorkError(`${path}: expected every parameter, finite and of its shape, got ${worst.message}; no model can be made of it.`);
+      if (found.config)
+        throw new WorkError(
+          `${path}: expected every parameter, finite and of its shape, got ${worst.message}; no model can be made of it.`,
+        );
       throw new WorkError(found.format ? `${path}: ${worst.message}` : worst.message);
     });
 }

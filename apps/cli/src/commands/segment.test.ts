@@ -18,7 +18,18 @@ const labels = inFolder('labels.txt');
 const input = inFolder('input.safetensors');
 const shape = [2, 3, 64, 96] as const;
 const values = Float32Array.from({ length: 2 * 3 * 64 * 96 }, (_, i) => Math.sin(i * i));
-const line = ['--weights', weights, '--config', config, '--size', '128x96', '--labels', labels, '--backend', 'cpu'];
+const line = [
+  '--weights',
+  weights,
+  '--config',
+  config,
+  '--size',
+  '128x96',
+  '--labels',
+  labels,
+  '--backend',
+  'cpu',
+];
 
 beforeAll(async () => {
   await startBackend('cpu', process);
@@ -31,30 +42,51 @@ beforeAll(async () => {
 interface Answer {
   readonly input: string;
   readonly size: readonly [number, number];
-  readonly classes: readonly { readonly label?: number; readonly name?: string; readonly unsure?: true; readonly pixels: number; readonly share: number; readonly segmentation: { readonly size: readonly [number, number]; readonly counts: string } }[];
+  readonly classes: readonly {
+    readonly label?: number;
+    readonly name?: string;
+    readonly unsure?: true;
+    readonly pixels: number;
+    readonly share: number;
+    readonly segmentation: { readonly size: readonly [number, number]; readonly counts: string };
+  }[];
   readonly error?: string;
 }
 
 const answers = (stdout: string) => JSON.parse(stdout) as Answer[];
-const library = () => createSegmenter(readFileSync(weights), { config: tinyBody, size: { shortSide: 96, longSide: 128 } });
+const library = () =>
+  createSegmenter(readFileSync(weights), { config: tinyBody, size: { shortSide: 96, longSide: 128 } });
 
 /** The label map that run lengths add up to, with 65535 where no class has a pixel. */
 function mapOf({ size: [height, width], classes }: Answer): Uint16Array {
   const map = new Uint16Array(height * width).fill(65_535);
   for (const { label = 65_535, segmentation } of classes) {
-    for (const [i, inside] of fromRunLengths({ ...segmentation, counts: decodeRuns(segmentation.counts) }).labels.entries()) if (inside === 1) map[i] = label;
+    for (const [i, inside] of fromRunLengths({
+      ...segmentation,
+      counts: decodeRuns(segmentation.counts),
+    }).labels.entries())
+      if (inside === 1) map[i] = label;
   }
   return map;
 }
 
-const differing = (a: Uint16Array, b: Uint16Array): number => (a.length === b.length ? a.filter((value, i) => value !== b[i]).length : Infinity);
+const differing = (a: Uint16Array, b: Uint16Array): number =>
+  a.length === b.length ? a.filter((value, i) => value !== b[i]).length : Infinity;
 
 describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   it("gives the library's own labels and logits of a picture", async () => {
     const out = inFolder(`${backend}.safetensors`);
     await startBackend(backend as 'wasm' | 'cpu', process);
     const before = tf.memory().numTensors;
-    const { code, stdout, stderr } = await pvt('segment', sample, ...line.slice(0, -1), backend, '--out', out, '--json');
+    const { code, stdout, stderr } = await pvt(
+      'segment',
+      sample,
+      ...line.slice(0, -1),
+      backend,
+      '--out',
+      out,
+      '--json',
+    );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(tf.memory().numTensors).toBe(before);
 
@@ -68,7 +100,9 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     expect(answer!.classes.reduce((sum, { pixels }) => sum + pixels, 0)).toBe(480 * 640);
     for (const { label, name } of answer!.classes) expect(name).toBe(['sky', 'sea', 'ship', 'foam'][label!]);
     const written = parseSafetensors(readFileSync(out)).tensors;
-    expect(Array.from(written, ([name, entry]) => [name, entry.dtype, entry.shape])).toEqual([['logits', 'F32', [1, 4, 24, 32]]]);
+    expect(Array.from(written, ([name, entry]) => [name, entry.dtype, entry.shape])).toEqual([
+      ['logits', 'F32', [1, 4, 24, 32]],
+    ]);
     expect(toFloat32(written.get('logits')!)).toEqual(await expected.data());
     tf.dispose([logits, expected]);
     segmenter.dispose();
@@ -81,10 +115,14 @@ it('takes numbers that are prepared already, several pictures too', async () => 
   expect(code).toBe(0);
   const { parts, dispose } = await library();
   const nhwc = tf.transpose(tf.tensor4d(values, [...shape]), [0, 2, 3, 1]) as tf.Tensor4D;
-  const expected = tf.tidy(() => tf.transpose(parts.head.forward(parts.neck!.forward(parts.backbone.forward(nhwc).pyramid)), [0, 3, 1, 2]));
+  const expected = tf.tidy(() =>
+    tf.transpose(parts.head.forward(parts.neck!.forward(parts.backbone.forward(nhwc).pyramid)), [0, 3, 1, 2]),
+  );
   const logits = parseSafetensors(readFileSync(out)).tensors.get('logits')!;
   expect([logits.shape, toFloat32(logits)]).toEqual([[2, 4, 16, 24], await expected.data()]);
-  expect(answers(stdout).map(({ input: name, size }) => [name, size])).toEqual([0, 1].map((row) => [`${input}[${row}]`, [64, 96]]));
+  expect(answers(stdout).map(({ input: name, size }) => [name, size])).toEqual(
+    [0, 1].map((row) => [`${input}[${row}]`, [64, 96]]),
+  );
   tf.dispose([nhwc, expected]);
   dispose();
 });
@@ -98,8 +136,15 @@ it('leaves pixels without a class where the best is not probable enough', async 
   const median = [...scores!].sort((a, b) => a - b)[scores!.length >> 1]!;
   const { stdout } = await pvt('segment', sample, ...line, '--json', '--score', `${median}`);
   const [answer] = answers(stdout);
-  expect(differing(mapOf(answer!), best.map((label, i) => (scores![i]! < median ? 65_535 : label)))).toBe(0);
-  expect(answer!.classes.find(({ unsure }) => unsure)!.pixels).toBe(scores!.filter((score) => score < median).length);
+  expect(
+    differing(
+      mapOf(answer!),
+      best.map((label, i) => (scores![i]! < median ? 65_535 : label)),
+    ),
+  ).toBe(0);
+  expect(answer!.classes.find(({ unsure }) => unsure)!.pixels).toBe(
+    scores!.filter((score) => score < median).length,
+  );
   expect(answers(all)[0]!.classes.some(({ unsure }) => unsure)).toBe(false);
 });
 
@@ -114,19 +159,32 @@ it('shows a line for each class, and draws them', async () => {
   expect(lines.at(-1)).toBe(`written: ${plot}`);
   const [drawn, plain] = [await readPicture(plot), await readPicture(sample)];
   expect([drawn.height, drawn.width]).toEqual([480, 640]);
-  expect(drawn.data.filter((value, i) => value !== plain.data[i]).length).toBeGreaterThan(plain.data.length / 2);
+  expect(drawn.data.filter((value, i) => value !== plain.data[i]).length).toBeGreaterThan(
+    plain.data.length / 2,
+  );
 });
 
 it('goes on after a broken picture', async () => {
   const { code, stdout, stderr } = await pvt('segment', 'nowhere.png', sample, ...line, '--json');
   expect(code).toBe(1);
   expect(stderr).toContain('pvt: nowhere.png: ');
-  expect(answers(stdout).map(({ input: name, error }) => [name, error === undefined])).toEqual([['nowhere.png', false], [sample, true]]);
+  expect(answers(stdout).map(({ input: name, error }) => [name, error === undefined])).toEqual([
+    ['nowhere.png', false],
+    [sample, true],
+  ]);
 });
 
 it.each([
-  ['a classifier’s checkpoint', () => fileURLToPath(checkpoints['pvt_v2_nano.cifar10'].url), 'expected a checkpoint with a decode_head'],
-  ['a detector’s checkpoint', () => (writeTinyDetector(inFolder('detector.safetensors')), inFolder('detector.safetensors')), 'expected a checkpoint with a decode_head'],
+  [
+    'a classifier’s checkpoint',
+    () => fileURLToPath(checkpoints['pvt_v2_nano.cifar10'].url),
+    'expected a checkpoint with a decode_head',
+  ],
+  [
+    'a detector’s checkpoint',
+    () => (writeTinyDetector(inFolder('detector.safetensors')), inFolder('detector.safetensors')),
+    'expected a checkpoint with a decode_head',
+  ],
 ])('refuses %s', async (_, path, complaint) => {
   const { code, stdout, stderr } = await pvt('segment', sample, '--weights', path());
   expect(stderr).toContain(complaint);

@@ -33,7 +33,12 @@ it('lets one block stand for all only where they cost the same', async () => {
 
 it('draws a flowchart from the picture to the logits', async () => {
   const { stdout } = await pvt('summary', 'pvt_tiny', '--mermaid');
-  expect(stdout.split('\n').slice(0, 4)).toEqual(['---', expect.stringMatching(/^title: pvt_tiny/), '---', 'flowchart TD']);
+  expect(stdout.split('\n').slice(0, 4)).toEqual([
+    '---',
+    expect.stringMatching(/^title: pvt_tiny/),
+    '---',
+    'flowchart TD',
+  ]);
   expect(stdout).toContain('input --> stage1 --> stage2 --> stage3 --> stage4 --> embedding --> logits');
   // One class token in front of 7x7 tokens.
   expect(stdout).toContain('50 tokens, 50 K/V');

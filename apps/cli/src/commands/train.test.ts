@@ -12,13 +12,24 @@ const inFolder = folder();
 const side = 32;
 
 /** A grey noise picture with a bright square from (left, top) on. */
-function picture(seed: string, [red, green, blue]: readonly [number, number, number], square?: { readonly left: number; readonly top: number; readonly side: number }) {
+function picture(
+  seed: string,
+  [red, green, blue]: readonly [number, number, number],
+  square?: { readonly left: number; readonly top: number; readonly side: number },
+) {
   const random = createRandom(seed);
   const data = new Uint8Array(side * side * 3);
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
-      const inside = square && x >= square.left && x < square.left + square.side && y >= square.top && y < square.top + square.side;
-      [red, green, blue].forEach((level, c) => (data[(y * side + x) * 3 + c] = (inside ? 230 : level) + 20 * random.uniform()));
+      const inside =
+        square &&
+        x >= square.left &&
+        x < square.left + square.side &&
+        y >= square.top &&
+        y < square.top + square.side;
+      [red, green, blue].forEach(
+        (level, c) => (data[(y * side + x) * 3 + c] = (inside ? 230 : level) + 20 * random.uniform()),
+      );
     }
   }
   return { width: side, height: side, data };
@@ -40,13 +51,23 @@ beforeAll(async () => {
     await write(join(colours, split, 'red', `${i}.png`), picture(`red ${i}`, [200, 20, 20]));
     const square = { left: 2 + i, top: 14 - i, side: 14 };
     const whole = picture(`square ${i}`, [60, 60, 60], square);
-    const inside = (at: number) => at % side >= square.left && at % side < square.left + 14 && Math.floor(at / side) >= square.top && Math.floor(at / side) < square.top + 14;
+    const inside = (at: number) =>
+      at % side >= square.left &&
+      at % side < square.left + 14 &&
+      Math.floor(at / side) >= square.top &&
+      Math.floor(at / side) < square.top + 14;
     await write(join(squares, 'images', `${i}.png`), whole);
-    await write(join(squares, 'masks', `${i}.png`), { ...whole, data: Uint8Array.from({ length: side * side * 3 }, (_, at) => (inside(Math.floor(at / 3)) ? 255 : 0)) });
+    await write(join(squares, 'masks', `${i}.png`), {
+      ...whole,
+      data: Uint8Array.from({ length: side * side * 3 }, (_, at) => (inside(Math.floor(at / 3)) ? 255 : 0)),
+    });
     await write(join(boxes, 'JPEGImages', `${i}.png`), whole);
     // VOC counts pixels from 1.
     const [left, top] = [square.left + 1, square.top + 1];
-    await write(join(boxes, 'Annotations', `${i}.xml`), `<annotation><filename>${i}.png</filename><size><width>${side}</width><height>${side}</height><depth>3</depth></size><object><name>square</name><bndbox><xmin>${left}</xmin><ymin>${top}</ymin><xmax>${left + 13}</xmax><ymax>${top + 13}</ymax></bndbox></object></annotation>`);
+    await write(
+      join(boxes, 'Annotations', `${i}.xml`),
+      `<annotation><filename>${i}.png</filename><size><width>${side}</width><height>${side}</height><depth>3</depth></size><object><name>square</name><bndbox><xmin>${left}</xmin><ymin>${top}</ymin><xmax>${left + 13}</xmax><ymax>${top + 13}</ymax></bndbox></object></annotation>`,
+    );
   }
 });
 
@@ -58,14 +79,34 @@ interface Event {
   readonly metrics?: Record<string, number>;
 }
 
-const events = (stdout: string) => stdout.trim().split('\n').map((line) => JSON.parse(line) as Event);
+const events = (stdout: string) =>
+  stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Event);
 const losses = (all: readonly Event[]) => all.filter(({ kind }) => kind === 'step').map(({ loss }) => loss);
 const model = ['--model', 'pvt_v2_nano', '--size', `${side}`];
 
 describe('pvt train classify', () => {
   it('separates two colours by its head alone, and every other command takes the result', async () => {
     const out = inFolder('colours-run');
-    const trained = await pvt('train', 'classify', '--data', colours, ...model, '--freeze', 'head-only', '--epochs', '12', '--batch', '4', '--learning-rate', '0.02', '--out', out);
+    const trained = await pvt(
+      'train',
+      'classify',
+      '--data',
+      colours,
+      ...model,
+      '--freeze',
+      'head-only',
+      '--epochs',
+      '12',
+      '--batch',
+      '4',
+      '--learning-rate',
+      '0.02',
+      '--out',
+      out,
+    );
     expect(trained.stderr).toBe('');
     expect(trained.stdout).toContain('accuracy 1.0000');
     expect(trained.stdout).toMatch(/^head +258 +0$/m);
@@ -74,36 +115,102 @@ describe('pvt train classify', () => {
 
     const measured = await pvt('eval', 'classify', '--data', colours, '--weights', weights, '--json');
     expect(JSON.parse(measured.stdout)).toMatchObject({ pictures: 8, accuracy: 1 });
-    const { stdout } = await pvt('classify', join(colours, 'val', 'red', '5.png'), '--weights', weights, '--json');
+    const { stdout } = await pvt(
+      'classify',
+      join(colours, 'val', 'red', '5.png'),
+      '--weights',
+      weights,
+      '--json',
+    );
     expect(JSON.parse(stdout)).toMatchObject([{ predictions: [{ label: 'red' }, { label: 'blue' }] }]);
     // What was frozen is what it was.
-    const embedded = readCheckpoint(readFileSync(join(dirname(fileURLToPath(import.meta.resolve('@pvt/checkpoints'))), '../files/pvt_v2_nano.cifar10.safetensors')));
+    const embedded = readCheckpoint(
+      readFileSync(
+        join(
+          dirname(fileURLToPath(import.meta.resolve('@pvt/checkpoints'))),
+          '../files/pvt_v2_nano.cifar10.safetensors',
+        ),
+      ),
+    );
     const path = 'stages.0.blocks.0.mlp.fc1.weight';
-    expect(readCheckpoint(readFileSync(weights)).state.get(path)!.values).toEqual(embedded.state.get(path)!.values);
+    expect(readCheckpoint(readFileSync(weights)).state.get(path)!.values).toEqual(
+      embedded.state.get(path)!.values,
+    );
   });
 });
 
 describe('pvt train segment and detect', () => {
   it('finds bright squares pixel by pixel', async () => {
     const out = inFolder('squares-run');
-    const trained = await pvt('train', 'segment', '--data', squares, '--classes', 'ground,square', ...model, '--epochs', '12', '--batch', '3', '--learning-rate', '0.01', '--out', out, '--json');
+    const trained = await pvt(
+      'train',
+      'segment',
+      '--data',
+      squares,
+      '--classes',
+      'ground,square',
+      ...model,
+      '--epochs',
+      '12',
+      '--batch',
+      '3',
+      '--learning-rate',
+      '0.01',
+      '--out',
+      out,
+      '--json',
+    );
     const all = events(trained.stdout);
     expect(all.at(-1)).toMatchObject({ kind: 'done', reason: 'finished' });
     expect(losses(all).at(-1)!).toBeLessThan(0.7 * losses(all)[0]!);
-    const { stdout } = await pvt('segment', join(squares, 'images', '1.png'), '--weights', join(out, 'model.safetensors'), '--json');
-    const [{ classes }] = JSON.parse(stdout) as [{ classes: readonly { readonly name: string; readonly pixels: number }[] }];
+    const { stdout } = await pvt(
+      'segment',
+      join(squares, 'images', '1.png'),
+      '--weights',
+      join(out, 'model.safetensors'),
+      '--json',
+    );
+    const [{ classes }] = JSON.parse(stdout) as [
+      { classes: readonly { readonly name: string; readonly pixels: number }[] },
+    ];
     expect(classes.map(({ name }) => name)).toContain('ground');
     expect(classes.reduce((sum, { pixels }) => sum + pixels, 0)).toBe(side * side);
   });
 
   it('learns boxes, with anchors of their size', async () => {
     const out = inFolder('boxes-run');
-    const trained = await pvt('train', 'detect', '--data', boxes, ...model, '--epochs', '6', '--batch', '3', '--out', out, '--json');
+    const trained = await pvt(
+      'train',
+      'detect',
+      '--data',
+      boxes,
+      ...model,
+      '--epochs',
+      '6',
+      '--batch',
+      '3',
+      '--out',
+      out,
+      '--json',
+    );
     const all = events(trained.stdout);
     expect(losses(all).at(-1)!).toBeLessThan(0.9 * losses(all)[0]!);
-    expect(readCheckpoint(readFileSync(join(out, 'model.safetensors'))).metadata.get('anchorScale')).toBe('2');
-    const { code, stdout } = await pvt('eval', 'detect', '--data', boxes, '--weights', join(out, 'model.safetensors'), '--json');
-    expect([code, Object.keys(JSON.parse(stdout) as object)]).toEqual([0, expect.arrayContaining(['mAP', 'mAP50', 'AP square'])]);
+    expect(readCheckpoint(readFileSync(join(out, 'model.safetensors'))).metadata.get('anchorScale')).toBe(
+      '2',
+    );
+    const { code, stdout } = await pvt(
+      'eval',
+      'detect',
+      '--data',
+      boxes,
+      '--weights',
+      join(out, 'model.safetensors'),
+      '--json',
+    );
+    expect([code, Object.keys(JSON.parse(stdout) as object)]).toEqual([
+      0,
+      expect.arrayContaining(['mAP', 'mAP50', 'AP square']),
+    ]);
   });
 });
 
@@ -114,7 +221,22 @@ describe('a run that is stopped', () => {
   /** Runs the command in a process of its own until `until` says so, then sends it a signal. */
   const stopped = (out: string, signal: NodeJS.Signals, until: (event: Event) => boolean) =>
     new Promise<number | null>((resolve) => {
-      const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('../pvt.ts', import.meta.url)), 'train', 'classify', ...line, '--save-every', '0.001', '--out', out], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const child = spawn(
+        process.execPath,
+        [
+          '--import',
+          'tsx',
+          fileURLToPath(new URL('../pvt.ts', import.meta.url)),
+          'train',
+          'classify',
+          ...line,
+          '--save-every',
+          '0.001',
+          '--out',
+          out,
+        ],
+        { stdio: ['ignore', 'pipe', 'ignore'] },
+      );
       let text = '';
       child.stdout.on('data', (chunk: Buffer) => {
         text += chunk.toString();
@@ -126,7 +248,11 @@ describe('a run that is stopped', () => {
 
   beforeAll(() => pvt('train', 'classify', ...line, '--out', whole));
 
-  const record = (out: string) => JSON.parse(readFileSync(join(out, 'run.json'), 'utf8')) as { readonly checkpoint: string; readonly progress: { readonly step: number; readonly losses: readonly number[] } };
+  const record = (out: string) =>
+    JSON.parse(readFileSync(join(out, 'run.json'), 'utf8')) as {
+      readonly checkpoint: string;
+      readonly progress: { readonly step: number; readonly losses: readonly number[] };
+    };
 
   it.each([
     ['killed', 'SIGKILL', null],
@@ -136,23 +262,41 @@ describe('a run that is stopped', () => {
     expect(await stopped(out, signal, ({ kind, step }) => kind === 'step' && step === 4)).toBe(code);
     const { checkpoint, progress } = record(out);
     expect(progress.step).toBeLessThan(8);
-    expect(readCheckpoint(readFileSync(join(out, checkpoint, 'model.safetensors')), { config: 'pvt_v2_nano' }).config.classes).toBe(2);
+    expect(
+      readCheckpoint(readFileSync(join(out, checkpoint, 'model.safetensors')), { config: 'pvt_v2_nano' })
+        .config.classes,
+    ).toBe(2);
 
     const { code: resumed } = await pvt('train', 'classify', '--resume', out, '--json');
     expect(resumed).toBe(0);
     expect(record(out).progress.losses).toEqual(record(whole).progress.losses);
-    expect(readFileSync(join(out, record(out).checkpoint, 'state.safetensors')).equals(readFileSync(join(whole, record(whole).checkpoint, 'state.safetensors')))).toBe(true);
-    expect(readdirSync(out).filter((entry) => entry.startsWith('checkpoint-'))).toEqual([record(out).checkpoint]);
+    expect(
+      readFileSync(join(out, record(out).checkpoint, 'state.safetensors')).equals(
+        readFileSync(join(whole, record(whole).checkpoint, 'state.safetensors')),
+      ),
+    ).toBe(true);
+    expect(readdirSync(out).filter((entry) => entry.startsWith('checkpoint-'))).toEqual([
+      record(out).checkpoint,
+    ]);
   });
 });
 
 describe('what cannot be trained', () => {
   it.each([
     [['train', 'paint', '--data', colours], /expected classify, segment, detect, got paint/],
-    [['train', 'classify', '--model', 'pvt_v2_nano'], /expected a folder of pictures, got none; name it with --data/],
-    [['train', 'classify', '--data', colours, ...model, '--epochs', '1', '--minutes', '1'], /expected --epochs or --minutes, got both/],
+    [
+      ['train', 'classify', '--model', 'pvt_v2_nano'],
+      /expected a folder of pictures, got none; name it with --data/,
+    ],
+    [
+      ['train', 'classify', '--data', colours, ...model, '--epochs', '1', '--minutes', '1'],
+      /expected --epochs or --minutes, got both/,
+    ],
     [['train', 'classify', '--data', colours, ...model, '--freeze', 'stage:9'], /stage:3/],
-    [['train', 'classify', '--data', colours, ...model, '--head', 'unet'], /expected --head with segment alone/],
+    [
+      ['train', 'classify', '--data', colours, ...model, '--head', 'unet'],
+      /expected --head with segment alone/,
+    ],
     [['train', 'classify', '--data', colours, '--scratch'], /expected a variant/],
     [['train', 'classify', '--data', colours], /expected a model, got none/],
     [['train', 'classify', '--data', colours, '--model', 'pvt_v2_b0'], /no embedded weights/],
@@ -188,9 +332,13 @@ describe('the embedded models for the microscope', () => {
     const slide = inFolder('slide.png');
     await write(slide, picture('slide', [60, 60, 60], { left: 8, top: 8, side: 14 }));
     const segmented = await pvt('segment', slide);
-    expect(segmented.stdout).toContain('a segmenter of 2 classes from the embedded demonstration: cell nuclei under the microscope');
+    expect(segmented.stdout).toContain(
+      'a segmenter of 2 classes from the embedded demonstration: cell nuclei under the microscope',
+    );
     const detected = await pvt('detect', slide, '--score', '0');
-    expect(detected.stdout).toContain('a detector of 3 classes from the embedded demonstration: blood cells under the microscope');
+    expect(detected.stdout).toContain(
+      'a detector of 3 classes from the embedded demonstration: blood cells under the microscope',
+    );
     expect([segmented.code, detected.code, segmented.stderr, detected.stderr]).toEqual([0, 0, '', '']);
   });
 });

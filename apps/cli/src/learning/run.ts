@@ -40,7 +40,10 @@ async function writeSafely(path: string, content: Uint8Array | string): Promise<
     }
     await rename(begun, path);
   } catch (error) {
-    throw new WorkError(`expected to write ${path}, got ${refusal(error)}; make room or choose another --out, the checkpoint before is whole.`, { cause: error });
+    throw new WorkError(
+      `expected to write ${path}, got ${refusal(error)}; make room or choose another --out, the checkpoint before is whole.`,
+      { cause: error },
+    );
   }
 }
 
@@ -51,7 +54,14 @@ const groups = ['weights', 'average', 'optimizer'] as const;
  *
  * @param encode makes a model's file of weights
  */
-export async function folderStore(folder: string, { arguments: given, classes, encode }: Pick<RunRecord, 'arguments' | 'classes'> & { encode(weights: StateDict): Uint8Array }): Promise<Store> {
+export async function folderStore(
+  folder: string,
+  {
+    arguments: given,
+    classes,
+    encode,
+  }: Pick<RunRecord, 'arguments' | 'classes'> & { encode(weights: StateDict): Uint8Array },
+): Promise<Store> {
   const { fromFloat32, writeSafetensors } = await import('@pvt/presets');
   return {
     async save(kind, snapshot) {
@@ -60,12 +70,25 @@ export async function folderStore(folder: string, { arguments: given, classes, e
       const checkpoint = `checkpoint-${`${snapshot.progress.step}`.padStart(6, '0')}`;
       const at = join(folder, checkpoint);
       await mkdir(at, { recursive: true });
-      const tensors = groups.flatMap((group) => Array.from(snapshot[group] ?? [], ([path, { values, shape }]) => [`${group}/${path}`, fromFloat32(values, shape)] as const));
+      const tensors = groups.flatMap((group) =>
+        Array.from(
+          snapshot[group] ?? [],
+          ([path, { values, shape }]) => [`${group}/${path}`, fromFloat32(values, shape)] as const,
+        ),
+      );
       await writeSafely(join(at, stateFile), writeSafetensors(tensors));
       await writeSafely(join(at, modelFile), model);
-      const record: RunRecord = { version: 1, arguments: given, classes, checkpoint, progress: snapshot.progress };
+      const record: RunRecord = {
+        version: 1,
+        arguments: given,
+        classes,
+        checkpoint,
+        progress: snapshot.progress,
+      };
       await writeSafely(join(folder, recordFile), `${JSON.stringify(record)}\n`);
-      const old = (await readdir(folder)).filter((name) => /^checkpoint-\d+$/.test(name) && name !== checkpoint);
+      const old = (await readdir(folder)).filter(
+        (name) => /^checkpoint-\d+$/.test(name) && name !== checkpoint,
+      );
       await Promise.all(old.map((name) => rm(join(folder, name), { recursive: true, force: true })));
     },
   };
@@ -74,8 +97,17 @@ export async function folderStore(folder: string, { arguments: given, classes, e
 /** @throws WorkError where the folder holds no run */
 export async function readRecord(folder: string): Promise<RunRecord> {
   const record = (await readJson(join(folder, recordFile), 'a run of pvt train')) as Partial<RunRecord>;
-  if (record.version !== 1 || typeof record.checkpoint !== 'string' || !/^checkpoint-\d+$/.test(record.checkpoint) || !record.arguments || !Array.isArray(record.classes) || !record.progress) {
-    throw new WorkError(`expected a run of pvt train in ${folder}, got a ${recordFile} of something else; give the folder of --out.`);
+  if (
+    record.version !== 1 ||
+    typeof record.checkpoint !== 'string' ||
+    !/^checkpoint-\d+$/.test(record.checkpoint) ||
+    !record.arguments ||
+    !Array.isArray(record.classes) ||
+    !record.progress
+  ) {
+    throw new WorkError(
+      `expected a run of pvt train in ${folder}, got a ${recordFile} of something else; give the folder of --out.`,
+    );
   }
   return record as RunRecord;
 }
@@ -85,12 +117,18 @@ export async function readSnapshot(folder: string, { checkpoint, progress }: Run
   const { parseSafetensors, toFloat32 } = await import('@pvt/presets');
   const path = join(folder, checkpoint, stateFile);
   const bytes = await readFile(path).catch((error: unknown) => {
-    throw new WorkError(`expected the state of the run at ${path}, got ${refusal(error)}; begin anew.`, { cause: error });
+    throw new WorkError(`expected the state of the run at ${path}, got ${refusal(error)}; begin anew.`, {
+      cause: error,
+    });
   });
-  const parts = { weights: new Map(), average: new Map(), optimizer: new Map() } satisfies Record<(typeof groups)[number], Map<string, { shape: readonly number[]; values: Float32Array }>>;
+  const parts = { weights: new Map(), average: new Map(), optimizer: new Map() } satisfies Record<
+    (typeof groups)[number],
+    Map<string, { shape: readonly number[]; values: Float32Array }>
+  >;
   for (const [name, entry] of parseSafetensors(bytes).tensors) {
     const group = groups.find((one) => name.startsWith(`${one}/`));
-    if (group !== undefined) parts[group].set(name.slice(group.length + 1), { shape: entry.shape, values: toFloat32(entry) });
+    if (group !== undefined)
+      parts[group].set(name.slice(group.length + 1), { shape: entry.shape, values: toFloat32(entry) });
   }
   const { average, ...rest } = parts;
   return { ...rest, ...(average.size > 0 && { average }), progress };

@@ -2,7 +2,14 @@ import { fileURLToPath } from 'node:url';
 import { checkpoints } from '@pvt/checkpoints';
 import { pvtConfig, type PvtConfig, type PvtConfigInput } from '@pvt/core';
 import type { AugmentStep, DataSet, InputBounds, LoaderOptions, Targets, Task } from '@pvt/data';
-import type { LearningBatch, Learner, Evaluation, Start, Truth, SegmentationHeadName } from '@pvt/tasks/learning';
+import type {
+  LearningBatch,
+  Learner,
+  Evaluation,
+  Start,
+  Truth,
+  SegmentationHeadName,
+} from '@pvt/tasks/learning';
 import type { ModelName } from '@pvt/presets';
 import { fetchFiles } from '../fetch.ts';
 import type { Io } from '../io.ts';
@@ -32,36 +39,73 @@ export interface LearningTask<K extends Task = Task> {
 }
 
 /** A batch of `@pvt/data` is one of `@pvt/tasks`. */
-export const asBatch = (batch: { readonly inputs: Float32Array; readonly shape: readonly [number, number, number, number]; readonly targets: readonly unknown[] }): LearningBatch<never> => batch as LearningBatch<never>;
+export const asBatch = (batch: {
+  readonly inputs: Float32Array;
+  readonly shape: readonly [number, number, number, number];
+  readonly targets: readonly unknown[];
+}): LearningBatch<never> => batch as LearningBatch<never>;
 
 /** Sides of an input for pictures of any shape. */
-const bounds = ([shorter, longer]: readonly [number, number]): InputBounds => ({ shortSide: shorter, longSide: longer === shorter ? 2 * shorter : longer, multiple: 32 });
+const bounds = ([shorter, longer]: readonly [number, number]): InputBounds => ({
+  shortSide: shorter,
+  longSide: longer === shorter ? 2 * shorter : longer,
+  multiple: 32,
+});
 
 const turns: readonly AugmentStep[] = [{ kind: 'turn' }, { kind: 'flip', horizontal: 0.5 }];
 const mirror: readonly AugmentStep[] = [{ kind: 'flip', horizontal: 0.5 }];
 const colour: AugmentStep = { kind: 'colour', brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.02 };
 
 /** Factors that a picture is scaled by before it is cropped, where 1 makes it fit the crop. */
-function scales([shorter]: readonly [number, number], [height, width]: readonly [number, number], [least, most]: readonly [number, number]): [number, number] {
+function scales(
+  [shorter]: readonly [number, number],
+  [height, width]: readonly [number, number],
+  [least, most]: readonly [number, number],
+): [number, number] {
   const whole = shorter / Math.min(height, width);
   return [whole * least, whole * most];
 }
 
 /** Each task's learner over a start, with the augmentation that published recipes of its kind have. */
-export async function createLearningTask(task: Task, start: Start, data: DataSet<Task>, options: LearningOptions): Promise<LearningTask<never>> {
-  const { createClassificationLearner, createDetectionLearner, createSegmentationLearner, anchorScaleFor, evaluateClassifier, evaluateDetector, evaluateSegmenter } = await import('@pvt/tasks/learning');
+export async function createLearningTask(
+  task: Task,
+  start: Start,
+  data: DataSet<Task>,
+  options: LearningOptions,
+): Promise<LearningTask<never>> {
+  const {
+    createClassificationLearner,
+    createDetectionLearner,
+    createSegmentationLearner,
+    anchorScaleFor,
+    evaluateClassifier,
+    evaluateDetector,
+    evaluateSegmenter,
+  } = await import('@pvt/tasks/learning');
   const { createClassifier, createDetector, createSegmenter } = await import('@pvt/tasks/node');
   const { size, crop, head, turn, seed } = options;
   const common = { from: start, names: data.classes, seed };
   const around = turn ? turns : mirror;
   if (task === 'classify') {
     const learner = createClassificationLearner({ ...common, size: crop });
-    const classifier = await createClassifier({ model: learner.models, recipe: learner.recipe }, { names: data.classes, warmUp: false });
+    const classifier = await createClassifier(
+      { model: learner.models, recipe: learner.recipe },
+      { names: data.classes, warmUp: false },
+    );
     return {
       learner,
-      loader: { size: crop, augment: [...around, { kind: 'resizedCrop', area: [0.5, 1] }, colour, { kind: 'erase', probability: 0.1 }] },
+      loader: {
+        size: crop,
+        augment: [
+          ...around,
+          { kind: 'resizedCrop', area: [0.5, 1] },
+          colour,
+          { kind: 'erase', probability: 0.1 },
+        ],
+      },
       input: crop.join('x'),
-      evaluate: (truths: AsyncIterable<Truth<number>>, signal?: AbortSignal) => evaluateClassifier(classifier, truths, signal && { signal }),
+      evaluate: (truths: AsyncIterable<Truth<number>>, signal?: AbortSignal) =>
+        evaluateClassifier(classifier, truths, signal && { signal }),
     };
   }
   const sides = bounds(size);
@@ -71,44 +115,84 @@ export async function createLearningTask(task: Task, start: Start, data: DataSet
     const segmenter = await createSegmenter(learner.parts, { ...learner.options, warmUp: false });
     return {
       learner,
-      loader: { size: crop, augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.75, 1.5]) }, colour] },
+      loader: {
+        size: crop,
+        augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.75, 1.5]) }, colour],
+      },
       input,
-      evaluate: (truths: AsyncIterable<Truth<Targets['segment']>>, signal?: AbortSignal) => evaluateSegmenter(segmenter, truths, signal && { signal }),
+      evaluate: (truths: AsyncIterable<Truth<Targets['segment']>>, signal?: AbortSignal) =>
+        evaluateSegmenter(segmenter, truths, signal && { signal }),
     };
   }
-  const learner = createDetectionLearner({ ...common, size: sides, anchorScale: anchorScaleFor(await objectSides(data as DataSet<'detect'>, sides)) });
+  const learner = createDetectionLearner({
+    ...common,
+    size: sides,
+    anchorScale: anchorScaleFor(await objectSides(data as DataSet<'detect'>, sides)),
+  });
   const detector = await createDetector(learner.parts, { ...learner.options, warmUp: false });
   return {
     learner,
-    loader: { size: crop, augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), keep: 0.4 }, colour] },
+    loader: {
+      size: crop,
+      augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), keep: 0.4 }, colour],
+    },
     input,
-    evaluate: (truths: AsyncIterable<Truth<Targets['detect']>>, signal?: AbortSignal) => evaluateDetector(detector, truths, signal && { signal }),
+    evaluate: (truths: AsyncIterable<Truth<Targets['detect']>>, signal?: AbortSignal) =>
+      evaluateDetector(detector, truths, signal && { signal }),
   };
 }
 
 /** Square roots of the areas of all objects, in the input's pixels. */
-async function objectSides({ samples }: DataSet<'detect'>, { shortSide, longSide }: InputBounds): Promise<number[]> {
+async function objectSides(
+  { samples }: DataSet<'detect'>,
+  { shortSide, longSide }: InputBounds,
+): Promise<number[]> {
   const sides: number[] = [];
   for (const { target, size } of samples) {
     if (size === undefined) continue;
     const scale = Math.min(shortSide / Math.min(...size), longSide / Math.max(...size));
-    for (const { box: [left, top, right, bottom] } of target) sides.push(scale * Math.sqrt((right - left) * (bottom - top)));
+    for (const {
+      box: [left, top, right, bottom],
+    } of target)
+      sides.push(scale * Math.sqrt((right - left) * (bottom - top)));
   }
   return sides;
 }
 
 /** Sides that a variant was made for. */
-export const sidesOf = ({ imageSize: [height, width] }: PvtConfig): readonly [number, number] => [Math.min(height, width), Math.max(height, width)];
+export const sidesOf = ({ imageSize: [height, width] }: PvtConfig): readonly [number, number] => [
+  Math.min(height, width),
+  Math.max(height, width),
+];
 
 /** What a model begins with: `--weights`, the embedded ones of the variant, or random numbers. */
-export async function startOf({ model, weights, scratch, seed }: { readonly model?: string; readonly weights?: string; readonly scratch?: true; readonly seed: number }, task: Task, classes: number, io: Io): Promise<{ readonly start: Start; readonly title: string }> {
+export async function startOf(
+  {
+    model,
+    weights,
+    scratch,
+    seed,
+  }: { readonly model?: string; readonly weights?: string; readonly scratch?: true; readonly seed: number },
+  task: Task,
+  classes: number,
+  io: Io,
+): Promise<{ readonly start: Start; readonly title: string }> {
   const { openCheckpoint } = await import('@pvt/presets');
   const { fromScratch } = await import('@pvt/tasks/learning');
   if (scratch) {
-    const config = pvtConfig<PvtConfigInput>({ ...presetOf(model!).config, classes: task === 'classify' ? classes : 0 });
+    const config = pvtConfig<PvtConfigInput>({
+      ...presetOf(model!).config,
+      classes: task === 'classify' ? classes : 0,
+    });
     return { start: fromScratch(config, seed), title: `${model} from random numbers` };
   }
   const path = weights ?? fileURLToPath(embedded.url);
-  const checkpoint = await openCheckpoint(await fetchFiles(path, io), { ...(model !== undefined && { config: model as ModelName }), ...(task === 'classify' ? { classes, seed } : { classes: 0 }) });
-  return { start: checkpoint, title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`} from ${weights ?? 'its embedded weights'}` };
+  const checkpoint = await openCheckpoint(await fetchFiles(path, io), {
+    ...(model !== undefined && { config: model as ModelName }),
+    ...(task === 'classify' ? { classes, seed } : { classes: 0 }),
+  });
+  return {
+    start: checkpoint,
+    title: `${checkpoint.model ?? `PVT ${checkpoint.config.version}`} from ${weights ?? 'its embedded weights'}`,
+  };
 }

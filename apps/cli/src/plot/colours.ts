@@ -7,8 +7,12 @@ const hex = (code: number): Rgb => [code >> 16, (code >> 8) & 255, code & 255];
 
 /** Matplotlib's perceptually even maps (CC0), at ten evenly spaced points. */
 export const colourMaps = {
-  viridis: [0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725].map(hex),
-  inferno: [0x000004, 0x1b0c41, 0x4a0c6b, 0x781c6d, 0xa52c60, 0xcf4446, 0xed6925, 0xfb9b06, 0xf7d13d, 0xfcffa4].map(hex),
+  viridis: [
+    0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725,
+  ].map(hex),
+  inferno: [
+    0x000004, 0x1b0c41, 0x4a0c6b, 0x781c6d, 0xa52c60, 0xcf4446, 0xed6925, 0xfb9b06, 0xf7d13d, 0xfcffa4,
+  ].map(hex),
 } as const;
 
 /** The colour at a share from 0 to 1. */
@@ -16,7 +20,9 @@ export function colourAt(map: readonly Rgb[], share: number): Rgb {
   const at = Math.min(Math.max(share, 0), 1) * (map.length - 1);
   const below = Math.min(Math.floor(at), map.length - 2);
   const [from, to] = [map[below]!, map[below + 1]!];
-  return [0, 1, 2].map((channel) => from[channel]! + (at - below) * (to[channel]! - from[channel]!)) as unknown as Rgb;
+  return [0, 1, 2].map(
+    (channel) => from[channel]! + (at - below) * (to[channel]! - from[channel]!),
+  ) as unknown as Rgb;
 }
 
 /** Values stretched to the range from 0 to 1; all 0.5 where they are equal. */
@@ -33,7 +39,11 @@ export function stretch(values: ArrayLike<number>): number[] {
  * @param values [positions, channels]
  * @returns per component, the projection of each position, strongest component first, zero where there is no more variance
  */
-export function principalComponents(values: Float32Array, channels: number, components: number): Float64Array[] {
+export function principalComponents(
+  values: Float32Array,
+  channels: number,
+  components: number,
+): Float64Array[] {
   const positions = values.length / channels;
   const centred = Float64Array.from(values);
   for (let channel = 0; channel < channels; channel++) {
@@ -48,11 +58,14 @@ export function principalComponents(values: Float32Array, channels: number, comp
       for (let b = a; b < channels; b++) covariance[a * channels + b]! += value * centred[start + b]!;
     }
   }
-  for (let a = 0; a < channels; a++) for (let b = 0; b < a; b++) covariance[a * channels + b] = covariance[b * channels + a]!;
+  for (let a = 0; a < channels; a++)
+    for (let b = 0; b < a; b++) covariance[a * channels + b] = covariance[b * channels + a]!;
 
   const random = createRandom('principal components');
   const count = Math.min(components, channels);
-  const axes = Array.from({ length: count }, () => Float64Array.from({ length: channels }, () => random.normal()));
+  const axes = Array.from({ length: count }, () =>
+    Float64Array.from({ length: channels }, () => random.normal()),
+  );
   for (let iteration = 0; iteration < 100; iteration++) {
     for (const [index, axis] of axes.entries()) {
       if (iteration > 0) axis.set(product(covariance, axis));
@@ -64,7 +77,9 @@ export function principalComponents(values: Float32Array, channels: number, comp
   return Array.from({ length: components }, (_, index) => {
     const axis = axes[index];
     const projection = new Float64Array(positions);
-    if (axis) for (let position = 0; position < positions; position++) projection[position] = dot(axis, centred.subarray(position * channels, (position + 1) * channels));
+    if (axis)
+      for (let position = 0; position < positions; position++)
+        projection[position] = dot(axis, centred.subarray(position * channels, (position + 1) * channels));
     return projection;
   });
 }
@@ -80,7 +95,9 @@ function subtract(from: Float64Array, what: Float64Array, times: number): void {
 }
 
 const product = (square: Float64Array, vector: Float64Array): Float64Array =>
-  Float64Array.from(vector, (_, row) => dot(square.subarray(row * vector.length, (row + 1) * vector.length), vector));
+  Float64Array.from(vector, (_, row) =>
+    dot(square.subarray(row * vector.length, (row + 1) * vector.length), vector),
+  );
 
 /**
  * Three components as colours in OKLab (Ottosson 2020), where equal distances look equal: the first becomes lightness,

@@ -25,13 +25,26 @@ function ticks(least: number, most: number, count: number): number[] {
 }
 
 /** The loss of every step and the score of every validation, side by side, as a PNG. */
-export function drawCurve({ losses, validations, best }: Pick<Progress, 'losses' | 'validations' | 'best'>, { title, score }: { readonly title: string; readonly score: string }): Uint8Array {
+export function drawCurve(
+  { losses, validations, best }: Pick<Progress, 'losses' | 'validations' | 'best'>,
+  { title, score }: { readonly title: string; readonly score: string },
+): Uint8Array {
   const canvas = createCanvas(2 * width, 2 * height);
   const context = canvas.getContext('2d');
   context.scale(2, 2);
   context.fillStyle = '#ffffff';
   context.fillRect(0, 0, width, height);
-  const text = (words: string, x: number, y: number, { size = 12, weight = 400, color = ink, align = 'left' }: { size?: number; weight?: number; color?: string; align?: 'left' | 'right' | 'center' } = {}) => {
+  const text = (
+    words: string,
+    x: number,
+    y: number,
+    {
+      size = 12,
+      weight = 400,
+      color = ink,
+      align = 'left',
+    }: { size?: number; weight?: number; color?: string; align?: 'left' | 'right' | 'center' } = {},
+  ) => {
     context.font = `${weight} ${size}px ${fontFamily}`;
     context.fillStyle = color;
     context.textAlign = align;
@@ -40,9 +53,23 @@ export function drawCurve({ losses, validations, best }: Pick<Progress, 'losses'
   text(title, panel.left, 26, { size: 15, weight: 600 });
 
   const steps = Math.max(1, losses.length);
-  const chart = (name: string, from: number, to: number, [least, most]: readonly [number, number], format: (value: number) => string) => {
-    const [left, right, top, bottom] = [from + panel.left, to - panel.right, panel.top, height - panel.bottom];
-    const at = ([x, y]: readonly [number, number]): [number, number] => [left + (x / steps) * (right - left), bottom - ((y - least) / (most - least)) * (bottom - top)];
+  const chart = (
+    name: string,
+    from: number,
+    to: number,
+    [least, most]: readonly [number, number],
+    format: (value: number) => string,
+  ) => {
+    const [left, right, top, bottom] = [
+      from + panel.left,
+      to - panel.right,
+      panel.top,
+      height - panel.bottom,
+    ];
+    const at = ([x, y]: readonly [number, number]): [number, number] => [
+      left + (x / steps) * (right - left),
+      bottom - ((y - least) / (most - least)) * (bottom - top),
+    ];
     text(name, left, top - 8, { weight: 600 });
     text('steps', right, height - 10, { color: faint, align: 'right' });
     context.lineWidth = 1;
@@ -55,7 +82,8 @@ export function drawCurve({ losses, validations, best }: Pick<Progress, 'losses'
       context.stroke();
       text(format(value), left - 8, y + 4, { color: faint, align: 'right' });
     }
-    for (const value of ticks(0, steps, 5)) text(`${value}`, at([value, least])[0], bottom + 18, { color: faint, align: 'center' });
+    for (const value of ticks(0, steps, 5))
+      text(`${value}`, at([value, least])[0], bottom + 18, { color: faint, align: 'center' });
     return {
       at,
       draw(points: Points, color: string, thick: number) {
@@ -73,8 +101,16 @@ export function drawCurve({ losses, validations, best }: Pick<Progress, 'losses'
   // A first step far above all others would flatten the rest.
   const most = Math.max(1e-6, (sorted[Math.floor(sorted.length * 0.99)] ?? 1) * 1.05);
   const left = chart('training loss', 0, width / 2, [0, most], (value) => `${Number(value.toPrecision(2))}`);
-  left.draw(losses.map((value, i) => [i + 1, Math.min(value, most)]), '#bfdbfe', 1);
-  left.draw(smooth(losses, Math.max(0.06, 2 / (losses.length + 1))).map((value, i) => [i + 1, Math.min(value, most)]), line, 2);
+  left.draw(
+    losses.map((value, i) => [i + 1, Math.min(value, most)]),
+    '#bfdbfe',
+    1,
+  );
+  left.draw(
+    smooth(losses, Math.max(0.06, 2 / (losses.length + 1))).map((value, i) => [i + 1, Math.min(value, most)]),
+    line,
+    2,
+  );
 
   const scores = validations.map(({ step, metrics }) => [step, metrics.score] as const);
   const right = chart(`${score} on validation`, width / 2, width, [0, 1], (value) => value.toFixed(1));
@@ -83,7 +119,11 @@ export function drawCurve({ losses, validations, best }: Pick<Progress, 'losses'
   if (best) {
     const [x, y] = right.at([best.step, best.metrics.score]);
     dot([x, y], 5, '#dc2626');
-    text(`best ${best.metrics.score.toFixed(3)}`, x, y > panel.top + 24 ? y - 12 : y + 20, { weight: 600, color: '#dc2626', align: x > 0.85 * width ? 'right' : 'center' });
+    text(`best ${best.metrics.score.toFixed(3)}`, x, y > panel.top + 24 ? y - 12 : y + 20, {
+      weight: 600,
+      color: '#dc2626',
+      align: x > 0.85 * width ? 'right' : 'center',
+    });
   }
   return canvas.toBuffer('image/png');
 

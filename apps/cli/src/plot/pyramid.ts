@@ -7,7 +7,12 @@ export interface PyramidPlot {
   readonly title: string;
   readonly subtitle: string;
   /** [N, height, width, 3] as the model took it, and how it was normalised. */
-  readonly input: { readonly height: number; readonly width: number; readonly values: Float32Array; readonly normalize: Recipe['normalize'] };
+  readonly input: {
+    readonly height: number;
+    readonly width: number;
+    readonly values: Float32Array;
+    readonly normalize: Recipe['normalize'];
+  };
   readonly config: PvtConfig;
   readonly stages: readonly StageCost[];
   /** Per stage, [N, h, w, C]. */
@@ -27,16 +32,32 @@ const grey = '#6a7076';
  *
  * @returns the bytes of a PNG
  */
-export function drawPyramid({ title, subtitle, input, config, stages, levels, attentions }: PyramidPlot): Buffer {
+export function drawPyramid({
+  title,
+  subtitle,
+  input,
+  config,
+  stages,
+  levels,
+  attentions,
+}: PyramidPlot): Buffer {
   const cellHeight = Math.round(cellWidth * Math.min(Math.max(input.height / input.width, 0.65), 1.5));
   const rows = attentions.length > 0 ? 3 : 2;
   const top = margin + 160;
-  const canvas = createCanvas(2 * margin + (stages.length + 1) * (cellWidth + gap) - gap, top + rows * (cellHeight + gap) - gap + margin);
+  const canvas = createCanvas(
+    2 * margin + (stages.length + 1) * (cellWidth + gap) - gap,
+    top + rows * (cellHeight + gap) - gap + margin,
+  );
   const context = canvas.getContext('2d');
   context.fillStyle = '#ffffff';
   context.fillRect(0, 0, canvas.width, canvas.height);
 
-  const write = (text: string, x: number, y: number, { size = 17, weight = 400, colour = grey }: { size?: number; weight?: 400 | 600; colour?: string } = {}) => {
+  const write = (
+    text: string,
+    x: number,
+    y: number,
+    { size = 17, weight = 400, colour = grey }: { size?: number; weight?: 400 | 600; colour?: string } = {},
+  ) => {
     context.font = `${weight} ${size}px ${fontFamily}`;
     context.fillStyle = colour;
     context.fillText(text, x, y, canvas.width - margin - x);
@@ -71,14 +92,23 @@ export function drawPyramid({ title, subtitle, input, config, stages, levels, at
     const level = levels[index]!.subarray(0, height * width * channels);
     const x = column(index + 1);
     write(`stage ${index + 1}, stride ${stage.stride}`, x, top - 44, { size: 20, weight: 600, colour: ink });
-    write(`${height} × ${width} × ${channels}  ·  ${stage.tokens} tokens, ${stage.keyTokens} K/V`, x, top - 18);
+    write(
+      `${height} × ${width} × ${channels}  ·  ${stage.tokens} tokens, ${stage.keyTokens} K/V`,
+      x,
+      top - 18,
+    );
     place(pixels(colourOf(principalComponents(level, channels, 3)), height, width), x, row(0));
     place(pixels(heat(energy(level, channels), colourMaps.viridis), height, width), x, row(1));
     const attention = attentions[index];
     if (!attention) continue;
     const [keyHeight, keyWidth] = keyGrid(config, index, stage);
     place(pixels(pictureColours(input, true), input.height, input.width), x, row(2), { smooth: true });
-    place(pixels(heat(meanAttention(attention, keyHeight * keyWidth), colourMaps.inferno), keyHeight, keyWidth), x, row(2), { alpha: 0.72 });
+    place(
+      pixels(heat(meanAttention(attention, keyHeight * keyWidth), colourMaps.inferno), keyHeight, keyWidth),
+      x,
+      row(2),
+      { alpha: 0.72 },
+    );
   }
 
   let y = row(1);
@@ -87,7 +117,11 @@ export function drawPyramid({ title, subtitle, input, config, stages, levels, at
     for (const [index, line] of lines.entries()) write(line, column(0), y + 48 + 23 * index);
     y += 44 + 23 * lines.length;
     if (map) {
-      const shades = pixels(Array.from({ length: 256 }, (_, share) => colourAt(map, share / 255)), 1, 256);
+      const shades = pixels(
+        Array.from({ length: 256 }, (_, share) => colourAt(map, share / 255)),
+        1,
+        256,
+      );
       context.drawImage(shades, column(0), y, 160, 12);
       write('low', column(0), y + 30, { size: 15 });
       write('high', column(0) + 130, y + 30, { size: 15 });
@@ -95,30 +129,54 @@ export function drawPyramid({ title, subtitle, input, config, stages, levels, at
     }
     y += 8;
   };
-  legend('first row: what is alike', ['the three main directions in which', 'a level varies (PCA), as lightness and', 'hue: alike colours, alike features']);
-  legend('second row: how strong', ['length of the channel vector,', 'from least to most in its level'], colourMaps.viridis);
+  legend('first row: what is alike', [
+    'the three main directions in which',
+    'a level varies (PCA), as lightness and',
+    'hue: alike colours, alike features',
+  ]);
+  legend(
+    'second row: how strong',
+    ['length of the channel vector,', 'from least to most in its level'],
+    colourMaps.viridis,
+  );
   y = Math.max(y, row(2));
-  if (attentions.length > 0) legend('third row: what is attended to', ['share of attention that each K/V token', 'gets in the last block, mean over heads', 'and queries, from least to most'], colourMaps.inferno);
+  if (attentions.length > 0)
+    legend(
+      'third row: what is attended to',
+      [
+        'share of attention that each K/V token',
+        'gets in the last block, mean over heads',
+        'and queries, from least to most',
+      ],
+      colourMaps.inferno,
+    );
   return canvas.toBuffer('image/png');
 }
 
 /** The first picture back as 8-bit colours; without a known normalisation, stretched to the whole range. */
 function pictureColours({ height, width, values, normalize }: PyramidPlot['input'], dull = false): Rgb[] {
   const first = values.subarray(0, height * width * 3);
-  const shares = normalize ? Float64Array.from(first, (value, i) => value * normalize.std[i % 3]! + normalize.mean[i % 3]!) : stretch(first);
+  const shares = normalize
+    ? Float64Array.from(first, (value, i) => value * normalize.std[i % 3]! + normalize.mean[i % 3]!)
+    : stretch(first);
   return Array.from({ length: height * width }, (_, i) => {
-    const colour = [0, 1, 2].map((channel) => 255 * Math.min(Math.max(shares[3 * i + channel]!, 0), 1)) as unknown as Rgb;
+    const colour = [0, 1, 2].map(
+      (channel) => 255 * Math.min(Math.max(shares[3 * i + channel]!, 0), 1),
+    ) as unknown as Rgb;
     if (!dull) return colour;
     const grey = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2];
     return [grey, grey, grey];
   });
 }
 
-const heat = (values: ArrayLike<number>, map: readonly Rgb[]): Rgb[] => stretch(values).map((share) => colourAt(map, share));
+const heat = (values: ArrayLike<number>, map: readonly Rgb[]): Rgb[] =>
+  stretch(values).map((share) => colourAt(map, share));
 
 /** Length of each position's channel vector. */
 const energy = (level: Float32Array, channels: number): Float64Array =>
-  Float64Array.from({ length: level.length / channels }, (_, position) => Math.hypot(...level.subarray(position * channels, (position + 1) * channels)));
+  Float64Array.from({ length: level.length / channels }, (_, position) =>
+    Math.hypot(...level.subarray(position * channels, (position + 1) * channels)),
+  );
 
 function keyGrid(config: PvtConfig, index: number, { grid }: StageCost): readonly [number, number] {
   if (config.version === 'v2' && config.linear) return [linearPoolSize, linearPoolSize];
@@ -126,11 +184,15 @@ function keyGrid(config: PvtConfig, index: number, { grid }: StageCost): readonl
 }
 
 /** Mean over heads and queries; a class token in front of the map's own tokens is left out. */
-function meanAttention({ shape, values }: PyramidPlot['attentions'][number], positions: number): Float64Array {
+function meanAttention(
+  { shape, values }: PyramidPlot['attentions'][number],
+  positions: number,
+): Float64Array {
   const [, heads = 1, queries = 1, keys = 1] = shape;
   const mean = new Float64Array(positions);
   for (let i = 0; i < heads * queries; i++) {
-    for (let position = 0; position < positions; position++) mean[position]! += values[i * keys + keys - positions + position]! / (heads * queries);
+    for (let position = 0; position < positions; position++)
+      mean[position]! += values[i * keys + keys - positions + position]! / (heads * queries);
   }
   return mean;
 }

@@ -5,9 +5,16 @@ import { percent } from '../text.ts';
 import type { Page, Tab } from './tab.ts';
 
 /** Guesses with their probabilities as bars. */
-export function guessList(guesses: readonly { readonly name: string; readonly probability: number }[]): HTMLLIElement[] {
+export function guessList(
+  guesses: readonly { readonly name: string; readonly probability: number }[],
+): HTMLLIElement[] {
   return guesses.map(({ name, probability }) =>
-    h('li', { attrs: { style: `--share: ${probability}` } }, h('span', { className: 'name', textContent: name }), h('span', { className: 'value', textContent: percent(probability) })),
+    h(
+      'li',
+      { attrs: { style: `--share: ${probability}` } },
+      h('span', { className: 'name', textContent: name }),
+      h('span', { className: 'value', textContent: percent(probability) }),
+    ),
   );
 }
 

@@ -20,7 +20,12 @@ export function createExploreTab(page: Page): Tab {
   const blockSelect = h('select', {});
   const headSelect = h('select', {});
   const sentence = h('p', { className: 'attention-text' });
-  const keys = h('div', { className: 'keys', tabIndex: 0, textContent: 'Click on the picture, or move the point with the arrow keys here.', attrs: { role: 'application', 'aria-label': 'Point on the picture: move it with the arrow keys' } });
+  const keys = h('div', {
+    className: 'keys',
+    tabIndex: 0,
+    textContent: 'Click on the picture, or move the point with the arrow keys here.',
+    attrs: { role: 'application', 'aria-label': 'Point on the picture: move it with the arrow keys' },
+  });
   const below = h('section', { className: 'architecture', ariaLabel: 'Architecture' });
   let model: OpenedModel | undefined;
   let explored: Explored | undefined;
@@ -30,13 +35,26 @@ export function createExploreTab(page: Page): Tab {
 
   const blocks = (): void => {
     const index = Number(stageSelect.value);
-    options(blockSelect, Array.from({ length: model?.depths[index] ?? 0 }, (_, i) => [String(i), String(i + 1)] as const));
-    options(headSelect, [['mean', 'mean'], ...Array.from({ length: model?.heads[index] ?? 0 }, (_, i) => [String(i), String(i + 1)] as const)]);
+    options(
+      blockSelect,
+      Array.from({ length: model?.depths[index] ?? 0 }, (_, i) => [String(i), String(i + 1)] as const),
+    );
+    options(headSelect, [
+      ['mean', 'mean'],
+      ...Array.from({ length: model?.heads[index] ?? 0 }, (_, i) => [String(i), String(i + 1)] as const),
+    ]);
   };
   stageSelect.addEventListener('change', blocks);
-  for (const select of [stageSelect, blockSelect, headSelect]) select.addEventListener('change', () => void attend());
+  for (const select of [stageSelect, blockSelect, headSelect])
+    select.addEventListener('change', () => void attend());
   keys.addEventListener('keydown', (event) => {
-    const [dx, dy] = ({ ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] } as Record<string, [number, number]>)[event.key] ?? [];
+    const [dx, dy] =
+      (
+        { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] } as Record<
+          string,
+          [number, number]
+        >
+      )[event.key] ?? [];
     if (dx === undefined || dy === undefined) return;
     event.preventDefault();
     const inside = (value: number) => Math.min(Math.max(value, 0), 1);
@@ -53,7 +71,12 @@ export function createExploreTab(page: Page): Tab {
       while (again) {
         again = false;
         if (explored === undefined) return;
-        const request: AttentionRequest = { stage: Number(stageSelect.value), block: Number(blockSelect.value), head: headSelect.value === 'mean' ? undefined : Number(headSelect.value), ...point };
+        const request: AttentionRequest = {
+          stage: Number(stageSelect.value),
+          block: Number(blockSelect.value),
+          head: headSelect.value === 'mean' ? undefined : Number(headSelect.value),
+          ...point,
+        };
         const map = await host.use((engine) => engine.attend(request));
         const { grid } = explored.levels[request.stage]!;
         const [left, top] = map.token;
@@ -66,7 +89,8 @@ export function createExploreTab(page: Page): Tab {
     } catch (error) {
       again = false;
       // The model or its picture has just been replaced: the run that does so asks again.
-      if (!(error instanceof EngineError && (error.code === 'model-missing' || error.code === 'unexplored'))) page.fail(error);
+      if (!(error instanceof EngineError && (error.code === 'model-missing' || error.code === 'unexplored')))
+        page.fail(error);
     } finally {
       attending = false;
     }
@@ -76,16 +100,37 @@ export function createExploreTab(page: Page): Tab {
     fill(
       levels,
       ...found.map(({ name, stride, grid, channels, bitmap }, index) => {
-        const canvas = h('canvas', { attrs: { role: 'img', 'aria-label': `${name}: strength at ${by(grid)} positions` } });
+        const canvas = h('canvas', {
+          attrs: { role: 'img', 'aria-label': `${name}: strength at ${by(grid)} positions` },
+        });
         show(canvas, bitmap);
         const text = h('span', { textContent: 'all channels' });
-        const channel = h('input', { type: 'range', min: '-1', max: String(channels - 1), value: '-1', ariaLabel: `Channel of ${name}` });
+        const channel = h('input', {
+          type: 'range',
+          min: '-1',
+          max: String(channels - 1),
+          value: '-1',
+          ariaLabel: `Channel of ${name}`,
+        });
         channel.addEventListener('input', () => {
           const chosen = Number(channel.value);
           text.textContent = chosen < 0 ? 'all channels' : `channel ${chosen + 1}`;
-          void host.use((engine) => engine.level(index, chosen < 0 ? undefined : chosen)).then((bitmap) => show(canvas, bitmap), page.fail);
+          void host
+            .use((engine) => engine.level(index, chosen < 0 ? undefined : chosen))
+            .then((bitmap) => show(canvas, bitmap), page.fail);
         });
-        return h('figure', { attrs: { 'data-level': name } }, canvas, h('figcaption', {}, h('strong', { textContent: `Stage ${index + 1}` }), ` stride ${stride}, ${by([...grid, channels])}`), h('label', { className: 'channel' }, channel, text));
+        return h(
+          'figure',
+          { attrs: { 'data-level': name } },
+          canvas,
+          h(
+            'figcaption',
+            {},
+            h('strong', { textContent: `Stage ${index + 1}` }),
+            ` stride ${stride}, ${by([...grid, channels])}`,
+          ),
+          h('label', { className: 'channel' }, channel, text),
+        );
       }),
     );
   }
@@ -106,7 +151,13 @@ export function createExploreTab(page: Page): Tab {
       { className: 'card', ariaLabel: 'Attention' },
       h('h2', { textContent: 'Who looks where' }),
       keys,
-      h('div', { className: 'fields' }, field('Stage', stageSelect), field('Block', blockSelect), field('Head', headSelect)),
+      h(
+        'div',
+        { className: 'fields' },
+        field('Stage', stageSelect),
+        field('Block', blockSelect),
+        field('Head', headSelect),
+      ),
       sentence,
     ),
     below,
@@ -126,8 +177,15 @@ export function createExploreTab(page: Page): Tab {
       if (opened !== model) {
         model = opened;
         const permitted = await host.use((engine) => engine.permitted(sides));
-        options(size, permitted.map((side) => [String(side), `${side} px`] as const), String(bar.shortSide));
-        options(stageSelect, opened.depths.map((_, i) => [String(i), String(i + 1)] as const));
+        options(
+          size,
+          permitted.map((side) => [String(side), `${side} px`] as const),
+          String(bar.shortSide),
+        );
+        options(
+          stageSelect,
+          opened.depths.map((_, i) => [String(i), String(i + 1)] as const),
+        );
         if (stageSelect.value === '') stageSelect.value = '0';
         blocks();
       }

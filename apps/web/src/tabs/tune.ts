@@ -24,7 +24,11 @@ async function kept(source: ImageBitmapSource & (Blob | ImageBitmap)): Promise<I
   const bitmap = await createImageBitmap(source);
   const scale = keptSide / Math.min(bitmap.width, bitmap.height);
   if (scale >= 1) return bitmap;
-  const smaller = await createImageBitmap(bitmap, { resizeWidth: Math.round(bitmap.width * scale), resizeHeight: Math.round(bitmap.height * scale), resizeQuality: 'high' });
+  const smaller = await createImageBitmap(bitmap, {
+    resizeWidth: Math.round(bitmap.width * scale),
+    resizeHeight: Math.round(bitmap.height * scale),
+    resizeQuality: 'high',
+  });
   bitmap.close();
   return smaller;
 }
@@ -35,17 +39,42 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
   const bar = new ModelBar('tune', host, notices, page.refresh);
   const classes: Class[] = [];
   const list = h('div', { className: 'classes' });
-  const trains = h('select', {}, h('option', { value: 'head', textContent: 'the head alone: fastest' }), h('option', { value: 'stage', textContent: 'the last stage too: thorough' }));
+  const trains = h(
+    'select',
+    {},
+    h('option', { value: 'head', textContent: 'the head alone: fastest' }),
+    h('option', { value: 'stage', textContent: 'the last stage too: thorough' }),
+  );
   const epochs = h('input', { type: 'number', min: '1', max: '1000', value: '60' });
   trains.addEventListener('change', () => (epochs.value = trains.value === 'head' ? '60' : '15'));
-  const start = h('button', { type: 'button', className: 'primary', textContent: 'Train', onclick: () => void train() });
-  const stop = h('button', { type: 'button', textContent: 'Stop', hidden: true, onclick: () => void host.aside((engine) => engine.stopTraining()) });
+  const start = h('button', {
+    type: 'button',
+    className: 'primary',
+    textContent: 'Train',
+    onclick: () => void train(),
+  });
+  const stop = h('button', {
+    type: 'button',
+    textContent: 'Stop',
+    hidden: true,
+    onclick: () => void host.aside((engine) => engine.stopTraining()),
+  });
   const download = h('a', { className: 'button', textContent: 'Download .safetensors', hidden: true });
-  const useIt = h('button', { type: 'button', textContent: 'Use under Classify', hidden: true, onclick: () => trained && use(trained) });
+  const useIt = h('button', {
+    type: 'button',
+    textContent: 'Use under Classify',
+    hidden: true,
+    onclick: () => trained && use(trained),
+  });
   const status = h('p', { className: 'tune-status', attrs: { role: 'status' } });
   const curve = svg('svg', { class: 'curve', role: 'img', 'aria-label': 'no loss yet' });
   const guesses = h('ol', { className: 'bars', ariaLabel: 'What the trained model says' });
-  const tryIt = h('section', { className: 'card try', hidden: true, ariaLabel: 'Try it' }, h('h2', { textContent: 'What the model that you trained says' }), guesses);
+  const tryIt = h(
+    'section',
+    { className: 'card try', hidden: true, ariaLabel: 'Try it' },
+    h('h2', { textContent: 'What the model that you trained says' }),
+    guesses,
+  );
 
   let training = false;
   let trained: File | undefined;
@@ -54,17 +83,31 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
 
   addEventListener('beforeunload', (event) => {
     // Asked only while something would be lost.
-    if (training || (trained !== undefined && download.dataset['taken'] === undefined)) event.preventDefault();
+    if (training || (trained !== undefined && download.dataset['taken'] === undefined))
+      event.preventDefault();
   });
 
   function addClass(name: string): Class {
     const pictures = new Set<ImageBitmap>();
     const thumbnails = h('div', { className: 'thumbnails' });
     const counted = h('span', { className: 'value', textContent: 'no pictures' });
-    const input = h('input', { type: 'file', accept: 'image/*', multiple: true, hidden: true, ariaLabel: `Pictures of ${name}`, onchange: () => void addFiles([...input.files!]).then(() => (input.value = '')) });
-    const nameInput = h('input', { type: 'text', value: name, ariaLabel: 'Name of the class', spellcheck: false });
+    const input = h('input', {
+      type: 'file',
+      accept: 'image/*',
+      multiple: true,
+      hidden: true,
+      ariaLabel: `Pictures of ${name}`,
+      onchange: () => void addFiles([...input.files!]).then(() => (input.value = '')),
+    });
+    const nameInput = h('input', {
+      type: 'text',
+      value: name,
+      ariaLabel: 'Name of the class',
+      spellcheck: false,
+    });
     const recount = () => {
-      counted.textContent = pictures.size === 0 ? 'no pictures' : pictures.size === 1 ? '1 picture' : `${pictures.size} pictures`;
+      counted.textContent =
+        pictures.size === 0 ? 'no pictures' : pictures.size === 1 ? '1 picture' : `${pictures.size} pictures`;
       start.disabled = training || classes.filter((one) => one.pictures.size > 0).length < 2;
     };
     const add = async (source: Blob | ImageBitmap) => {
@@ -72,8 +115,19 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       pictures.add(bitmap);
       const thumbnail = h('canvas', { width: 56, height: 56 });
       const side = Math.min(bitmap.width, bitmap.height);
-      thumbnail.getContext('2d')!.drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, 56, 56);
-      const remove = h('button', { type: 'button', className: 'thumbnail', title: 'Remove this picture', ariaLabel: `Remove picture ${pictures.size} of ${nameInput.value}` }, thumbnail);
+      thumbnail
+        .getContext('2d')!
+        .drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, 56, 56);
+      const remove = h(
+        'button',
+        {
+          type: 'button',
+          className: 'thumbnail',
+          title: 'Remove this picture',
+          ariaLabel: `Remove picture ${pictures.size} of ${nameInput.value}`,
+        },
+        thumbnail,
+      );
       remove.addEventListener('click', () => {
         pictures.delete(bitmap);
         remove.remove();
@@ -85,13 +139,41 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
     const addFiles = async (files: readonly File[]) => {
       const failed: string[] = [];
       for (const file of files) await add(file).catch(() => failed.push(file.name));
-      if (failed.length > 0) notices.say('pictures', 'warning', `${failed.slice(0, 3).join(', ')}${failed.length > 3 ? ` and ${failed.length - 3} more` : ''} could not be read as pictures; the others were taken.`);
+      if (failed.length > 0)
+        notices.say(
+          'pictures',
+          'warning',
+          `${failed.slice(0, 3).join(', ')}${failed.length > 3 ? ` and ${failed.length - 3} more` : ''} could not be read as pictures; the others were taken.`,
+        );
     };
     const element = h(
       'section',
       { className: 'class', ariaLabel: `Class ${name}` },
-      h('div', { className: 'class-head' }, nameInput, counted, h('button', { type: 'button', className: 'quiet', textContent: '×', title: 'Remove this class', ariaLabel: `Remove class ${name}`, onclick: () => removeClass(one) })),
-      h('div', { className: 'tools' }, h('button', { type: 'button', textContent: 'Add pictures', onclick: () => input.click() }), input, h('button', { type: 'button', textContent: 'Take what is shown', onclick: () => stage.empty || void stage.snapshot().then(add, page.fail) })),
+      h(
+        'div',
+        { className: 'class-head' },
+        nameInput,
+        counted,
+        h('button', {
+          type: 'button',
+          className: 'quiet',
+          textContent: '×',
+          title: 'Remove this class',
+          ariaLabel: `Remove class ${name}`,
+          onclick: () => removeClass(one),
+        }),
+      ),
+      h(
+        'div',
+        { className: 'tools' },
+        h('button', { type: 'button', textContent: 'Add pictures', onclick: () => input.click() }),
+        input,
+        h('button', {
+          type: 'button',
+          textContent: 'Take what is shown',
+          onclick: () => stage.empty || void stage.snapshot().then(add, page.fail),
+        }),
+      ),
       thumbnails,
     );
     element.addEventListener('drop', (event) => {
@@ -155,11 +237,35 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
         const resume = snapshot as { readonly progress: { readonly losses: readonly number[] } } | undefined;
         if (resume) losses.splice(0, losses.length, ...resume.progress.losses);
         else losses.length = 0;
-        const bitmaps = await Promise.all(given.flatMap(({ pictures }, label) => [...pictures].map(async (bitmap) => ({ label, bitmap: await createImageBitmap(bitmap) }))));
-        const request: TuneRequest = { names, examples: bitmaps, trains: trains.value === 'head' ? 'head' : 'stage', epochs: Number(epochs.value), ...(resume && { resume }) };
-        return engine.train(transfer(request, bitmaps.map(({ bitmap }) => bitmap)), proxy(tell));
+        const bitmaps = await Promise.all(
+          given.flatMap(({ pictures }, label) =>
+            [...pictures].map(async (bitmap) => ({ label, bitmap: await createImageBitmap(bitmap) })),
+          ),
+        );
+        const request: TuneRequest = {
+          names,
+          examples: bitmaps,
+          trains: trains.value === 'head' ? 'head' : 'stage',
+          epochs: Number(epochs.value),
+          ...(resume && { resume }),
+        };
+        return engine.train(
+          transfer(
+            request,
+            bitmaps.map(({ bitmap }) => bitmap),
+          ),
+          proxy(tell),
+        );
       });
-      finish(new File([tuned.file as Uint8Array<ArrayBuffer>], `${names.join('-').replace(/[^\w-]+/g, '_').slice(0, 60)}.safetensors`));
+      finish(
+        new File(
+          [tuned.file as Uint8Array<ArrayBuffer>],
+          `${names
+            .join('-')
+            .replace(/[^\w-]+/g, '_')
+            .slice(0, 60)}.safetensors`,
+        ),
+      );
       status.textContent = `${tuned.reason === 'aborted' ? 'Stopped' : 'Done'} after ${tuned.steps} steps in ${duration(1000 * tuned.seconds)}: ${tuned.right} of your ${count} pictures right (${percent(tuned.right / count)}).`;
       page.announce(status.textContent);
     } catch (error) {
@@ -179,7 +285,12 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
     if (link !== undefined) URL.revokeObjectURL(link);
     link = URL.createObjectURL(file);
     delete download.dataset['taken'];
-    Object.assign(download, { href: link, download: file.name, hidden: false, onclick: () => (download.dataset['taken'] = 'yes') });
+    Object.assign(download, {
+      href: link,
+      download: file.name,
+      hidden: false,
+      onclick: () => (download.dataset['taken'] = 'yes'),
+    });
     useIt.hidden = false;
   }
 
@@ -196,15 +307,35 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       bar.element,
       h('h2', { textContent: 'What shall it tell apart?' }),
       list,
-      h('div', { className: 'tools' }, h('button', { type: 'button', textContent: 'Add class', onclick: () => addClass(`class ${classes.length + 1}`) }), h('button', { type: 'button', className: 'quiet', textContent: 'Fill with drawn examples', onclick: () => void fillWithShapes() })),
-      h('div', { className: 'fields' }, field('What trains', trains), field('Passes over the pictures', epochs)),
+      h(
+        'div',
+        { className: 'tools' },
+        h('button', {
+          type: 'button',
+          textContent: 'Add class',
+          onclick: () => addClass(`class ${classes.length + 1}`),
+        }),
+        h('button', {
+          type: 'button',
+          className: 'quiet',
+          textContent: 'Fill with drawn examples',
+          onclick: () => void fillWithShapes(),
+        }),
+      ),
+      h(
+        'div',
+        { className: 'fields' },
+        field('What trains', trains),
+        field('Passes over the pictures', epochs),
+      ),
       h('div', { className: 'tools' }, start, stop, useIt, download),
       status,
       curve,
     ),
     under: tryIt,
     take: (files) => {
-      if (files.every(({ type }) => type.startsWith('image/'))) notices.say('pictures', 'info', 'Drop pictures onto the class that they show.');
+      if (files.every(({ type }) => type.startsWith('image/')))
+        notices.say('pictures', 'info', 'Drop pictures onto the class that they show.');
       else bar.give(files);
     },
     async run() {
@@ -223,7 +354,10 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
         return;
       }
       const file = trained;
-      await host.open({ id: `tuned ${link}`, task: 'classify', title: file.name, from: { kind: 'files', files: [file] } }, () => {});
+      await host.open(
+        { id: `tuned ${link}`, task: 'classify', title: file.name, from: { kind: 'files', files: [file] } },
+        () => {},
+      );
       if (stage.empty) return;
       const { guesses: found } = await host.use(async (engine) => {
         const bitmap = await stage.snapshot();

@@ -14,7 +14,11 @@ const register: Record<BackendName, () => Promise<unknown>> = {
     // Our own kernels reach the heap of the build without threads alone.
     tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
     // A place for the build with threads has to be named, though it is never fetched.
-    setWasmPaths({ 'tfjs-backend-wasm.wasm': plainBinary, 'tfjs-backend-wasm-simd.wasm': simdBinary, 'tfjs-backend-wasm-threaded-simd.wasm': simdBinary });
+    setWasmPaths({
+      'tfjs-backend-wasm.wasm': plainBinary,
+      'tfjs-backend-wasm-simd.wasm': simdBinary,
+      'tfjs-backend-wasm-threaded-simd.wasm': simdBinary,
+    });
   },
   async webgl() {
     await import('@tensorflow/tfjs-backend-webgl');
@@ -22,12 +26,17 @@ const register: Record<BackendName, () => Promise<unknown>> = {
   },
   async webgpu() {
     if (!('gpu' in navigator)) throw absent('webgpu', 'no WebGPU');
-    if ((await (navigator.gpu as { requestAdapter(): Promise<object | null> }).requestAdapter()) === null) throw absent('webgpu', 'WebGPU without an adapter');
+    if ((await (navigator.gpu as { requestAdapter(): Promise<object | null> }).requestAdapter()) === null)
+      throw absent('webgpu', 'WebGPU without an adapter');
     await import('@tensorflow/tfjs-backend-webgpu');
   },
 };
 
-const absent = (name: BackendName, got: string) => new BackendError('backend-missing', `${name}: expected a browser and a device that have it, got ${got}; another backend serves.`);
+const absent = (name: BackendName, got: string) =>
+  new BackendError(
+    'backend-missing',
+    `${name}: expected a browser and a device that have it, got ${got}; another backend serves.`,
+  );
 
 /** What tfjs keeps behind its backends and does not export. */
 interface Inner {
@@ -46,7 +55,8 @@ const inner = (): Inner => tf.backend() as unknown as Inner;
 export async function startBackend(name: BackendName, onLost: () => void): Promise<void> {
   tf.enableProdMode();
   await register[name]();
-  if (tf.engine().registryFactory[name] === undefined || !(await tf.setBackend(name))) throw absent(name, 'one where it does not start');
+  if (tf.engine().registryFactory[name] === undefined || !(await tf.setBackend(name)))
+    throw absent(name, 'one where it does not start');
   if (name === 'wasm') await useOwnKernels();
   const { gpgpu, device } = inner();
   gpgpu?.gl.canvas.addEventListener('webglcontextlost', onLost);
@@ -64,7 +74,8 @@ async function useOwnKernels(): Promise<void> {
 }
 
 /** Whether the graphics context is gone: then results are zeros without a word. */
-export const contextLost = (): boolean => tf.getBackend() === 'webgl' && (inner().gpgpu?.gl.isContextLost() ?? false);
+export const contextLost = (): boolean =>
+  tf.getBackend() === 'webgl' && (inner().gpgpu?.gl.isContextLost() ?? false);
 
 /**
  * Compiles all shaders of a forward at once, side by side where the driver can, before one of them runs. On other
@@ -91,6 +102,8 @@ export interface Memory {
 }
 
 export function memory(): Memory {
-  const { numTensors, numBytes, ...more } = tf.memory() as tf.MemoryInfo & { readonly numBytesInGPUAllocated?: number };
+  const { numTensors, numBytes, ...more } = tf.memory() as tf.MemoryInfo & {
+    readonly numBytesInGPUAllocated?: number;
+  };
   return { tensors: numTensors, bytes: numBytes, textureBytes: more.numBytesInGPUAllocated };
 }

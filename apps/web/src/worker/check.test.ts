@@ -38,7 +38,10 @@ it.each([
     ...softmax,
     kernelFunc: (call) => {
       const output = softmax.kernelFunc(call) as tf.TensorInfo;
-      const backend = call.backend as { makeOutput(values: Float32Array, shape: number[], dtype: 'float32'): tf.TensorInfo; data: { get(id: object): { values: Float32Array } } };
+      const backend = call.backend as {
+        makeOutput(values: Float32Array, shape: number[], dtype: 'float32'): tf.TensorInfo;
+        data: { get(id: object): { values: Float32Array } };
+      };
       return backend.makeOutput(backend.data.get(output.dataId).values.map(spoil), output.shape, 'float32');
     },
   });

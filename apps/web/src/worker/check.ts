@@ -31,8 +31,12 @@ export async function probe(): Promise<Probe> {
   const config = pvtConfig(golden.config as unknown as PvtConfigInput);
   const source = sourceOf({ naming: golden.naming as Naming, seed: golden.seed }, config);
   const backbone = createPvt(config, source);
-  const head = createClassificationHead({ channels: config.dims.at(-1)!, classes: config.classes }, scoped(source, 'head'));
-  const forward = (input: tf.Tensor4D): tf.Tensor2D => tf.tidy(() => head.forward(backbone.forward(input).embedding));
+  const head = createClassificationHead(
+    { channels: config.dims.at(-1)!, classes: config.classes },
+    scoped(source, 'head'),
+  );
+  const forward = (input: tf.Tensor4D): tf.Tensor2D =>
+    tf.tidy(() => head.forward(backbone.forward(input).embedding));
   const run = async (input: tf.Tensor4D): Promise<Float32Array> => {
     const logits = forward(input);
     try {
@@ -54,7 +58,15 @@ export async function probe(): Promise<Probe> {
     const [batch, height, width] = input.shape;
     return { macs: batch * cost(config, [height, width]).macs, milliseconds: least };
   };
-  const input = tf.tidy(() => tf.transpose(tf.tensor4d(generate(golden.seed, 'input', golden.input, new Map()), golden.input as [number, number, number, number]), [0, 2, 3, 1]));
+  const input = tf.tidy(() =>
+    tf.transpose(
+      tf.tensor4d(
+        generate(golden.seed, 'input', golden.input, new Map()),
+        golden.input as [number, number, number, number],
+      ),
+      [0, 2, 3, 1],
+    ),
+  );
   const compiled = async (x: tf.Tensor4D) => {
     await compile(() => forward(x).dispose());
     return run(x);
@@ -63,7 +75,11 @@ export async function probe(): Promise<Probe> {
     const logits = await compiled(input);
     const expected = fromBase64(golden.logits);
     // NaN is as far off as can be.
-    const error = expected.reduce((largest, value, i) => Math.max(largest, Number.isNaN(logits[i]) ? Infinity : Math.abs(value - logits[i]!)), 0);
+    const error = expected.reduce(
+      (largest, value, i) =>
+        Math.max(largest, Number.isNaN(logits[i]) ? Infinity : Math.abs(value - logits[i]!)),
+      0,
+    );
     const small = await timed(input);
     return {
       error,

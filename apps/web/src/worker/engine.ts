@@ -3,11 +3,45 @@ import { pictureFrom } from '@pvt/adapter-image';
 import { BackendError, cost, type Picture, type PvtConfig, type Recipe } from '@pvt/core';
 import { drawDetections, drawLabels } from '@pvt/draw';
 import { classColor } from '@pvt/heads';
-import { catalogue, fetchCheckpoint, openCheckpoint, type Checkpoint, type CheckpointFiles } from '@pvt/presets';
-import { createClassifier, createDetector, createSegmenter, type Classifier, type Detector, type Segmenter, type Task } from '@pvt/tasks';
+import {
+  catalogue,
+  fetchCheckpoint,
+  openCheckpoint,
+  type Checkpoint,
+  type CheckpointFiles,
+} from '@pvt/presets';
+import {
+  createClassifier,
+  createDetector,
+  createSegmenter,
+  type Classifier,
+  type Detector,
+  type Segmenter,
+  type Task,
+} from '@pvt/tasks';
 import * as tf from '@tensorflow/tfjs-core';
 import { expose, transfer } from 'comlink';
-import type { Architecture, AttentionMap, AttentionRequest, BackendName, Check, Classified, Detected, Explored, Guess, OpenedModel, OpenRequest, Progress, Reference, Segmented, Size, TaskName, Tuned, TuneProgress, TuneRequest } from '../protocol.ts';
+import type {
+  Architecture,
+  AttentionMap,
+  AttentionRequest,
+  BackendName,
+  Check,
+  Classified,
+  Detected,
+  Explored,
+  Guess,
+  OpenedModel,
+  OpenRequest,
+  Progress,
+  Reference,
+  Segmented,
+  Size,
+  TaskName,
+  Tuned,
+  TuneProgress,
+  TuneRequest,
+} from '../protocol.ts';
 import { compile, contextLost, memory, startBackend } from './backends.ts';
 import { probe, tolerance } from './check.ts';
 import { carryErrors } from './errors.ts';
@@ -29,18 +63,29 @@ let aborting = new AbortController();
 
 /** The open model of a task; the page opens it before. */
 function modelOf<T extends TaskName>(task: T): Models[T] {
-  if (opened?.task !== task) throw new BackendError('model-missing', `${task}: expected an open model, got ${opened?.task ?? 'none'}; open one first.`);
+  if (opened?.task !== task)
+    throw new BackendError(
+      'model-missing',
+      `${task}: expected an open model, got ${opened?.task ?? 'none'}; open one first.`,
+    );
   return opened.model as Models[T];
 }
 
 /** Results of a lost context are zeros: nobody must see them. */
 async function guarded<T>(work: () => Promise<T>): Promise<T> {
   const result = await work();
-  if (contextLost()) throw new BackendError('device-lost', 'webgl: expected a graphics context, got a lost one; the page starts again.');
+  if (contextLost())
+    throw new BackendError(
+      'device-lost',
+      'webgl: expected a graphics context, got a lost one; the page starts again.',
+    );
   return result;
 }
 
-const hex = (label: number) => `#${classColor(label).map((value) => value.toString(16).padStart(2, '0')).join('')}`;
+const hex = (label: number) =>
+  `#${classColor(label)
+    .map((value) => value.toString(16).padStart(2, '0'))
+    .join('')}`;
 
 async function pictureOf(bitmap: ImageBitmap): Promise<Picture> {
   try {
@@ -50,11 +95,26 @@ async function pictureOf(bitmap: ImageBitmap): Promise<Picture> {
   }
 }
 
-async function fetchFiles(from: Reference, onProgress: (progress: Progress) => void, warnings: string[], signal: AbortSignal): Promise<CheckpointFiles> {
+async function fetchFiles(
+  from: Reference,
+  onProgress: (progress: Progress) => void,
+  warnings: string[],
+  signal: AbortSignal,
+): Promise<CheckpointFiles> {
   if (from.kind === 'files') {
     const [only, ...others] = from.files;
     if (only !== undefined && others.length === 0) return fetchCheckpoint(only);
-    return new Map(from.files.map((file) => [file.name, { name: file.name, size: file.size, read: async (begin: number, end: number) => new Uint8Array(await file.slice(begin, end).arrayBuffer()) }]));
+    return new Map(
+      from.files.map((file) => [
+        file.name,
+        {
+          name: file.name,
+          size: file.size,
+          read: async (begin: number, end: number) =>
+            new Uint8Array(await file.slice(begin, end).arrayBuffer()),
+        },
+      ]),
+    );
   }
   return fetchCheckpoint(from.kind === 'name' ? from.name : new URL(from.url), {
     signal,
@@ -68,12 +128,18 @@ async function fetchFiles(from: Reference, onProgress: (progress: Progress) => v
 const variantOf = ({ model, config }: Checkpoint) => model ?? `PVT ${config.version}`;
 
 /** How a classifier's pictures are prepared: as the file says, else stretched to what the model was trained at. */
-const recipeOf = ({ recipe, config }: Checkpoint): Recipe => recipe ?? { resize: { to: { size: config.imageSize }, resampling: 'bilinear' }, rescale: 1 / 255, normalize: imageNet };
+const recipeOf = ({ recipe, config }: Checkpoint): Recipe =>
+  recipe ?? {
+    resize: { to: { size: config.imageSize }, resampling: 'bilinear' },
+    rescale: 1 / 255,
+    normalize: imageNet,
+  };
 
 const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** Published classifiers are asked for one size; the demonstration carries its own. */
-const inputOf = (config: PvtConfig, { crop, resize }: Recipe): Size => crop ?? (resize !== undefined && 'size' in resize.to ? resize.to.size : config.imageSize);
+const inputOf = (config: PvtConfig, { crop, resize }: Recipe): Size =>
+  crop ?? (resize !== undefined && 'size' in resize.to ? resize.to.size : config.imageSize);
 
 interface Created {
   readonly model: Models[TaskName];
@@ -85,7 +151,10 @@ interface Created {
   readonly blank: () => Promise<tf.Tensor[]>;
 }
 
-async function create({ task, shortSide = 320, names: given, picture: shape = { width: 1, height: 1 } }: OpenRequest, checkpoint: Checkpoint): Promise<Created> {
+async function create(
+  { task, shortSide = 320, names: given, picture: shape = { width: 1, height: 1 } }: OpenRequest,
+  checkpoint: Checkpoint,
+): Promise<Created> {
   const { config } = checkpoint;
   const size = inputSize(shape, shortSide);
   const picture: Picture = { ...shape, data: new Uint8Array(shape.width * shape.height * 3) };
@@ -97,11 +166,26 @@ async function create({ task, shortSide = 320, names: given, picture: shape = { 
     // The training library comes when somebody trains.
     const { Tuner } = await import('./tuner.ts');
     const model = new Tuner(checkpoint, recipe);
-    return { model, names: [], unused: 0, config, size: side, blank: async () => [tf.tidy(() => model.backbone.forward(tf.zeros([1, ...side, config.channels])).embedding)] };
+    return {
+      model,
+      names: [],
+      unused: 0,
+      config,
+      size: side,
+      blank: async () => [
+        tf.tidy(() => model.backbone.forward(tf.zeros([1, ...side, config.channels])).embedding),
+      ],
+    };
   }
   if (task === 'classify') {
     const model = await createClassifier(checkpoint, options);
-    return { model, ...told(model), config, size: side, blank: async () => [tf.tidy(() => model.model.forward(tf.zeros([1, ...side, config.channels])).logits)] };
+    return {
+      model,
+      ...told(model),
+      config,
+      size: side,
+      blank: async () => [tf.tidy(() => model.model.forward(tf.zeros([1, ...side, config.channels])).logits)],
+    };
   }
   if (task === 'explore') {
     const model = new Explorer(checkpoint);
@@ -114,10 +198,23 @@ async function create({ task, shortSide = 320, names: given, picture: shape = { 
   const dense = { ...options, size: { shortSide, longSide: 3 * shortSide } };
   if (task === 'segment') {
     const model = await createSegmenter(checkpoint, dense);
-    return { model, ...told(model), config, size, blank: async () => [(await model.forward(picture)).logits] };
+    return {
+      model,
+      ...told(model),
+      config,
+      size,
+      blank: async () => [(await model.forward(picture)).logits],
+    };
   }
   const model = await createDetector(checkpoint, dense);
-  return { model, ...told(model), config, size, blank: async () => (await model.forward(picture)).levels.flatMap(({ logits, deltas }) => [logits, deltas]) };
+  return {
+    model,
+    ...told(model),
+    config,
+    size,
+    blank: async () =>
+      (await model.forward(picture)).levels.flatMap(({ logits, deltas }) => [logits, deltas]),
+  };
 }
 
 /** Once to compile, once to run. */
@@ -138,7 +235,10 @@ const engine = {
    *
    * @throws BackendError `backend-missing` where it does not start, `backend-wrong` where it computes wrongly
    */
-  async start(backend: BackendName, { timed, hopeless = Infinity }: { readonly timed: boolean; readonly hopeless?: number }): Promise<Check> {
+  async start(
+    backend: BackendName,
+    { timed, hopeless = Infinity }: { readonly timed: boolean; readonly hopeless?: number },
+  ): Promise<Check> {
     const since = performance.now();
     await startBackend(backend, () => postMessage({ event: 'device-lost' }));
     const start = performance.now() - since;
@@ -161,7 +261,10 @@ const engine = {
     const lap = () => times.push(performance.now());
     const files = await fetchFiles(from, onProgress, warnings, signal);
     lap();
-    const checkpoint = await openCheckpoint(files, { signal, ...(task === 'classify' ? {} : { classes: 0 }) });
+    const checkpoint = await openCheckpoint(files, {
+      signal,
+      ...(task === 'classify' ? {} : { classes: 0 }),
+    });
     signal.throwIfAborted();
     // Only one model at a time is in memory.
     engine.close();
@@ -176,7 +279,11 @@ const engine = {
     }
     lap();
     opened = { task, model };
-    const [download, load, warm] = times.slice(1).map((time, i) => time - times[i]!) as [number, number, number];
+    const [download, load, warm] = times.slice(1).map((time, i) => time - times[i]!) as [
+      number,
+      number,
+      number,
+    ];
     return {
       task,
       title,
@@ -218,8 +325,25 @@ const engine = {
     const milliseconds = performance.now() - since;
     const counts = new Map<number, number>();
     for (const label of map.labels) counts.set(label, (counts.get(label) ?? 0) + 1);
-    const classes = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => ({ label, name: segmenter.names[label] ?? `${label}`, share: count / map.labels.length, color: hex(label) }));
-    const overlay = drawOverlay(map.width, map.height, (context) => drawLabels(context, map, { names: segmenter.names, alpha: 0.5, clear: [segmenter.names.indexOf('background')] }), { tint: true });
+    const classes = [...counts]
+      .sort((a, b) => b[1] - a[1])
+      .map(([label, count]) => ({
+        label,
+        name: segmenter.names[label] ?? `${label}`,
+        share: count / map.labels.length,
+        color: hex(label),
+      }));
+    const overlay = drawOverlay(
+      map.width,
+      map.height,
+      (context) =>
+        drawLabels(context, map, {
+          names: segmenter.names,
+          alpha: 0.5,
+          clear: [segmenter.names.indexOf('background')],
+        }),
+      { tint: true },
+    );
     return transfer({ overlay, classes, milliseconds }, [overlay]);
   },
 
@@ -229,13 +353,29 @@ const engine = {
     const found = await guarded(() => modelOf('detect').detect(picture, { score }));
     const milliseconds = performance.now() - since;
     const overlay = drawOverlay(picture.width, picture.height, (context) => drawDetections(context, found));
-    return transfer({ overlay, objects: found.map(({ name, label, score, box }) => ({ name, label, score, box: [...box], color: hex(label) })), milliseconds }, [overlay]);
+    return transfer(
+      {
+        overlay,
+        objects: found.map(({ name, label, score, box }) => ({
+          name,
+          label,
+          score,
+          box: [...box],
+          color: hex(label),
+        })),
+        milliseconds,
+      },
+      [overlay],
+    );
   },
 
   async explore(bitmap: ImageBitmap, shortSide: number): Promise<Explored> {
     const picture = await pictureOf(bitmap);
     const explored = await guarded(() => modelOf('explore').explore(picture, shortSide));
-    return transfer(explored, explored.levels.map(({ bitmap }) => bitmap));
+    return transfer(
+      explored,
+      explored.levels.map(({ bitmap }) => bitmap),
+    );
   },
 
   /** One level again, as the length of all channels or as one of them. */
@@ -270,7 +410,10 @@ const engine = {
   permitted: (sides: readonly number[]): number[] => modelOf('explore').permitted(sides),
 
   /** The published checkpoints that a web page can load. */
-  published: () => Object.entries(catalogue).flatMap(([name, { top1, ...entry }]) => ('hub' in entry ? [{ name, top1, repository: entry.hub }] : [])),
+  published: () =>
+    Object.entries(catalogue).flatMap(([name, { top1, ...entry }]) =>
+      'hub' in entry ? [{ name, top1, repository: entry.hub }] : [],
+    ),
 
   memory,
 };

@@ -4,7 +4,8 @@ import type { ErrorRecord } from '../protocol.ts';
 import { contextLost } from './backends.ts';
 
 /** How engines and drivers say that memory has run out; tfjs passes their words on. */
-const exhausted = /out of memory|memory access out of bounds|cannot enlarge|allocation failed|array buffer allocation|invalid array length|unable to create webgltexture|^aborted\(/i;
+const exhausted =
+  /out of memory|memory access out of bounds|cannot enlarge|allocation failed|array buffer allocation|invalid array length|unable to create webgltexture|^aborted\(/i;
 
 /** What the page is told of an error: its name, its code and its sentence. */
 export function recordOf(error: unknown): ErrorRecord {
@@ -19,5 +20,8 @@ export function recordOf(error: unknown): ErrorRecord {
 /** Comlink carries an error's message alone; with this its code crosses too. */
 export function carryErrors(): void {
   const throwing = transferHandlers.get('throw') as TransferHandler<{ readonly value: unknown }, unknown>;
-  transferHandlers.set('throw', { ...throwing, serialize: ({ value }) => [{ isError: false, value: recordOf(value) }, []] });
+  transferHandlers.set('throw', {
+    ...throwing,
+    serialize: ({ value }) => [{ isError: false, value: recordOf(value) }, []],
+  });
 }

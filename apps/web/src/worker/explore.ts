@@ -1,5 +1,14 @@
 import { preprocess } from '@pvt/adapter-image';
-import { BackendError, cost, createPvt, linearPoolSize, type Cost, type Picture, type Pvt, type PvtConfig } from '@pvt/core';
+import {
+  BackendError,
+  cost,
+  createPvt,
+  linearPoolSize,
+  type Cost,
+  type Picture,
+  type Pvt,
+  type PvtConfig,
+} from '@pvt/core';
 import { drawHeatMap, heatColor } from '@pvt/draw';
 import type { Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
@@ -14,14 +23,22 @@ const attentionBytes = 160 * 2 ** 20;
 const normalize = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** The size that a picture is looked at: its shape kept, its shorter side as wished. */
-export function inputSize({ width, height }: { readonly width: number; readonly height: number }, shortSide: number): Size {
+export function inputSize(
+  { width, height }: { readonly width: number; readonly height: number },
+  shortSide: number,
+): Size {
   const scale = shortSide / Math.min(width, height);
   // A panorama is cut down to three times its height.
-  const side = (value: number) => multiple * Math.max(1, Math.round(Math.min(value * scale, 3 * shortSide) / multiple));
+  const side = (value: number) =>
+    multiple * Math.max(1, Math.round(Math.min(value * scale, 3 * shortSide) / multiple));
   return [side(height), side(width)];
 }
 
-const bytesOfAttention = (config: PvtConfig, { stages }: Cost) => stages.reduce((sum, { attentionMap }, i) => sum + 4 * config.depths[i]! * attentionMap.reduce((a, b) => a * b, 1), 0);
+const bytesOfAttention = (config: PvtConfig, { stages }: Cost) =>
+  stages.reduce(
+    (sum, { attentionMap }, i) => sum + 4 * config.depths[i]! * attentionMap.reduce((a, b) => a * b, 1),
+    0,
+  );
 
 /** A backbone that one looks into: its pyramid, its attention, its cost. */
 export class Explorer {
@@ -38,12 +55,18 @@ export class Explorer {
 
   /** Those of some sides whose attention maps there is room for. */
   permitted(sides: readonly number[]): number[] {
-    return sides.filter((side) => bytesOfAttention(this.#config, cost(this.#config, [side, side])) <= attentionBytes);
+    return sides.filter(
+      (side) => bytesOfAttention(this.#config, cost(this.#config, [side, side])) <= attentionBytes,
+    );
   }
 
   /** The outputs belong to the caller. */
   forward(picture: Picture, size: Size) {
-    const input = preprocess(picture, { resize: { to: { size }, resampling: 'bilinear' }, rescale: 1 / 255, normalize });
+    const input = preprocess(picture, {
+      resize: { to: { size }, resampling: 'bilinear' },
+      rescale: 1 / 255,
+      normalize,
+    });
     try {
       return this.#backbone.forward(input, { attentions: true });
     } finally {
@@ -68,18 +91,36 @@ export class Explorer {
       }),
     );
     const milliseconds = performance.now() - since;
-    const levels = this.#backbone.features.map(({ name, stride, channels }, i) => ({ name, stride, channels, grid: this.#levels[i]!.shape, bitmap: this.level(i) }));
+    const levels = this.#backbone.features.map(({ name, stride, channels }, i) => ({
+      name,
+      stride,
+      channels,
+      grid: this.#levels[i]!.shape,
+      bitmap: this.level(i),
+    }));
     return { size, levels, milliseconds };
   }
 
   /** A level as a heat map: the length of each position's channels, or one channel. */
   level(index: number, channel?: number): ImageBitmap {
-    const { shape: [height, width], channels, values } = this.#levels[index]!;
-    const heats = Float32Array.from({ length: height * width }, (_, i) => (channel === undefined ? Math.hypot(...values.subarray(i * channels, (i + 1) * channels)) : values[i * channels + channel]!));
-    const [low, high] = heats.reduce(([least, most], heat) => [Math.min(least, heat), Math.max(most, heat)] as const, [Infinity, -Infinity] as const);
+    const {
+      shape: [height, width],
+      channels,
+      values,
+    } = this.#levels[index]!;
+    const heats = Float32Array.from({ length: height * width }, (_, i) =>
+      channel === undefined
+        ? Math.hypot(...values.subarray(i * channels, (i + 1) * channels))
+        : values[i * channels + channel]!,
+    );
+    const [low, high] = heats.reduce(
+      ([least, most], heat) => [Math.min(least, heat), Math.max(most, heat)] as const,
+      [Infinity, -Infinity] as const,
+    );
     const canvas = new OffscreenCanvas(width, height);
     const pixels = new ImageData(width, height);
-    for (const [i, heat] of heats.entries()) pixels.data.set([...heatColor(high > low ? (heat - low) / (high - low) : 0), 255], 4 * i);
+    for (const [i, heat] of heats.entries())
+      pixels.data.set([...heatColor(high > low ? (heat - low) / (high - low) : 0), 255], 4 * i);
     canvas.getContext('2d')!.putImageData(pixels, 0, 0);
     return canvas.transferToImageBitmap();
   }
@@ -87,10 +128,17 @@ export class Explorer {
   /** What one token of a block attends to. */
   async attend({ stage, block, head, x, y }: AttentionRequest): Promise<AttentionMap> {
     const map = this.#attentions[stage]?.[block];
-    if (map === undefined) throw new BackendError('unexplored', `attend: expected block ${block} of stage ${stage} of a picture that was explored, got none such; explore one first.`);
+    if (map === undefined)
+      throw new BackendError(
+        'unexplored',
+        `attend: expected block ${block} of stage ${stage} of a picture that was explored, got none such; explore one first.`,
+      );
     const [, heads, queries, keys] = map.shape;
     const [rows, columns] = this.#levels[stage]!.shape;
-    const [row, column] = [Math.min(Math.floor(y * rows), rows - 1), Math.min(Math.floor(x * columns), columns - 1)];
+    const [row, column] = [
+      Math.min(Math.floor(y * rows), rows - 1),
+      Math.min(Math.floor(x * columns), columns - 1),
+    ];
     // A class token stands before the map's own.
     const query = queries - rows * columns + row * columns + column;
     const shares = tf.tidy(() => {
@@ -102,7 +150,12 @@ export class Explorer {
     shares.dispose();
     const [height, width] = this.#size;
     return {
-      overlay: drawOverlay(width, height, (context) => drawHeatMap(context, { width: keyColumns, height: keyRows, values }, { alpha: 0.85 }), { tint: true }),
+      overlay: drawOverlay(
+        width,
+        height,
+        (context) => drawHeatMap(context, { width: keyColumns, height: keyRows, values }, { alpha: 0.85 }),
+        { tint: true },
+      ),
       token: [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows],
       keys: [keyRows, keyColumns],
       strongest: Math.max(...values),
@@ -119,7 +172,15 @@ export class Explorer {
 
   architecture(size: Size): Architecture {
     const { version, dims, depths, heads, reductions } = this.#config;
-    return { version, linear: this.#config.version === 'v2' && this.#config.linear, dims, depths, heads, reductions, ...cost(this.#config, size) };
+    return {
+      version,
+      linear: this.#config.version === 'v2' && this.#config.linear,
+      dims,
+      depths,
+      heads,
+      reductions,
+      ...cost(this.#config, size),
+    };
   }
 
   forget(): void {

@@ -4,7 +4,12 @@ import type { CanvasContext } from '@pvt/draw';
  * Draws on a clear canvas that will lie over a picture. `tint` is for what mixes its colours with the pixels below: on a clear
  * canvas those are black, and dividing by the opacity gives the colour that was meant.
  */
-export function drawOverlay(width: number, height: number, work: (context: CanvasContext) => void, { tint = false } = {}): ImageBitmap {
+export function drawOverlay(
+  width: number,
+  height: number,
+  work: (context: CanvasContext) => void,
+  { tint = false } = {},
+): ImageBitmap {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', { willReadFrequently: true })!;
   work(context as unknown as CanvasContext);

@@ -1,8 +1,36 @@
 import { preprocess } from '@pvt/adapter-image';
-import { createPvt, createRandom, leavesOf, scoped, type Picture, type Pvt, type PvtConfig, type Recipe, type StateDict, type TrainingContext } from '@pvt/core';
+import {
+  createPvt,
+  createRandom,
+  leavesOf,
+  scoped,
+  type Picture,
+  type Pvt,
+  type PvtConfig,
+  type Recipe,
+  type StateDict,
+  type TrainingContext,
+} from '@pvt/core';
 import { classificationLoss, createClassificationHead, createPvtClassifier, topGuesses } from '@pvt/heads';
-import { checkpointSpec, fromCanonical, fromFloat32, withNewClassifier, writeSafetensors, type Checkpoint } from '@pvt/presets';
-import { adamW, fromStage, readState, stateOf, train, warmupCosine, type Models, type Snapshot, type TrainingData } from '@pvt/training';
+import {
+  checkpointSpec,
+  fromCanonical,
+  fromFloat32,
+  withNewClassifier,
+  writeSafetensors,
+  type Checkpoint,
+} from '@pvt/presets';
+import {
+  adamW,
+  fromStage,
+  readState,
+  stateOf,
+  train,
+  warmupCosine,
+  type Models,
+  type Snapshot,
+  type TrainingData,
+} from '@pvt/training';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Guess, Tuned, TuneProgress, TuneRequest } from '../protocol.ts';
 
@@ -45,11 +73,16 @@ export class Tuner {
     this.#stop.abort();
   }
 
-  async train({ names, examples, trains, epochs, resume }: TuneRequest, pictures: readonly Picture[], tell: (progress: TuneProgress) => void): Promise<Tuned> {
+  async train(
+    { names, examples, trains, epochs, resume }: TuneRequest,
+    pictures: readonly Picture[],
+    tell: (progress: TuneProgress) => void,
+  ): Promise<Tuned> {
     this.#stop = new AbortController();
     const config: PvtConfig = { ...this.#checkpoint.config, classes: names.length };
     const labels = examples.map(({ label }) => label);
-    const learner = trains === 'head' ? this.#head(config, pictures, labels) : this.#lastStage(config, pictures, labels);
+    const learner =
+      trains === 'head' ? this.#head(config, pictures, labels) : this.#lastStage(config, pictures, labels);
     const countRight = async (): Promise<number> => {
       const logits = learner.logits();
       const best = tf.argMax(logits, 1);
@@ -88,10 +121,14 @@ export class Tuner {
           [done, secondsLeft] = [event.progress, event.secondsLeft];
           if (performance.now() - told >= wordEvery) say();
         } else if (event.kind === 'validation') say({ right: event.metrics.score });
-        else if (event.kind === 'done') ended = { steps: event.step, seconds: event.seconds, reason: event.reason };
+        else if (event.kind === 'done')
+          ended = { steps: event.step, seconds: event.seconds, reason: event.reason };
       }
       // A head alone leaves the backbone as it was.
-      const state = new Map([...(await readState(stateOf(this.backbone))), ...(await readState(stateOf(learner.models)))]);
+      const state = new Map([
+        ...(await readState(stateOf(this.backbone))),
+        ...(await readState(stateOf(learner.models))),
+      ]);
       return { file: this.#write(state, config, names), right: await countRight(), ...ended };
     } finally {
       this.#running = undefined;
@@ -114,14 +151,22 @@ export class Tuner {
   /** The classifier alone: the backbone looks at each picture once, and after that a step takes no time. */
   #head(config: PvtConfig, pictures: readonly Picture[], labels: readonly number[]): Learner {
     const last = config.dims.length - 1;
-    const head = createClassificationHead({ channels: config.dims[last]!, classes: config.classes }, scoped(withNewClassifier(this.#checkpoint.source, 1), 'head'));
-    const embed = (some: readonly Picture[]) => tf.tidy(() => this.backbone.forward(preprocess(some, this.#recipe), { stages: [last] }).embedding!);
+    const head = createClassificationHead(
+      { channels: config.dims[last]!, classes: config.classes },
+      scoped(withNewClassifier(this.#checkpoint.source, 1), 'head'),
+    );
+    const embed = (some: readonly Picture[]) =>
+      tf.tidy(() => this.backbone.forward(preprocess(some, this.#recipe), { stages: [last] }).embedding!);
     const embeddings = inBatches(pictures, embed);
     return {
       models: { head },
       learningRate: 0.02,
       validateEvery: 10,
-      loss: (items, context) => classificationLoss(head.forward(tf.gather(embeddings, [...items]), context), items.map((i) => labels[i]!)),
+      loss: (items, context) =>
+        classificationLoss(
+          head.forward(tf.gather(embeddings, [...items]), context),
+          items.map((i) => labels[i]!),
+        ),
       logits: () => head.forward(embeddings),
       logitsOf: (picture) => tf.tidy(() => head.forward(embed([picture]))),
       dispose() {
@@ -145,7 +190,11 @@ export class Tuner {
           const input = inputOf([pictures[i]!]);
           return context.random.uniform() < 0.5 ? tf.reverse(input, 2) : input;
         });
-        return model.forward(tf.concat(mirrored), { ...context, labels: items.map((i) => labels[i]!), smoothing: 0.05 }).loss;
+        return model.forward(tf.concat(mirrored), {
+          ...context,
+          labels: items.map((i) => labels[i]!),
+          smoothing: 0.05,
+        }).loss;
       },
       logits: () => inBatches(pictures, logitsOf),
       logitsOf: (picture) => logitsOf([picture]),
@@ -155,7 +204,9 @@ export class Tuner {
 
   /** A file that this page and the `pvt` command read: under the names that it began with, for LayerNorm's epsilons go with them. */
   #write(state: StateDict, config: PvtConfig, names: readonly string[]): Uint8Array {
-    const canonical = new Map(Array.from(leavesOf(checkpointSpec(config)), ([path]) => [path, state.get(path)!]));
+    const canonical = new Map(
+      Array.from(leavesOf(checkpointSpec(config)), ([path]) => [path, state.get(path)!]),
+    );
     const named = fromCanonical(canonical, this.#checkpoint.naming, config);
     return writeSafetensors(
       Array.from(named, ([name, { shape, values }]) => [name, fromFloat32(values, shape, 'F32')]),
@@ -169,8 +220,17 @@ export class Tuner {
   }
 }
 
-function inBatches(pictures: readonly Picture[], forward: (some: readonly Picture[]) => tf.Tensor2D): tf.Tensor2D {
-  return tf.tidy(() => tf.concat(Array.from({ length: Math.ceil(pictures.length / batchSize) }, (_, i) => forward(pictures.slice(i * batchSize, (i + 1) * batchSize)))));
+function inBatches(
+  pictures: readonly Picture[],
+  forward: (some: readonly Picture[]) => tf.Tensor2D,
+): tf.Tensor2D {
+  return tf.tidy(() =>
+    tf.concat(
+      Array.from({ length: Math.ceil(pictures.length / batchSize) }, (_, i) =>
+        forward(pictures.slice(i * batchSize, (i + 1) * batchSize)),
+      ),
+    ),
+  );
 }
 
 /** Places in a list of so many, in batches, in an order that depends on the epoch alone. */
@@ -179,7 +239,9 @@ function batchesOf(count: number): TrainingData<readonly number[]> {
     length: Math.ceil(count / batchSize),
     *batches(epoch) {
       const random = createRandom(`order/${epoch}`);
-      const order = Array.from({ length: count }, (_, i) => ({ i, at: random.uniform() })).sort((a, b) => a.at - b.at);
+      const order = Array.from({ length: count }, (_, i) => ({ i, at: random.uniform() })).sort(
+        (a, b) => a.at - b.at,
+      );
       for (let at = 0; at < count; at += batchSize) yield order.slice(at, at + batchSize).map(({ i }) => i);
     },
   };

@@ -24,7 +24,10 @@ export function centerCrop(picture: Picture, size: readonly [height: number, wid
   const [height, width] = checkSize('centerCrop', 'size', size);
   if (height === picture.height && width === picture.width) return picture;
   if (height * width > defaultMaxPixels) {
-    throw new ShapeError('crop-too-large', `centerCrop: expected at most ${defaultMaxPixels} pixels, got ${height}x${width}; choose a smaller size.`);
+    throw new ShapeError(
+      'crop-too-large',
+      `centerCrop: expected at most ${defaultMaxPixels} pixels, got ${height}x${width}; choose a smaller size.`,
+    );
   }
   const top = offset(picture.height, height);
   const left = offset(picture.width, width);

@@ -29,7 +29,8 @@ describe('formats', () => {
     const bytes = await encodePng(picture);
     const path = join(folder, 'whole.png');
     await writeFile(path, bytes);
-    for (const source of [bytes, path, pathToFileURL(path)]) expect(await readPicture(source)).toEqual(picture);
+    for (const source of [bytes, path, pathToFileURL(path)])
+      expect(await readPicture(source)).toEqual(picture);
   });
 
   test('lossless WebP and TIFF keep every pixel', async () => {
@@ -38,31 +39,52 @@ describe('formats', () => {
   });
 
   test('a constant JPEG', async () => {
-    const { data } = await readPicture(await made({ ...picture, data: picture.data.slice().fill(96) }).jpeg().toBuffer());
+    const { data } = await readPicture(
+      await made({ ...picture, data: picture.data.slice().fill(96) })
+        .jpeg()
+        .toBuffer(),
+    );
     expect(new Set(data)).toEqual(new Set([96]));
   });
 
   test('greyscale', async () => {
-    const bytes = await sharp(Uint8Array.of(0, 77, 255), { raw: { width: 3, height: 1, channels: 1 } }).toColourspace('b-w').png().toBuffer();
+    const bytes = await sharp(Uint8Array.of(0, 77, 255), { raw: { width: 3, height: 1, channels: 1 } })
+      .toColourspace('b-w')
+      .png()
+      .toBuffer();
     expect((await sharp(bytes).metadata()).channels).toBe(1);
-    expect(await readPicture(bytes)).toEqual({ width: 3, height: 1, data: Uint8Array.of(0, 0, 0, 77, 77, 77, 255, 255, 255) });
+    expect(await readPicture(bytes)).toEqual({
+      width: 3,
+      height: 1,
+      data: Uint8Array.of(0, 0, 0, 77, 77, 77, 255, 255, 255),
+    });
   });
 
   test('a palette', async () => {
-    const bytes = await made({ width: 2, height: 1, data: Uint8Array.of(255, 0, 0, 0, 0, 255) }).png({ palette: true }).toBuffer();
+    const bytes = await made({ width: 2, height: 1, data: Uint8Array.of(255, 0, 0, 0, 0, 255) })
+      .png({ palette: true })
+      .toBuffer();
     expect((await sharp(bytes).metadata()).isPalette).toBe(true);
     expect(Array.from((await readPicture(bytes)).data)).toEqual([255, 0, 0, 0, 0, 255]);
   });
 
   test('16 bits keep their upper 8', async () => {
     const deep = Uint16Array.of(0x0000, 0x8040, 0xffff, 0x1234, 0xabcd, 0x00ff);
-    const bytes = await sharp(deep, { raw: { width: 2, height: 1, channels: 3 } }).toColourspace('rgb16').png().toBuffer();
+    const bytes = await sharp(deep, { raw: { width: 2, height: 1, channels: 3 } })
+      .toColourspace('rgb16')
+      .png()
+      .toBuffer();
     expect((await sharp(bytes).metadata()).depth).toBe('ushort');
     expect(Array.from((await readPicture(bytes)).data)).toEqual([0x00, 0x80, 0xff, 0x12, 0xab, 0x00]);
   });
 
   test('16-bit greyscale', async () => {
-    const bytes = await sharp(Uint16Array.of(0x0000, 0x8040, 0xffff), { raw: { width: 3, height: 1, channels: 1 } }).toColourspace('grey16').png().toBuffer();
+    const bytes = await sharp(Uint16Array.of(0x0000, 0x8040, 0xffff), {
+      raw: { width: 3, height: 1, channels: 1 },
+    })
+      .toColourspace('grey16')
+      .png()
+      .toBuffer();
     expect((await sharp(bytes).metadata()).depth).toBe('ushort');
     expect(Array.from((await readPicture(bytes)).data)).toEqual([0, 0, 0, 0x80, 0x80, 0x80, 255, 255, 255]);
   });
@@ -82,31 +104,49 @@ describe('formats', () => {
     const red = { width: 1, height: 1, data: Uint8Array.of(255, 0, 0) };
     const bytes = await made(red).withIccProfile('p3').png().toBuffer();
     // The red of sRGB in Display P3 is (0.9175, 0.2003, 0.1386), CSS Color 4.
-    expect(largestDifference(await sharp(bytes, { ignoreIcc: true }).raw().toBuffer(), Uint8Array.of(234, 51, 35))).toBeLessThanOrEqual(1);
+    expect(
+      largestDifference(await sharp(bytes, { ignoreIcc: true }).raw().toBuffer(), Uint8Array.of(234, 51, 35)),
+    ).toBeLessThanOrEqual(1);
     expect(largestDifference((await readPicture(bytes)).data, red.data)).toBeLessThanOrEqual(2);
   });
 
   test('transparency is composited over white', async () => {
     const rgba = Uint8Array.of(255, 0, 0, 255, 255, 0, 0, 128, 10, 20, 30, 0, 0, 0, 0, 51);
-    const bytes = await sharp(rgba, { raw: { width: 2, height: 2, channels: 4 } }).png().toBuffer();
+    const bytes = await sharp(rgba, { raw: { width: 2, height: 2, channels: 4 } })
+      .png()
+      .toBuffer();
     const expected = [255, 0, 0, 255, 127, 127, 255, 255, 255, 204, 204, 204];
     expect(Array.from((await readPicture(bytes)).data)).toEqual(expected);
     expect(Array.from(fromRgba(rgba, 2, 2).data)).toEqual(expected);
   });
 
   test('transparency in greyscale and in 16 bits', async () => {
-    const grey = await sharp(Uint8Array.of(0, 51, 77, 255), { raw: { width: 2, height: 1, channels: 2 } }).toColourspace('b-w').png().toBuffer();
+    const grey = await sharp(Uint8Array.of(0, 51, 77, 255), { raw: { width: 2, height: 1, channels: 2 } })
+      .toColourspace('b-w')
+      .png()
+      .toBuffer();
     expect((await sharp(grey).metadata()).channels).toBe(2);
     expect(Array.from((await readPicture(grey)).data)).toEqual([204, 204, 204, 77, 77, 77]);
     const deep = Uint16Array.of(0xffff, 0, 0, 0x8080, 0x1234, 0x8040, 0xffff, 0xffff);
-    const bytes = await sharp(deep, { raw: { width: 2, height: 1, channels: 4 } }).toColourspace('rgb16').png().toBuffer();
+    const bytes = await sharp(deep, { raw: { width: 2, height: 1, channels: 4 } })
+      .toColourspace('rgb16')
+      .png()
+      .toBuffer();
     expect((await sharp(bytes).metadata()).depth).toBe('ushort');
     expect(Array.from((await readPicture(bytes)).data)).toEqual([255, 127, 127, 0x12, 0x80, 0xff]);
   });
 
   test('of an animation the first frame', async () => {
-    const frames = await Promise.all(['red', 'blue'].map((background) => sharp({ create: { width: 5, height: 4, channels: 3, background } }).png().toBuffer()));
-    const bytes = await sharp(frames, { join: { animated: true } }).gif().toBuffer();
+    const frames = await Promise.all(
+      ['red', 'blue'].map((background) =>
+        sharp({ create: { width: 5, height: 4, channels: 3, background } })
+          .png()
+          .toBuffer(),
+      ),
+    );
+    const bytes = await sharp(frames, { join: { animated: true } })
+      .gif()
+      .toBuffer();
     expect((await sharp(bytes).metadata()).pages).toBe(2);
     const { width, height, data } = await readPicture(bytes);
     expect([width, height]).toEqual([5, 4]);
@@ -127,7 +167,10 @@ test.each([
 ])('EXIF orientation %i', async (orientation, shown) => {
   const stored = { width: 3, height: 2, data: Uint8Array.from('abcdef', (letter) => letter.charCodeAt(0)) };
   const rgb = Uint8Array.from({ length: 18 }, (_, i) => stored.data[Math.floor(i / 3)]!);
-  const bytes = await made({ ...stored, data: rgb }).withMetadata({ orientation }).webp({ lossless: true }).toBuffer();
+  const bytes = await made({ ...stored, data: rgb })
+    .withMetadata({ orientation })
+    .webp({ lossless: true })
+    .toBuffer();
   expect((await sharp(bytes).metadata()).orientation).toBe(orientation);
   const { width, height, data } = await readPicture(bytes);
   const letters = String.fromCharCode(...data.filter((_, i) => i % 3 === 0));
@@ -138,7 +181,10 @@ describe('what is no picture', () => {
   const failsWith = async (source: string | Uint8Array, code: string, options = {}) => {
     const error: unknown = await readPicture(source, options).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PictureError);
-    expect(error).toMatchObject({ code, message: expect.stringMatching(/^readPicture: expected .+, got .+; .+\.$/s) });
+    expect(error).toMatchObject({
+      code,
+      message: expect.stringMatching(/^readPicture: expected .+, got .+; .+\.$/s),
+    });
   };
 
   test('a missing file', () => failsWith(join(folder, 'nowhere.jpg'), 'picture-missing'));

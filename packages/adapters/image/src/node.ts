@@ -1,6 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import type { Picture } from '@pvt/core';
-import { checkMaxPixels, checkPicture, checkPixelCount, defaultMaxPixels, fromRgba, PictureError } from './picture.ts';
+import {
+  checkMaxPixels,
+  checkPicture,
+  checkPixelCount,
+  defaultMaxPixels,
+  fromRgba,
+  PictureError,
+} from './picture.ts';
 
 /** `signal` stops the read between its steps and rejects with the signal's reason. */
 export interface ReadPictureOptions {
@@ -13,7 +20,11 @@ async function loadSharp(who: string) {
   try {
     return (await import('sharp')).default;
   } catch (cause) {
-    throw new PictureError('sharp-missing', `${who}: expected the package sharp to be installed beside @pvt/adapter-image, got a failed import; run npm install sharp.`, { cause });
+    throw new PictureError(
+      'sharp-missing',
+      `${who}: expected the package sharp to be installed beside @pvt/adapter-image, got a failed import; run npm install sharp.`,
+      { cause },
+    );
   }
 }
 
@@ -28,25 +39,45 @@ async function loadSharp(who: string) {
  * @example
  * const picture = await readPicture('cat.jpg');
  */
-export async function readPicture(source: string | URL | Uint8Array, { maxPixels = defaultMaxPixels, signal }: ReadPictureOptions = {}): Promise<Picture> {
+export async function readPicture(
+  source: string | URL | Uint8Array,
+  { maxPixels = defaultMaxPixels, signal }: ReadPictureOptions = {},
+): Promise<Picture> {
   checkMaxPixels('readPicture', maxPixels);
   signal?.throwIfAborted();
   const name = source instanceof Uint8Array ? `${source.length} bytes` : String(source);
   const sharp = await loadSharp('readPicture');
   const bytes = source instanceof Uint8Array ? source : await readBytes(source, signal);
-  if (bytes.length === 0) throw new PictureError('picture-empty', `readPicture: expected a picture, got no bytes in ${name}; check what wrote it.`);
+  if (bytes.length === 0)
+    throw new PictureError(
+      'picture-empty',
+      `readPicture: expected a picture, got no bytes in ${name}; check what wrote it.`,
+    );
 
   // The limit is checked here, on the header, and the message is ours; sharp's own limit would say less.
   const input = sharp(bytes, { autoOrient: true, failOn: 'error', limitInputPixels: false });
   const { width, height } = await input.metadata().catch((cause: unknown) => {
-    throw new PictureError('picture-unknown-format', `readPicture: expected a JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG, got something else in ${name}; convert it first.`, { cause });
+    throw new PictureError(
+      'picture-unknown-format',
+      `readPicture: expected a JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG, got something else in ${name}; convert it first.`,
+      { cause },
+    );
   });
   checkPixelCount('readPicture', width, height, maxPixels);
   signal?.throwIfAborted();
 
-  const { data, info } = await input.toColourspace('srgb').ensureAlpha().raw().toBuffer({ resolveWithObject: true }).catch((cause: unknown) => {
-    throw new PictureError('picture-damaged', `readPicture: expected a whole picture of ${width}x${height} pixels, got ${name}, which is cut short or damaged; fetch it again.`, { cause });
-  });
+  const { data, info } = await input
+    .toColourspace('srgb')
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause: unknown) => {
+      throw new PictureError(
+        'picture-damaged',
+        `readPicture: expected a whole picture of ${width}x${height} pixels, got ${name}, which is cut short or damaged; fetch it again.`,
+        { cause },
+      );
+    });
   signal?.throwIfAborted();
   return fromRgba(data, info.width, info.height);
 }
@@ -57,9 +88,23 @@ async function readBytes(path: string | URL, signal: AbortSignal | undefined): P
   } catch (cause) {
     signal?.throwIfAborted();
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    if (code === 'ENOENT') throw new PictureError('picture-missing', `readPicture: expected a file at ${path}, got nothing there; check the path.`, { cause });
-    if (code === 'EISDIR') throw new PictureError('picture-is-directory', `readPicture: expected a file at ${path}, got a directory; name a picture in it.`, { cause });
-    throw new PictureError('picture-unreadable', `readPicture: expected to read ${path}, got ${code ?? cause}; check its permissions and size.`, { cause });
+    if (code === 'ENOENT')
+      throw new PictureError(
+        'picture-missing',
+        `readPicture: expected a file at ${path}, got nothing there; check the path.`,
+        { cause },
+      );
+    if (code === 'EISDIR')
+      throw new PictureError(
+        'picture-is-directory',
+        `readPicture: expected a file at ${path}, got a directory; name a picture in it.`,
+        { cause },
+      );
+    throw new PictureError(
+      'picture-unreadable',
+      `readPicture: expected to read ${path}, got ${code ?? cause}; check its permissions and size.`,
+      { cause },
+    );
   }
 }
 
@@ -75,5 +120,7 @@ export async function encodePng(picture: Picture): Promise<Uint8Array> {
   checkPicture('encodePng', picture);
   const sharp = await loadSharp('encodePng');
   const { data, width, height } = picture;
-  return sharp(data, { raw: { width, height, channels: 3 } }).png().toBuffer();
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
 }

@@ -2,14 +2,26 @@ import { ConfigError, type Picture, type Recipe } from '@pvt/core';
 import { checkPicture } from './picture.ts';
 
 /** What becomes of each 8-bit value in each channel: entry 3 * value + channel. */
-export function levels({ rescale = 1, normalize = { mean: [0, 0, 0], std: [1, 1, 1] } }: Pick<Recipe, 'rescale' | 'normalize'>): Float32Array {
+export function levels({
+  rescale = 1,
+  normalize = { mean: [0, 0, 0], std: [1, 1, 1] },
+}: Pick<Recipe, 'rescale' | 'normalize'>): Float32Array {
   const fail = (field: string, expected: string, got: unknown) => {
-    throw new ConfigError('recipe-invalid', `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct the recipe.`);
+    throw new ConfigError(
+      'recipe-invalid',
+      `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct the recipe.`,
+    );
   };
   if (!Number.isFinite(rescale) || rescale <= 0) fail('rescale', 'a positive number, usually 1/255', rescale);
   const { mean, std } = normalize;
-  if (!Array.isArray(mean) || mean.length !== 3 || !mean.every(Number.isFinite)) fail('mean', 'three numbers', mean);
-  if (!Array.isArray(std) || std.length !== 3 || !std.every((value) => Math.fround(value) > 0 && Number.isFinite(value))) fail('std', 'three positive numbers', std);
+  if (!Array.isArray(mean) || mean.length !== 3 || !mean.every(Number.isFinite))
+    fail('mean', 'three numbers', mean);
+  if (
+    !Array.isArray(std) ||
+    std.length !== 3 ||
+    !std.every((value) => Math.fround(value) > 0 && Number.isFinite(value))
+  )
+    fail('std', 'three positive numbers', std);
 
   // Each step rounds to float32, as torchvision and Hugging Face's processors do.
   const table = new Float32Array(256 * 3);

@@ -8,13 +8,19 @@ export const defaultMaxPixels = 100_000_000;
 
 export function checkMaxPixels(who: string, maxPixels: number): void {
   if (!Number.isSafeInteger(maxPixels) || maxPixels < 1) {
-    throw new ConfigError('option-invalid', `${who}: expected maxPixels to be a positive integer, got ${maxPixels}; leave it out for ${defaultMaxPixels}.`);
+    throw new ConfigError(
+      'option-invalid',
+      `${who}: expected maxPixels to be a positive integer, got ${maxPixels}; leave it out for ${defaultMaxPixels}.`,
+    );
   }
 }
 
 export function checkPixelCount(who: string, width: number, height: number, maxPixels: number): void {
   if (width * height > maxPixels) {
-    throw new PictureError('picture-too-large', `${who}: expected a picture of at most ${maxPixels} pixels, got ${width}x${height}; shrink it, or raise maxPixels where you trust its origin.`);
+    throw new PictureError(
+      'picture-too-large',
+      `${who}: expected a picture of at most ${maxPixels} pixels, got ${width}x${height}; shrink it, or raise maxPixels where you trust its origin.`,
+    );
   }
 }
 
@@ -22,7 +28,10 @@ export function checkPicture(who: string, { width, height, data }: Picture): voi
   const sized = [width, height].every((side) => Number.isSafeInteger(side) && side > 0);
   if (!sized || !(data instanceof Uint8Array) || data.length !== width * height * 3) {
     const got = data instanceof Uint8Array ? `${data.length} bytes` : typeof data;
-    throw new ShapeError('picture-invalid', `${who}: expected a picture with width * height * 3 bytes of RGB, got ${got} for ${width}x${height}; drop alpha and padding, or build it with fromRgba.`);
+    throw new ShapeError(
+      'picture-invalid',
+      `${who}: expected a picture with width * height * 3 bytes of RGB, got ${got} for ${width}x${height}; drop alpha and padding, or build it with fromRgba.`,
+    );
   }
 }
 
@@ -46,7 +55,10 @@ export function overWhite(rgba: ArrayLike<number>, rgb: Uint8Array): void {
  */
 export function fromRgba(rgba: Uint8Array | Uint8ClampedArray, width: number, height: number): Picture {
   if (rgba.length !== width * height * 4) {
-    throw new ShapeError('picture-invalid', `fromRgba: expected width * height * 4 bytes, got ${rgba.length} for ${width}x${height}; pass RGBA without padding between rows.`);
+    throw new ShapeError(
+      'picture-invalid',
+      `fromRgba: expected width * height * 4 bytes, got ${rgba.length} for ${width}x${height}; pass RGBA without padding between rows.`,
+    );
   }
   const picture = { width, height, data: new Uint8Array(width * height * 3) };
   checkPicture('fromRgba', picture);

@@ -5,7 +5,11 @@ import { pictureFrom } from './pictureFrom.ts';
 
 /** Two by two: red, green; blue, a grey. */
 const opaque = new Uint8ClampedArray([255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 10, 20, 30, 255]);
-const picture: Picture = { width: 2, height: 2, data: Uint8Array.of(255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30) };
+const picture: Picture = {
+  width: 2,
+  height: 2,
+  data: Uint8Array.of(255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30),
+};
 
 function canvasOf(rgba: Uint8ClampedArray<ArrayBuffer>, width: number): HTMLCanvasElement {
   const canvas = document.createElement('canvas');
@@ -58,7 +62,11 @@ describe('every source gives the same pixels', () => {
   });
 });
 
-test.each([[3, 4100], [4100, 3], [2049, 2050]])('%i x %i, more than is read back at a time, comes whole', async (width, height) => {
+test.each([
+  [3, 4100],
+  [4100, 3],
+  [2049, 2050],
+])('%i x %i, more than is read back at a time, comes whole', async (width, height) => {
   const rgba = new Uint8ClampedArray(width * height * 4);
   for (let i = 0; i < rgba.length; i += 4) {
     rgba[i] = (i / 4) % 251;
@@ -70,7 +78,12 @@ test.each([[3, 4100], [4100, 3], [2049, 2050]])('%i x %i, more than is read back
   expect([drawn.width, drawn.height]).toEqual([width, height]);
   let wrong = 0;
   for (let i = 0; i < width * height; i++) {
-    if (drawn.data[i * 3] !== rgba[i * 4] || drawn.data[i * 3 + 1] !== rgba[i * 4 + 1] || drawn.data[i * 3 + 2] !== 7) wrong++;
+    if (
+      drawn.data[i * 3] !== rgba[i * 4] ||
+      drawn.data[i * 3 + 1] !== rgba[i * 4 + 1] ||
+      drawn.data[i * 3 + 2] !== 7
+    )
+      wrong++;
   }
   expect(wrong).toBe(0);
 });
@@ -82,7 +95,9 @@ test('a picture wider than any canvas', async () => {
   row[row.length - 1] = 0xfe;
   const { width, height, data } = await pictureFrom(await pngOfBits(70_000, [row, row]));
   expect([width, height]).toEqual([70_000, 2]);
-  expect(Array.from(data.keys()).filter((i) => data[i] === 0)).toEqual([209_997, 209_998, 209_999, 419_997, 419_998, 419_999]);
+  expect(Array.from(data.keys()).filter((i) => data[i] === 0)).toEqual([
+    209_997, 209_998, 209_999, 419_997, 419_998, 419_999,
+  ]);
 });
 
 test('the source stays usable', async () => {
@@ -109,7 +124,10 @@ describe('transparency is composited over white', () => {
     for (let i = 0; i < 256 * 256; i++) every.set([i % 256, 255 - (i % 256), (i * 7) % 256, i >> 8], i * 4);
     const exact = await pictureFrom(new ImageData(every, 256));
     const drawn = await pictureFrom(canvasOf(every, 256));
-    const largest = drawn.data.reduce((most, value, i) => Math.max(most, Math.abs(value - exact.data[i]!)), 0);
+    const largest = drawn.data.reduce(
+      (most, value, i) => Math.max(most, Math.abs(value - exact.data[i]!)),
+      0,
+    );
     expect(largest).toBeLessThanOrEqual(1);
   });
 });
@@ -138,7 +156,10 @@ async function pngOfBits(width: number, rows: readonly Uint8Array<ArrayBuffer>[]
     const chunk = new Uint8Array(12 + body.length);
     const view = new DataView(chunk.buffer);
     view.setUint32(0, body.length);
-    chunk.set([...type].map((letter) => letter.charCodeAt(0)), 4);
+    chunk.set(
+      [...type].map((letter) => letter.charCodeAt(0)),
+      4,
+    );
     chunk.set(body, 8);
     let crc = -1;
     for (const byte of chunk.subarray(4, 8 + body.length)) {
@@ -155,7 +176,9 @@ async function pngOfBits(width: number, rows: readonly Uint8Array<ArrayBuffer>[]
 async function oriented(jpeg: Blob, orientation: number): Promise<Blob> {
   const exif = [0xff, 0xe1, 0, 34, 0x45, 0x78, 0x69, 0x66, 0, 0, 0x49, 0x49, 42, 0, 8, 0, 0, 0, 1, 0];
   const entry = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0, 0, 0, 0, 0];
-  return new Blob([jpeg.slice(0, 2), Uint8Array.from([...exif, ...entry]), jpeg.slice(2)], { type: 'image/jpeg' });
+  return new Blob([jpeg.slice(0, 2), Uint8Array.from([...exif, ...entry]), jpeg.slice(2)], {
+    type: 'image/jpeg',
+  });
 }
 
 /** How EXIF 2.3 (tag 0x0112) wants the stored rows abc, def to be shown; each letter is a block of 16x16 pixels. */
@@ -196,15 +219,22 @@ describe('errors', () => {
     ['an element that shows nothing', () => document.createElement('p')],
     ['nothing', () => undefined],
   ])('%s', async (_what, source) => {
-    const error: unknown = await pictureFrom((await source()) as ImageBitmapSource).catch((thrown: unknown) => thrown);
+    const error: unknown = await pictureFrom((await source()) as ImageBitmapSource).catch(
+      (thrown: unknown) => thrown,
+    );
     expect(error).toBeInstanceOf(PictureError);
-    expect(error).toMatchObject({ code: 'picture-unreadable', message: expect.stringMatching(/^pictureFrom: expected .+, got .+; .+\.$/) });
+    expect(error).toMatchObject({
+      code: 'picture-unreadable',
+      message: expect.stringMatching(/^pictureFrom: expected .+, got .+; .+\.$/),
+    });
   });
 
   test('pixels of another origin', async () => {
-    const read = vi.spyOn(OffscreenCanvasRenderingContext2D.prototype, 'getImageData').mockImplementation(() => {
-      throw new DOMException('tainted', 'SecurityError');
-    });
+    const read = vi
+      .spyOn(OffscreenCanvasRenderingContext2D.prototype, 'getImageData')
+      .mockImplementation(() => {
+        throw new DOMException('tainted', 'SecurityError');
+      });
     const canvas = canvasOf(opaque, 2);
     await expect(pictureFrom(canvas)).rejects.toMatchObject({ code: 'picture-tainted' });
     read.mockRestore();
@@ -213,7 +243,9 @@ describe('errors', () => {
 
   test('more pixels than allowed', async () => {
     for (const source of [new ImageData(opaque, 2), canvasOf(opaque, 2), await blobOf(opaque, 2)]) {
-      await expect(pictureFrom(source, { maxPixels: 3 })).rejects.toMatchObject({ code: 'picture-too-large' });
+      await expect(pictureFrom(source, { maxPixels: 3 })).rejects.toMatchObject({
+        code: 'picture-too-large',
+      });
       expect(await pictureFrom(source, { maxPixels: 4 })).toEqual(picture);
     }
   });

@@ -1,5 +1,12 @@
 import type { Picture } from '@pvt/core';
-import { checkMaxPixels, checkPixelCount, defaultMaxPixels, fromRgba, overWhite, PictureError } from './picture.ts';
+import {
+  checkMaxPixels,
+  checkPixelCount,
+  defaultMaxPixels,
+  fromRgba,
+  overWhite,
+  PictureError,
+} from './picture.ts';
 
 /** Side of what is read back at a time: a canvas beyond the browser's limit stays blank without a word. */
 const tile = 2048;
@@ -16,13 +23,23 @@ const tile = 2048;
  * @example
  * const picture = await pictureFrom(document.querySelector('canvas')!);
  */
-export async function pictureFrom(source: ImageBitmapSource, { maxPixels = defaultMaxPixels }: { readonly maxPixels?: number } = {}): Promise<Picture> {
+export async function pictureFrom(
+  source: ImageBitmapSource,
+  { maxPixels = defaultMaxPixels }: { readonly maxPixels?: number } = {},
+): Promise<Picture> {
   checkMaxPixels('pictureFrom', maxPixels);
   if (typeof createImageBitmap === 'undefined' || typeof OffscreenCanvas === 'undefined') {
-    throw new PictureError('browser-missing', `pictureFrom: expected a browser with createImageBitmap and OffscreenCanvas, got neither or one; in Node use readPicture of '@pvt/adapter-image/node'.`);
+    throw new PictureError(
+      'browser-missing',
+      `pictureFrom: expected a browser with createImageBitmap and OffscreenCanvas, got neither or one; in Node use readPicture of '@pvt/adapter-image/node'.`,
+    );
   }
   // ImageData is not premultiplied: read as it is, no canvas can round its colours.
-  if (source instanceof ImageData && source.colorSpace === 'srgb' && source.data instanceof Uint8ClampedArray) {
+  if (
+    source instanceof ImageData &&
+    source.colorSpace === 'srgb' &&
+    source.data instanceof Uint8ClampedArray
+  ) {
     checkPixelCount('pictureFrom', source.width, source.height, maxPixels);
     return fromRgba(source.data, source.width, source.height);
   }
@@ -41,7 +58,11 @@ async function decode(source: ImageBitmapSource): Promise<ImageBitmap> {
     return await createImageBitmap(source);
   } catch (cause) {
     const kind = Object.prototype.toString.call(source).slice('[object '.length, -1);
-    throw new PictureError('picture-unreadable', `pictureFrom: expected a canvas, ImageData, ImageBitmap, image, video, VideoFrame or Blob with pixels in it, got ${kind} that the browser cannot decode; check that it has loaded and is a picture.`, { cause });
+    throw new PictureError(
+      'picture-unreadable',
+      `pictureFrom: expected a canvas, ImageData, ImageBitmap, image, video, VideoFrame or Blob with pixels in it, got ${kind} that the browser cannot decode; check that it has loaded and is a picture.`,
+      { cause },
+    );
   }
 }
 
@@ -50,7 +71,11 @@ function readBack(bitmap: ImageBitmap): Picture {
   const columns = Math.min(tile, width);
   const rows = Math.min(tile, height);
   const context = new OffscreenCanvas(columns, rows).getContext('2d', { willReadFrequently: true });
-  if (!context) throw new PictureError('picture-unreadable', `pictureFrom: expected a 2d canvas of ${columns}x${rows} pixels, got none; close other pages or free memory.`);
+  if (!context)
+    throw new PictureError(
+      'picture-unreadable',
+      `pictureFrom: expected a 2d canvas of ${columns}x${rows} pixels, got none; close other pages or free memory.`,
+    );
   context.globalCompositeOperation = 'copy';
   const data = new Uint8Array(width * height * 3);
   for (let top = 0; top < height; top += rows) {
@@ -67,11 +92,19 @@ function readBack(bitmap: ImageBitmap): Picture {
   return { width, height, data };
 }
 
-function readTile(context: OffscreenCanvasRenderingContext2D, width: number, height: number): Uint8ClampedArray {
+function readTile(
+  context: OffscreenCanvasRenderingContext2D,
+  width: number,
+  height: number,
+): Uint8ClampedArray {
   try {
     return context.getImageData(0, 0, width, height).data;
   } catch (cause) {
     if (!(cause instanceof DOMException && cause.name === 'SecurityError')) throw cause;
-    throw new PictureError('picture-tainted', `pictureFrom: expected pixels that this page may read, got some of another origin; load them with crossOrigin = 'anonymous' from a server that allows it.`, { cause });
+    throw new PictureError(
+      'picture-tainted',
+      `pictureFrom: expected pixels that this page may read, got some of another origin; load them with crossOrigin = 'anonymous' from a server that allows it.`,
+      { cause },
+    );
   }
 }

@@ -20,10 +20,15 @@ describe.each(goldens)('$pipeline on $width x $height', ({ width, height, recipe
 
   test('the 8-bit pixels are equal', () => {
     const { to, resampling } = steps.resize!;
-    const resized = resize(picture, 'size' in to ? to.size : shortSideSize(picture, to.shortSide), resampling);
+    const resized = resize(
+      picture,
+      'size' in to ? to.size : shortSideSize(picture, to.shortSide),
+      resampling,
+    );
     const { data } = steps.crop ? centerCrop(resized, steps.crop) : resized;
     expect(pixels.samples.map((_value, k) => data[k * pixels.step])).toEqual(pixels.samples);
-    if (pixels.sha256 !== undefined) expect(createHash('sha256').update(data).digest('hex')).toBe(pixels.sha256);
+    if (pixels.sha256 !== undefined)
+      expect(createHash('sha256').update(data).digest('hex')).toBe(pixels.sha256);
   });
 
   test('the normalised values are equal in float32', async () => {
@@ -34,7 +39,9 @@ describe.each(goldens)('$pipeline on $width x $height', ({ width, height, recipe
     const values = await nchw.data<'float32'>();
     input.dispose();
     nchw.dispose();
-    expect(normalized.samples.map((_value, k) => values[k * normalized.step])).toEqual(normalized.samples.map(Math.fround));
+    expect(normalized.samples.map((_value, k) => values[k * normalized.step])).toEqual(
+      normalized.samples.map(Math.fround),
+    );
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const l2 = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
     expect(mean).toBeCloseTo(normalized.mean, 7);
@@ -44,7 +51,11 @@ describe.each(goldens)('$pipeline on $width x $height', ({ width, height, recipe
 
 describe('centerCrop', () => {
   /** One row whose pixels are their own positions, from 1. */
-  const row = (width: number): Picture => ({ width, height: 1, data: Uint8Array.from({ length: width * 3 }, (_, i) => Math.floor(i / 3) + 1) });
+  const row = (width: number): Picture => ({
+    width,
+    height: 1,
+    data: Uint8Array.from({ length: width * 3 }, (_, i) => Math.floor(i / 3) + 1),
+  });
   const columns = ({ data }: Picture) => Array.from(data).filter((_, i) => i % 3 === 0);
 
   // torchvision: int(round((from - to) / 2)), Python's round taking halves to even: 0.5 is 0, 1.5 is 2, 2.5 is 2.
@@ -73,7 +84,9 @@ describe('centerCrop', () => {
 
   test('rejects what cannot be a size', () => {
     expect(() => centerCrop(row(4), [0, 2])).toThrow(ConfigError);
-    expect(() => centerCrop(row(4), [20_000, 20_000])).toThrow(expect.objectContaining({ code: 'crop-too-large' }));
+    expect(() => centerCrop(row(4), [20_000, 20_000])).toThrow(
+      expect.objectContaining({ code: 'crop-too-large' }),
+    );
   });
 });
 
@@ -83,7 +96,9 @@ describe('normalize', () => {
   test('an absent step is not done', () => {
     expect(Array.from(normalize(picture, {}))).toEqual([0, 128, 255]);
     expect(Array.from(normalize(picture, { rescale: 0.5 }))).toEqual([0, 64, 127.5]);
-    expect(Array.from(normalize(picture, { normalize: { mean: [1, 64, 5], std: [2, 32, 10] } }))).toEqual([-0.5, 2, 25]);
+    expect(Array.from(normalize(picture, { normalize: { mean: [1, 64, 5], std: [2, 32, 10] } }))).toEqual([
+      -0.5, 2, 25,
+    ]);
   });
 
   test.each<[string, Pick<Recipe, 'rescale' | 'normalize'>]>([
@@ -102,7 +117,11 @@ describe('normalize', () => {
 describe('preprocess', () => {
   test('a batch is its pictures one after another', () => {
     const pictures = [synthetic(20, 10), synthetic(31, 17)];
-    const recipe: Recipe = { resize: { to: { shortSide: 12 }, resampling: 'bilinear' }, crop: [11, 12], ...imagenet };
+    const recipe: Recipe = {
+      resize: { to: { shortSide: 12 }, resampling: 'bilinear' },
+      crop: [11, 12],
+      ...imagenet,
+    };
     const batch = preprocess(pictures, recipe);
     expect(batch.shape).toEqual([2, 11, 12, 3]);
     const singles = pictures.map((picture) => preprocess(picture, recipe));
@@ -119,15 +138,21 @@ describe('preprocess', () => {
 
   test('leaves nothing but its result, and the pictures as they were', async () => {
     const picture = synthetic(20, 10);
-    await expectNoLeak(() => preprocess(picture, { resize: { to: { size: [8, 8] }, resampling: 'box' }, ...imagenet }).dispose());
+    await expectNoLeak(() =>
+      preprocess(picture, { resize: { to: { size: [8, 8] }, resampling: 'box' }, ...imagenet }).dispose(),
+    );
     expect(picture).toEqual(synthetic(20, 10));
   });
 
   test('an error leaves no tensor', async () => {
     await expectNoLeak(() => {
       expect(() => preprocess([], imagenet)).toThrow(expect.objectContaining({ code: 'batch-empty' }));
-      expect(() => preprocess([synthetic(5, 4), synthetic(4, 5)], imagenet)).toThrow(expect.objectContaining({ code: 'batch-mixed-sizes' }));
-      expect(() => preprocess({ width: 5, height: 4, data: new Uint8Array(59) }, imagenet)).toThrow(ShapeError);
+      expect(() => preprocess([synthetic(5, 4), synthetic(4, 5)], imagenet)).toThrow(
+        expect.objectContaining({ code: 'batch-mixed-sizes' }),
+      );
+      expect(() => preprocess({ width: 5, height: 4, data: new Uint8Array(59) }, imagenet)).toThrow(
+        ShapeError,
+      );
       expect(() => preprocess(synthetic(5, 4), { crop: [0, 1] })).toThrow(ConfigError);
     });
   });

@@ -34,11 +34,18 @@ export function preprocess(pictures: Picture | readonly Picture[], recipe: Recip
   const table = levels(recipe);
   const fitted = batch.map((picture) => fit(picture, recipe));
   const [first] = fitted;
-  if (!first) throw new ShapeError('batch-empty', 'preprocess: expected at least one picture, got an empty list; pass one.');
+  if (!first)
+    throw new ShapeError(
+      'batch-empty',
+      'preprocess: expected at least one picture, got an empty list; pass one.',
+    );
   const { width, height, data } = first;
   for (const [index, other] of fitted.entries()) {
     if (other.width !== width || other.height !== height) {
-      throw new ShapeError('batch-mixed-sizes', `preprocess: expected every picture to end at ${height}x${width} as the first, got ${other.height}x${other.width} at index ${index}; add a crop or a fixed size to the recipe, or run them one by one.`);
+      throw new ShapeError(
+        'batch-mixed-sizes',
+        `preprocess: expected every picture to end at ${height}x${width} as the first, got ${other.height}x${other.width} at index ${index}; add a crop or a fixed size to the recipe, or run them one by one.`,
+      );
     }
   }
   const values = new Float32Array(fitted.length * data.length);

@@ -20,7 +20,9 @@ function mirrored({ width, height, data }: Picture, axis: 'x' | 'y'): Picture {
 }
 
 test('the synthetic picture is the one that the fixtures were made from', () => {
-  expect(sha256(synthetic(333, 257))).toBe('f17636a6368a6c9c9abf548ff75449170410aa01ca33f0f9feeadad3cf3a5013');
+  expect(sha256(synthetic(333, 257))).toBe(
+    'f17636a6368a6c9c9abf548ff75449170410aa01ca33f0f9feeadad3cf3a5013',
+  );
 });
 
 describe.each(pillow)('$from to $to', ({ from, to, sha256: expected }) => {
@@ -36,7 +38,11 @@ describe.each(resamplings)('%s', (resampling) => {
 
   test('a constant picture stays constant', () => {
     const constant = { width: 37, height: 23, data: new Uint8Array(37 * 23 * 3).fill(173) };
-    for (const size of [[5, 90], [90, 5], [1, 1]] as const) {
+    for (const size of [
+      [5, 90],
+      [90, 5],
+      [1, 1],
+    ] as const) {
       expect(new Set(resize(constant, size, resampling).data)).toEqual(new Set([173]));
     }
   });
@@ -52,14 +58,23 @@ describe.each(resamplings)('%s', (resampling) => {
 });
 
 // Box and nearest are left out: they take a side where an edge or middle falls between two source pixels.
-test.each(['lanczos', 'bilinear', 'bicubic', 'hamming'] as const)('mirroring commutes with %s', (resampling) => {
-  const picture = synthetic(61, 43);
-  for (const axis of ['x', 'y'] as const) {
-    for (const size of [[20, 30], [100, 110], [100, 17]] as const) {
-      expect(resize(mirrored(picture, axis), size, resampling)).toEqual(mirrored(resize(picture, size, resampling), axis));
+test.each(['lanczos', 'bilinear', 'bicubic', 'hamming'] as const)(
+  'mirroring commutes with %s',
+  (resampling) => {
+    const picture = synthetic(61, 43);
+    for (const axis of ['x', 'y'] as const) {
+      for (const size of [
+        [20, 30],
+        [100, 110],
+        [100, 17],
+      ] as const) {
+        expect(resize(mirrored(picture, axis), size, resampling)).toEqual(
+          mirrored(resize(picture, size, resampling), axis),
+        );
+      }
     }
-  }
-});
+  },
+);
 
 test('shortSideSize cuts the long side to an integer', () => {
   expect(shortSideSize({ width: 333, height: 257 }, 248)).toEqual([248, 321]);
@@ -72,12 +87,16 @@ describe('errors', () => {
   const picture = synthetic(4, 3);
 
   test.each([[[0, 4]], [[4]], [[4.5, 4]], [[Number.NaN, 4]], [[-1, 4]]])('size %j', (size) => {
-    expect(() => resize(picture, size as unknown as [number, number], 'box')).toThrow(expect.objectContaining({ code: 'recipe-invalid' }));
+    expect(() => resize(picture, size as unknown as [number, number], 'box')).toThrow(
+      expect.objectContaining({ code: 'recipe-invalid' }),
+    );
     expect(() => resize(picture, size as unknown as [number, number], 'box')).toThrow(ConfigError);
   });
 
   test('unknown filter', () => {
-    expect(() => resize(picture, [2, 2], 'cubic' as Resampling)).toThrow(/one of nearest, lanczos, bilinear, bicubic, box, hamming, got cubic/);
+    expect(() => resize(picture, [2, 2], 'cubic' as Resampling)).toThrow(
+      /one of nearest, lanczos, bilinear, bicubic, box, hamming, got cubic/,
+    );
   });
 
   test('a short side of nothing', () => {
@@ -97,7 +116,11 @@ describe('errors', () => {
 
   test('a result that would fill the memory', () => {
     const thread = { width: 1, height: 1_000_000, data: new Uint8Array(3_000_000) };
-    expect(() => resize(thread, shortSideSize(thread, 224), 'bicubic')).toThrow(expect.objectContaining({ code: 'resize-too-large' }));
-    expect(() => resize(thread, [1, 1000], 'bicubic')).toThrow(expect.objectContaining({ code: 'resize-too-large' }));
+    expect(() => resize(thread, shortSideSize(thread, 224), 'bicubic')).toThrow(
+      expect.objectContaining({ code: 'resize-too-large' }),
+    );
+    expect(() => resize(thread, [1, 1000], 'bicubic')).toThrow(
+      expect.objectContaining({ code: 'resize-too-large' }),
+    );
   });
 });

@@ -13,7 +13,11 @@ const filters: Record<Exclude<Resampling, 'nearest'>, Filter> = {
   box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
   bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
   // Pillow writes the two constants in single precision.
-  hamming: { support: 1, weight: (x) => (Math.abs(x) < 1 ? sinc(x) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(Math.PI * x)) : 0) },
+  hamming: {
+    support: 1,
+    weight: (x) =>
+      Math.abs(x) < 1 ? sinc(x) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(Math.PI * x)) : 0,
+  },
   bicubic: {
     support: 2,
     weight(x) {
@@ -65,7 +69,14 @@ function windows(from: number, to: number, { support, weight }: Filter): Windows
  * Resamples the middle axis of [outer, from, inner] bytes: [height, width, 3] along a row, [1, height, width * 3] down a
  * column. Both inner sizes are whole pixels, so red, green and blue go together.
  */
-function resampleAxis(source: Uint8Array, outer: number, from: number, inner: number, to: number, filter: Filter): Uint8Array {
+function resampleAxis(
+  source: Uint8Array,
+  outer: number,
+  from: number,
+  inner: number,
+  to: number,
+  filter: Filter,
+): Uint8Array {
   const { starts, counts, weights, length } = windows(from, to, filter);
   const target = new Uint8ClampedArray(outer * to * inner);
   let at = 0;
@@ -131,15 +142,25 @@ function nearest({ width, height, data }: Picture, toHeight: number, toWidth: nu
  * @example
  * const small = resize(picture, [224, 224], 'bicubic');
  */
-export function resize(picture: Picture, size: readonly [height: number, width: number], resampling: Resampling): Picture {
+export function resize(
+  picture: Picture,
+  size: readonly [height: number, width: number],
+  resampling: Resampling,
+): Picture {
   checkPicture('resize', picture);
   const [height, width] = checkSize('resize', 'size', size);
   if (!resamplings.includes(resampling)) {
-    throw new ConfigError('recipe-invalid', `resize: expected the resampling to be one of ${resamplings.join(', ')}, got ${resampling}; name one of these.`);
+    throw new ConfigError(
+      'recipe-invalid',
+      `resize: expected the resampling to be one of ${resamplings.join(', ')}, got ${resampling}; name one of these.`,
+    );
   }
   if (height === picture.height && width === picture.width) return picture;
   if (width * Math.max(height, picture.height) > defaultMaxPixels) {
-    throw new ShapeError('resize-too-large', `resize: expected at most ${defaultMaxPixels} pixels on the way, got ${picture.height}x${picture.width} to ${height}x${width}; choose a smaller size, or crop so extreme a picture first.`);
+    throw new ShapeError(
+      'resize-too-large',
+      `resize: expected at most ${defaultMaxPixels} pixels on the way, got ${picture.height}x${picture.width} to ${height}x${width}; choose a smaller size, or crop so extreme a picture first.`,
+    );
   }
   if (resampling === 'nearest') return { width, height, data: nearest(picture, height, width) };
   const filter = filters[resampling];
@@ -157,15 +178,29 @@ export function resize(picture: Picture, size: readonly [height: number, width: 
  * @example
  * shortSideSize({ width: 333, height: 257 }, 248); // [248, 321]
  */
-export function shortSideSize({ width, height }: Pick<Picture, 'width' | 'height'>, shortSide: number): [height: number, width: number] {
+export function shortSideSize(
+  { width, height }: Pick<Picture, 'width' | 'height'>,
+  shortSide: number,
+): [height: number, width: number] {
   checkSize('shortSideSize', 'shortSide', [shortSide, shortSide]);
   const longSide = Math.trunc((shortSide * Math.max(width, height)) / Math.min(width, height));
   return width <= height ? [longSide, shortSide] : [shortSide, longSide];
 }
 
-export function checkSize(who: string, field: string, size: readonly [height: number, width: number]): readonly [height: number, width: number] {
-  if (!Array.isArray(size) || size.length !== 2 || !size.every((side) => Number.isSafeInteger(side) && side > 0)) {
-    throw new ConfigError('recipe-invalid', `${who}: expected ${field} in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`);
+export function checkSize(
+  who: string,
+  field: string,
+  size: readonly [height: number, width: number],
+): readonly [height: number, width: number] {
+  if (
+    !Array.isArray(size) ||
+    size.length !== 2 ||
+    !size.every((side) => Number.isSafeInteger(side) && side > 0)
+  ) {
+    throw new ConfigError(
+      'recipe-invalid',
+      `${who}: expected ${field} in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`,
+    );
   }
   return size;
 }

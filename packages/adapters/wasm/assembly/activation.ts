@@ -34,7 +34,10 @@ function gelu4(x: v128): v128 {
 
 /** Φ(x) + x·φ(x). */
 function geluSlope4(x: v128): v128 {
-  const density = f32x4.mul(exponential(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5))), f32x4.splat(0.3989422804014327));
+  const density = f32x4.mul(
+    exponential(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5))),
+    f32x4.splat(0.3989422804014327),
+  );
   return multiplyAdd(x, density, distribution(x));
 }
 
@@ -85,8 +88,14 @@ export function geluBy(table: usize, count: i32, x: usize): void {
     const w1 = f32x4.mul(x1, x1);
     const w2 = f32x4.mul(x2, x2);
     const w3 = f32x4.mul(x3, x3);
-    let p0 = v128.load(table), p1 = p0, p2 = p0, p3 = p0;
-    let q0 = v128.load(table, 16), q1 = q0, q2 = q0, q3 = q0;
+    let p0 = v128.load(table),
+      p1 = p0,
+      p2 = p0,
+      p3 = p0;
+    let q0 = v128.load(table, 16),
+      q1 = q0,
+      q2 = q0,
+      q3 = q0;
     for (let at = table + 32; at < tableEnd; at += 32) {
       const p = v128.load(at);
       p0 = multiplyAdd(p0, w0, p);
@@ -109,8 +118,10 @@ export function geluBy(table: usize, count: i32, x: usize): void {
 /** dx = GELU'(x)·dy; dx may be dy. */
 export function geluGradient(count: i32, x: usize, dy: usize, dx: usize): void {
   const end = x + (count << 2);
-  for (; x + 16 <= end; x += 16, dy += 16, dx += 16) v128.store(dx, f32x4.mul(geluSlope4(v128.load(x)), v128.load(dy)));
-  for (; x < end; x += 4, dy += 4, dx += 4) v128.store32_lane(dx, f32x4.mul(geluSlope4(v128.load32_splat(x)), v128.load32_splat(dy)), 0);
+  for (; x + 16 <= end; x += 16, dy += 16, dx += 16)
+    v128.store(dx, f32x4.mul(geluSlope4(v128.load(x)), v128.load(dy)));
+  for (; x < end; x += 4, dy += 4, dx += 4)
+    v128.store32_lane(dx, f32x4.mul(geluSlope4(v128.load32_splat(x)), v128.load32_splat(dy)), 0);
 }
 
 /** In place: 1 is ReLU, 2 is GELU. */

@@ -18,7 +18,12 @@ function rowScratch(keys: i32, width: i32): i32 {
 
 /** Bytes that {@link attention} needs beside its operands. */
 export function attentionScratch(keys: i32, width: i32): i32 {
-  return panelBytes(keys, width) + panelBytes(width, keys) + rowScratch(keys, width) + ((queriesAtOnce(keys) * (paddedKeys(keys) + 8)) << 2);
+  return (
+    panelBytes(keys, width) +
+    panelBytes(width, keys) +
+    rowScratch(keys, width) +
+    ((queriesAtOnce(keys) * (paddedKeys(keys) + 8)) << 2)
+  );
 }
 
 /** Turns rows of scores into probabilities; `stride` floats to a row, zeros behind the last key. */
@@ -45,13 +50,35 @@ export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void 
 }
 
 /** [rows, width] times panels of keys: [rows, padded keys]. */
-function multiplyKeys(rows: i32, keys: i32, width: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize, scratch: usize): void {
+function multiplyKeys(
+  rows: i32,
+  keys: i32,
+  width: i32,
+  a: usize,
+  aStride: usize,
+  panels: usize,
+  out: usize,
+  outStride: usize,
+  scratch: usize,
+): void {
   packRows(rows, width, a, aStride, scratch);
-  for (let key = 0; key < keys; key += 8, panels += width << 5, out += 32) multiplyPanel(rows, width, scratch, panels, 0, 0, out, outStride);
+  for (let key = 0; key < keys; key += 8, panels += width << 5, out += 32)
+    multiplyPanel(rows, width, scratch, panels, 0, 0, out, outStride);
 }
 
 /** [rows, keys] times panels of a head's columns: [rows, width]; `tail` has room for 8 columns. */
-function multiplyHead(rows: i32, width: i32, keys: i32, a: usize, aStride: usize, panels: usize, out: usize, outStride: usize, scratch: usize, tail: usize): void {
+function multiplyHead(
+  rows: i32,
+  width: i32,
+  keys: i32,
+  a: usize,
+  aStride: usize,
+  panels: usize,
+  out: usize,
+  outStride: usize,
+  scratch: usize,
+  tail: usize,
+): void {
   packRows(rows, keys, a, aStride, scratch);
   for (let column = 0; column < width; column += 8, panels += keys << 5, out += 32) {
     if (column + 8 <= width) {
@@ -70,7 +97,16 @@ function multiplyHead(rows: i32, width: i32, keys: i32, a: usize, aStride: usize
  * @param keyValue [keys, 2·heads·width], keys before values
  * @param out [tokens, heads·width]
  */
-export function attention(tokens: i32, keys: i32, heads: i32, width: i32, query: usize, keyValue: usize, out: usize, scratch: usize): void {
+export function attention(
+  tokens: i32,
+  keys: i32,
+  heads: i32,
+  width: i32,
+  query: usize,
+  keyValue: usize,
+  out: usize,
+  scratch: usize,
+): void {
   const stride: usize = (heads * width) << 2;
   const padded = paddedKeys(keys);
   const rowBytes: usize = padded << 2;
@@ -99,14 +135,20 @@ export function attention(tokens: i32, keys: i32, heads: i32, width: i32, query:
 /** Bytes that {@link attentionGradient} needs beside its operands. */
 export function attentionGradientScratch(keys: i32, width: i32): i32 {
   const padded = paddedKeys(keys);
-  return 2 * panelBytes(keys, width) + panelBytes(width, keys) + rowScratch(keys, width) + ((queriesAtOnce(keys) * (2 * padded + 8) + 2 * padded * width) << 2);
+  return (
+    2 * panelBytes(keys, width) +
+    panelBytes(width, keys) +
+    rowScratch(keys, width) +
+    ((queriesAtOnce(keys) * (2 * padded + 8) + 2 * padded * width) << 2)
+  );
 }
 
 /** Turns slopes of probabilities into slopes of scores, p·(dp - Σ p·dp)·scale. */
 function softmaxGradient(rows: i32, bytes: usize, probabilities: usize, slopes: usize, scale: f32): void {
   for (let row = 0; row < rows; row++, probabilities += bytes, slopes += bytes) {
     let sums = f32x4.splat(0);
-    for (let c: usize = 0; c < bytes; c += 16) sums = multiplyAdd(v128.load(probabilities + c), v128.load(slopes + c), sums);
+    for (let c: usize = 0; c < bytes; c += 16)
+      sums = multiplyAdd(v128.load(probabilities + c), v128.load(slopes + c), sums);
     const sum = f32x4.splat(sumOfLanes(sums));
     for (let c: usize = 0; c < bytes; c += 16) {
       const p = f32x4.mul(v128.load(probabilities + c), f32x4.splat(scale));
@@ -116,7 +158,18 @@ function softmaxGradient(rows: i32, bytes: usize, probabilities: usize, slopes: 
 }
 
 /** Gradients of {@link attention}, which computes its probabilities again. */
-export function attentionGradient(tokens: i32, keys: i32, heads: i32, width: i32, query: usize, keyValue: usize, dy: usize, dQuery: usize, dKeyValue: usize, scratch: usize): void {
+export function attentionGradient(
+  tokens: i32,
+  keys: i32,
+  heads: i32,
+  width: i32,
+  query: usize,
+  keyValue: usize,
+  dy: usize,
+  dQuery: usize,
+  dKeyValue: usize,
+  scratch: usize,
+): void {
   const stride: usize = (heads * width) << 2;
   const padded = paddedKeys(keys);
   const rowBytes: usize = padded << 2;

@@ -23,7 +23,19 @@ function clear(to: usize, bytes: usize): void {
 }
 
 /** Writes the patches under output pixels `first` to `first + count` as rows [kernel, kernel, channels]. */
-function unfold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outWidth: i32, first: i32, count: i32, x: usize, patches: usize): void {
+function unfold(
+  height: i32,
+  width: i32,
+  channels: i32,
+  kernel: i32,
+  stride: i32,
+  padding: i32,
+  outWidth: i32,
+  first: i32,
+  count: i32,
+  x: usize,
+  patches: usize,
+): void {
   const bytes: usize = channels << 2;
   const row: usize = kernel * bytes;
   for (let index = first; index < first + count; index++) {
@@ -44,7 +56,24 @@ function unfold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32
 }
 
 /** {@link convolution} for `count` pixels of the output from `first` on. */
-export function convolutionPart(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outWidth: i32, outputs: i32, first: i32, count: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize, form: i32): void {
+export function convolutionPart(
+  height: i32,
+  width: i32,
+  channels: i32,
+  kernel: i32,
+  stride: i32,
+  padding: i32,
+  outWidth: i32,
+  outputs: i32,
+  first: i32,
+  count: i32,
+  x: usize,
+  panels: usize,
+  bias: usize,
+  out: usize,
+  scratch: usize,
+  form: i32,
+): void {
   const depth = kernel * kernel * channels;
   const block = patchesAtOnce(depth);
   const rest = scratch + block * (depth << 2);
@@ -63,12 +92,58 @@ export function convolutionPart(height: i32, width: i32, channels: i32, kernel: 
  * @param bias [outputs], or 0
  * @param out [outHeight, outWidth, outputs]
  */
-export function convolution(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outHeight: i32, outWidth: i32, outputs: i32, x: usize, panels: usize, bias: usize, out: usize, scratch: usize): void {
-  convolutionPart(height, width, channels, kernel, stride, padding, outWidth, outputs, 0, outHeight * outWidth, x, panels, bias, out, scratch, 0);
+export function convolution(
+  height: i32,
+  width: i32,
+  channels: i32,
+  kernel: i32,
+  stride: i32,
+  padding: i32,
+  outHeight: i32,
+  outWidth: i32,
+  outputs: i32,
+  x: usize,
+  panels: usize,
+  bias: usize,
+  out: usize,
+  scratch: usize,
+): void {
+  convolutionPart(
+    height,
+    width,
+    channels,
+    kernel,
+    stride,
+    padding,
+    outWidth,
+    outputs,
+    0,
+    outHeight * outWidth,
+    x,
+    panels,
+    bias,
+    out,
+    scratch,
+    0,
+  );
 }
 
 /** dFilter += the gradient of {@link convolution} for its filter; scratch as for the convolution. */
-export function convolutionFilterGradient(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outHeight: i32, outWidth: i32, outputs: i32, x: usize, dy: usize, dFilter: usize, scratch: usize): void {
+export function convolutionFilterGradient(
+  height: i32,
+  width: i32,
+  channels: i32,
+  kernel: i32,
+  stride: i32,
+  padding: i32,
+  outHeight: i32,
+  outWidth: i32,
+  outputs: i32,
+  x: usize,
+  dy: usize,
+  dFilter: usize,
+  scratch: usize,
+): void {
   const depth = kernel * kernel * channels;
   const block = patchesAtOnce(depth);
   const outStride: usize = outputs << 2;
@@ -76,12 +151,34 @@ export function convolutionFilterGradient(height: i32, width: i32, channels: i32
   for (let first = 0; first < total; first += block) {
     const count = min(block, total - first);
     unfold(height, width, channels, kernel, stride, padding, outWidth, first, count, x, scratch);
-    multiplyTransposed(count, depth, outputs, scratch, depth << 2, dy + first * outStride, outStride, dFilter, outStride);
+    multiplyTransposed(
+      count,
+      depth,
+      outputs,
+      scratch,
+      depth << 2,
+      dy + first * outStride,
+      outStride,
+      dFilter,
+      outStride,
+    );
   }
 }
 
 /** Adds the rows [kernel, kernel, channels] to the patches that they stand for: the reverse of {@link unfold}. */
-function fold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outWidth: i32, first: i32, count: i32, patches: usize, x: usize): void {
+function fold(
+  height: i32,
+  width: i32,
+  channels: i32,
+  kernel: i32,
+  stride: i32,
+  padding: i32,
+  outWidth: i32,
+  first: i32,
+  count: i32,
+  patches: usize,
+  x: usize,
+): void {
   const bytes: usize = channels << 2;
   for (let index = first; index < first + count; index++) {
     const top = (index / outWidth) * stride - padding;
@@ -104,7 +201,21 @@ function fold(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, 
  *
  * @param panels of the transposed filter [outputs, kernel·kernel·channels]
  */
-export function convolutionInputGradient(height: i32, width: i32, channels: i32, kernel: i32, stride: i32, padding: i32, outHeight: i32, outWidth: i32, outputs: i32, dy: usize, panels: usize, dx: usize, scratch: usize): void {
+export function convolutionInputGradient(
+  height: i32,
+  width: i32,
+  channels: i32,
+  kernel: i32,
+  stride: i32,
+  padding: i32,
+  outHeight: i32,
+  outWidth: i32,
+  outputs: i32,
+  dy: usize,
+  panels: usize,
+  dx: usize,
+  scratch: usize,
+): void {
   const depth = kernel * kernel * channels;
   const block = patchesAtOnce(depth);
   const rest = scratch + block * (depth << 2);

@@ -23,7 +23,14 @@ export function depthwiseScratch(width: i32): usize {
 }
 
 /** Copies `count` channels of each of the pixels between strides. */
-function copyPixels(pixels: i32, count: usize, from: usize, fromStride: usize, to: usize, toStride: usize): void {
+function copyPixels(
+  pixels: i32,
+  count: usize,
+  from: usize,
+  fromStride: usize,
+  to: usize,
+  toStride: usize,
+): void {
   for (let pixel = 0; pixel < pixels; pixel++, from += fromStride, to += toStride) {
     let c: usize = 0;
     for (; c + 64 <= count; c += 64) {
@@ -46,7 +53,19 @@ function copyPixels(pixels: i32, count: usize, from: usize, fromStride: usize, t
  * @param bias [channels], or 0
  * @param out [rows, width, channels]
  */
-export function depthwise(height: i32, width: i32, channels: i32, first: i32, rows: i32, x: usize, filter: usize, bias: usize, out: usize, activation: i32, scratch: usize): void {
+export function depthwise(
+  height: i32,
+  width: i32,
+  channels: i32,
+  first: i32,
+  rows: i32,
+  x: usize,
+  filter: usize,
+  bias: usize,
+  out: usize,
+  activation: i32,
+  scratch: usize,
+): void {
   const stride: usize = channels << 2;
   const mapRow = stride * width;
   const chunk: usize = channelsAtOnce << 2;
@@ -63,7 +82,9 @@ export function depthwise(height: i32, width: i32, channels: i32, first: i32, ro
     copyPixels(9, count, filter + channel, stride, weights, chunk);
     if (bias) copyPixels(1, count, bias + channel, 0, weights + 9 * chunk, 0);
     // Three rows take turns: the one above, this one and the one below.
-    let above = scratch, here = scratch + row, below = here + row;
+    let above = scratch,
+      here = scratch + row,
+      below = here + row;
     let from = x + first * mapRow + channel;
     let to = out + channel;
     if (first > 0) copyPixels(width, count, from - mapRow, stride, above + chunk, chunk);
@@ -73,7 +94,8 @@ export function depthwise(height: i32, width: i32, channels: i32, first: i32, ro
       from += mapRow;
       if (y < height) copyPixels(width, count, from, stride, below + chunk, chunk);
       else memory.fill(below, 0, row);
-      for (let c: usize = 0; c < count; c += 16) convolveRow(width, above + c, here + c, below + c, weights + c, outputs + c);
+      for (let c: usize = 0; c < count; c += 16)
+        convolveRow(width, above + c, here + c, below + c, weights + c, outputs + c);
       if (activation === 2) geluBy(table, width * channelsAtOnce, outputs);
       else if (activation) activate(activation, width * channelsAtOnce, outputs);
       copyPixels(width, count, outputs, chunk, to, stride);
@@ -95,8 +117,13 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
   const end = weights + 9 * chunk;
   const bias = v128.load(weights, 9 * (channelsAtOnce << 2));
   for (let x = 0; x < width; x += 4) {
-    let s0 = bias, s1 = bias, s2 = bias, s3 = bias;
-    let from = above, next = here, last = below;
+    let s0 = bias,
+      s1 = bias,
+      s2 = bias,
+      s3 = bias;
+    let from = above,
+      next = here,
+      last = below;
     let w = weights;
     while (true) {
       const x0 = v128.load(from);
@@ -145,7 +172,14 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
  *
  * @param dFilter [9, channels]
  */
-export function depthwiseFilterGradient(height: i32, width: i32, channels: i32, x: usize, dy: usize, dFilter: usize): void {
+export function depthwiseFilterGradient(
+  height: i32,
+  width: i32,
+  channels: i32,
+  x: usize,
+  dy: usize,
+  dFilter: usize,
+): void {
   const bytes: usize = channels << 2;
   const rowBytes = width * bytes;
   for (let row = 0; row < height; row++) {
@@ -157,7 +191,9 @@ export function depthwiseFilterGradient(height: i32, width: i32, channels: i32, 
       const out = dFilter + tap * 3 * bytes;
       let c: usize = 0;
       for (; c + 16 <= bytes; c += 16) {
-        let left = f32x4.splat(0), middle = left, right = left;
+        let left = f32x4.splat(0),
+          middle = left,
+          right = left;
         let before = left;
         let here = v128.load(inputs + c);
         let from = inputs + c + bytes;
@@ -179,7 +215,9 @@ export function depthwiseFilterGradient(height: i32, width: i32, channels: i32, 
         v128.store(out + 2 * bytes + c, f32x4.add(v128.load(out + 2 * bytes + c), right));
       }
       for (; c < bytes; c += 4) {
-        let left: f32 = 0, middle: f32 = 0, right: f32 = 0;
+        let left: f32 = 0,
+          middle: f32 = 0,
+          right: f32 = 0;
         for (let column = 0; column < width; column++) {
           const d = f32.load(slopes + column * bytes + c);
           const from = inputs + column * bytes + c;

@@ -25,8 +25,10 @@ export function binary(kind: i32, first: i32, count: i32, period: i32, a: usize,
   let from = b + ((first % period) << 2);
   while (out < end) {
     const stop = out + min(end - out, last - from);
-    for (; out + 16 <= stop; a += 16, from += 16, out += 16) v128.store(out, combine(kind, v128.load(a), v128.load(from)));
-    for (; out < stop; a += 4, from += 4, out += 4) v128.store32_lane(out, combine(kind, v128.load32_splat(a), v128.load32_splat(from)), 0);
+    for (; out + 16 <= stop; a += 16, from += 16, out += 16)
+      v128.store(out, combine(kind, v128.load(a), v128.load(from)));
+    for (; out < stop; a += 4, from += 4, out += 4)
+      v128.store32_lane(out, combine(kind, v128.load32_splat(a), v128.load32_splat(from)), 0);
     from = b;
   }
 }
@@ -53,8 +55,16 @@ export function unary(kind: i32, count: i32, x: usize, out: usize): void {
 }
 
 /** Copies blocks of bytes between strides; a stride of 0 repeats the one block. */
-export function copyBlocks(blocks: i32, bytes: i32, from: usize, fromStride: i32, to: usize, toStride: i32): void {
-  for (let block = 0; block < blocks; block++, from += fromStride, to += toStride) memory.copy(to, from, bytes);
+export function copyBlocks(
+  blocks: i32,
+  bytes: i32,
+  from: usize,
+  fromStride: i32,
+  to: usize,
+  toStride: i32,
+): void {
+  for (let block = 0; block < blocks; block++, from += fromStride, to += toStride)
+    memory.copy(to, from, bytes);
 }
 
 /** The means of the columns of x [rows, columns], for some columns. */
@@ -76,7 +86,19 @@ export function mean(rows: i32, columns: i32, first: i32, count: i32, x: usize, 
 /**
  * out [.., sides] of x, by x's stride in values along each of out's four axes, for some of the rows that out's first two axes count.
  */
-export function transpose(first: i32, count: i32, side1: i32, side2: i32, side3: i32, stride0: i32, stride1: i32, stride2: i32, stride3: i32, x: usize, out: usize): void {
+export function transpose(
+  first: i32,
+  count: i32,
+  side1: i32,
+  side2: i32,
+  side3: i32,
+  stride0: i32,
+  stride1: i32,
+  stride2: i32,
+  stride3: i32,
+  x: usize,
+  out: usize,
+): void {
   out += (first * side2 * side3) << 2;
   for (let row = first; row < first + count; row++) {
     const plane = x + (((row / side1) * stride0 + (row % side1) * stride1) << 2);

@@ -1,6 +1,11 @@
 export { gelu, geluGradient } from './activation';
 export { attention, attentionGradient, attentionGradientScratch, attentionScratch } from './attention';
-export { convolution, convolutionFilterGradient, convolutionInputGradient, convolutionScratch } from './convolution';
+export {
+  convolution,
+  convolutionFilterGradient,
+  convolutionInputGradient,
+  convolutionScratch,
+} from './convolution';
 export { bandRows, depthwise, depthwiseFilterGradient, depthwiseScratch } from './depthwise';
 export { layerNorm, layerNormGradient } from './norm';
 export { addRows, multiply, multiplyScratch, multiplyTransposed, pack, panelBytes } from './product';

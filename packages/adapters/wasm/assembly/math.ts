@@ -5,7 +5,11 @@ export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
 }
 
 export function sumOfLanes(v: v128): f32 {
-  return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
+  return (
+    f32x4.extract_lane(v, 0) +
+    f32x4.extract_lane(v, 1) +
+    (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
+  );
 }
 
 /** Added to a number that is small beside it, it rounds that to an integer, which then is its last bits, more by 127: a float's exponent. */
@@ -52,9 +56,18 @@ export function exponential(x: v128): v128 {
 export function exponentials(x: usize, end: usize): void {
   while (x + 64 <= end) {
     const at = x;
-    const x0 = v128.load(at), x1 = v128.load(at, 16), x2 = v128.load(at, 32), x3 = v128.load(at, 48);
-    const b0 = exponentBits(x0), b1 = exponentBits(x1), b2 = exponentBits(x2), b3 = exponentBits(x3);
-    const r0 = exponentRest(x0, b0), r1 = exponentRest(x1, b1), r2 = exponentRest(x2, b2), r3 = exponentRest(x3, b3);
+    const x0 = v128.load(at),
+      x1 = v128.load(at, 16),
+      x2 = v128.load(at, 32),
+      x3 = v128.load(at, 48);
+    const b0 = exponentBits(x0),
+      b1 = exponentBits(x1),
+      b2 = exponentBits(x2),
+      b3 = exponentBits(x3);
+    const r0 = exponentRest(x0, b0),
+      r1 = exponentRest(x1, b1),
+      r2 = exponentRest(x2, b2),
+      r3 = exponentRest(x3, b3);
     let p0: v128, p1: v128, p2: v128, p3: v128;
     while (true) {
       p0 = multiplyAdd(r0, f32x4.splat(1.0 / 5040), f32x4.splat(1.0 / 720));

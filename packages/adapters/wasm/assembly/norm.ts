@@ -1,11 +1,20 @@
 import { multiplyAdd, sumOfLanes } from './math';
 
 /** Layer normalisation of `rows` rows of `channels`; the mean is taken off before squares are summed. */
-export function layerNorm(rows: i32, channels: i32, x: usize, weight: usize, bias: usize, out: usize, eps: f32): void {
+export function layerNorm(
+  rows: i32,
+  channels: i32,
+  x: usize,
+  weight: usize,
+  bias: usize,
+  out: usize,
+  eps: f32,
+): void {
   const stride: usize = channels << 2;
   const share: f32 = 1 / f32(channels);
   for (let row = 0; row < rows; row++, x += stride, out += stride) {
-    let sums0 = f32x4.splat(0), sums1 = sums0;
+    let sums0 = f32x4.splat(0),
+      sums1 = sums0;
     let c: usize = 0;
     for (; c + 32 <= stride; c += 32) {
       sums0 = f32x4.add(sums0, v128.load(x + c));
@@ -35,7 +44,8 @@ export function layerNorm(rows: i32, channels: i32, x: usize, weight: usize, bia
       const normalised = f32x4.mul(f32x4.sub(v128.load(x + c), means), inverses);
       v128.store(out + c, multiplyAdd(normalised, v128.load(weight + c), v128.load(bias + c)));
     }
-    for (; c < stride; c += 4) f32.store(out + c, (f32.load(x + c) - mean) * inverse * f32.load(weight + c) + f32.load(bias + c));
+    for (; c < stride; c += 4)
+      f32.store(out + c, (f32.load(x + c) - mean) * inverse * f32.load(weight + c) + f32.load(bias + c));
   }
 }
 
@@ -44,7 +54,18 @@ export function layerNorm(rows: i32, channels: i32, x: usize, weight: usize, bia
  *
  * @param scratch of 2·channels floats
  */
-export function layerNormGradient(rows: i32, channels: i32, x: usize, weight: usize, dy: usize, dx: usize, dWeight: usize, dBias: usize, scratch: usize, eps: f32): void {
+export function layerNormGradient(
+  rows: i32,
+  channels: i32,
+  x: usize,
+  weight: usize,
+  dy: usize,
+  dx: usize,
+  dWeight: usize,
+  dBias: usize,
+  scratch: usize,
+  eps: f32,
+): void {
   const stride: usize = channels << 2;
   const share: f32 = 1 / f32(channels);
   for (let row = 0; row < rows; row++, x += stride, dy += stride, dx += stride) {
@@ -62,7 +83,9 @@ export function layerNormGradient(rows: i32, channels: i32, x: usize, weight: us
     const means = f32x4.splat(mean);
 
     // Σ d², Σ w·dy and Σ w·dy·d, where d is x less its mean.
-    let squares = f32x4.splat(0), slopes = squares, products = squares;
+    let squares = f32x4.splat(0),
+      slopes = squares,
+      products = squares;
     for (c = 0; c + 16 <= stride; c += 16) {
       const d = f32x4.sub(v128.load(x + c), means);
       const slope = f32x4.mul(v128.load(weight + c), v128.load(dy + c));
@@ -70,7 +93,9 @@ export function layerNormGradient(rows: i32, channels: i32, x: usize, weight: us
       slopes = f32x4.add(slopes, slope);
       products = multiplyAdd(slope, d, products);
     }
-    let square = sumOfLanes(squares), slope = sumOfLanes(slopes), product = sumOfLanes(products);
+    let square = sumOfLanes(squares),
+      slope = sumOfLanes(slopes),
+      product = sumOfLanes(products);
     for (; c < stride; c += 4) {
       const d = f32.load(x + c) - mean;
       const s = f32.load(weight + c) * f32.load(dy + c);
@@ -84,7 +109,10 @@ export function layerNormGradient(rows: i32, channels: i32, x: usize, weight: us
     for (c = 0; c + 16 <= stride; c += 16) {
       const d = f32x4.sub(v128.load(x + c), means);
       const y = v128.load(dy + c);
-      const rest = f32x4.sub(f32x4.sub(f32x4.mul(v128.load(weight + c), y), f32x4.splat(meanSlope)), f32x4.mul(d, f32x4.splat(along)));
+      const rest = f32x4.sub(
+        f32x4.sub(f32x4.mul(v128.load(weight + c), y), f32x4.splat(meanSlope)),
+        f32x4.mul(d, f32x4.splat(along)),
+      );
       v128.store(dx + c, f32x4.mul(rest, f32x4.splat(inverse)));
       v128.store(scratch + c, multiplyAdd(f32x4.mul(d, f32x4.splat(inverse)), y, v128.load(scratch + c)));
       v128.store(scratch + stride + c, f32x4.add(y, v128.load(scratch + stride + c)));

@@ -18,7 +18,15 @@ export function panelBytes(columns: i32, depth: i32): i32 {
  * Lays a matrix [depth, columns], times `scale`, out in panels of 8 columns, the last one filled up with zeros. Strides
  * in bytes; a transposed matrix has them exchanged.
  */
-export function pack(columns: i32, depth: i32, source: usize, columnStride: usize, depthStride: usize, panels: usize, scale: f32): void {
+export function pack(
+  columns: i32,
+  depth: i32,
+  source: usize,
+  columnStride: usize,
+  depthStride: usize,
+  panels: usize,
+  scale: f32,
+): void {
   const scales = f32x4.splat(scale);
   for (let j = 0; j < columns; j += 8, source += columnStride << 3) {
     const count = min(8, columns - j);
@@ -36,7 +44,8 @@ export function pack(columns: i32, depth: i32, source: usize, columnStride: usiz
         v128.store(panels, f32x4.splat(0), 16);
       }
       let from = row;
-      for (let s = 0; s < count; s++, from += columnStride) f32.store(panels + (s << 2), f32.load(from) * scale);
+      for (let s = 0; s < count; s++, from += columnStride)
+        f32.store(panels + (s << 2), f32.load(from) * scale);
     }
   }
 }
@@ -51,11 +60,22 @@ export function pack(columns: i32, depth: i32, source: usize, columnStride: usiz
  * @param bias of 8 columns, or 0
  * @param residual laid out as `out`, or 0; may be `out`
  */
-export function multiplyPanel(rows: i32, depth: i32, a: usize, panel: usize, bias: usize, residual: usize, out: usize, outStride: usize): void {
+export function multiplyPanel(
+  rows: i32,
+  depth: i32,
+  a: usize,
+  panel: usize,
+  bias: usize,
+  residual: usize,
+  out: usize,
+  outStride: usize,
+): void {
   const bytes: usize = depth << 4;
   const bias0 = bias ? v128.load(bias) : f32x4.splat(0);
   const bias1 = bias ? v128.load(bias, 16) : f32x4.splat(0);
-  let step1 = outStride, step2 = 2 * outStride, step3 = 3 * outStride;
+  let step1 = outStride,
+    step2 = 2 * outStride,
+    step3 = 3 * outStride;
   for (let left = rows; left > 0; left -= 4) {
     if (left < 4) {
       // The first row stands in for those that are not there, and is stored last.
@@ -63,7 +83,14 @@ export function multiplyPanel(rows: i32, depth: i32, a: usize, panel: usize, bia
       if (left < 3) step2 = 0;
       if (left < 2) step1 = 0;
     }
-    let s00 = bias0, s01 = bias1, s10 = bias0, s11 = bias1, s20 = bias0, s21 = bias1, s30 = bias0, s31 = bias1;
+    let s00 = bias0,
+      s01 = bias1,
+      s10 = bias0,
+      s11 = bias1,
+      s20 = bias0,
+      s21 = bias1,
+      s30 = bias0,
+      s31 = bias1;
     let b = panel;
     const end = a + bytes;
     let b0: v128, b1: v128, x: v128;
@@ -167,7 +194,15 @@ export function multiplyPanel(rows: i32, depth: i32, a: usize, panel: usize, bia
 }
 
 /** Moves the first columns of a panel's product to where they belong, with what {@link multiplyPanel} would have added. */
-export function moveColumns(rows: i32, columns: i32, from: usize, bias: usize, residual: usize, out: usize, outStride: usize): void {
+export function moveColumns(
+  rows: i32,
+  columns: i32,
+  from: usize,
+  bias: usize,
+  residual: usize,
+  out: usize,
+  outStride: usize,
+): void {
   for (let row = 0; row < rows; row++, from += 32, out += outStride) {
     for (let c = 0; c < columns << 2; c += 4) {
       let value = f32.load(from + c);
@@ -198,7 +233,19 @@ export function multiplyScratch(): i32 {
  * @param activation 0 none, 1 ReLU, 2 GELU; not together with a residual
  * @param form of the panels: 0 float32, 1 float16, 2 int8
  */
-export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: usize, bias: usize, residual: usize, out: usize, activation: i32, scratch: usize, form: i32): void {
+export function multiply(
+  rows: i32,
+  columns: i32,
+  depth: i32,
+  a: usize,
+  panels: usize,
+  bias: usize,
+  residual: usize,
+  out: usize,
+  activation: i32,
+  scratch: usize,
+  form: i32,
+): void {
   const aStride: usize = depth << 2;
   const outStride: usize = columns << 2;
   const packed = scratch + packedAt;
@@ -227,7 +274,18 @@ export function multiply(rows: i32, columns: i32, depth: i32, a: usize, panels: 
         const first = whole ? biasHere : 0;
         const second = whole ? residualHere : 0;
         if (form === 2) {
-          multiplyWhole(count, (part + 1) >> 1, packed, panel, scratch, scales + offset, first, second, to, stride);
+          multiplyWhole(
+            count,
+            (part + 1) >> 1,
+            packed,
+            panel,
+            scratch,
+            scales + offset,
+            first,
+            second,
+            to,
+            stride,
+          );
         } else {
           if (form === 1) widen(part << 3, panel, widened);
           multiplyPanel(count, part, packed, form === 1 ? widened : panel, first, second, to, stride);
@@ -257,7 +315,17 @@ const rowsPerSum = 128;
  * @param b [rows, width]
  * @param out [height, width]
  */
-export function multiplyTransposed(rows: i32, height: i32, width: i32, a: usize, aStride: usize, b: usize, bStride: usize, out: usize, outStride: usize): void {
+export function multiplyTransposed(
+  rows: i32,
+  height: i32,
+  width: i32,
+  a: usize,
+  aStride: usize,
+  b: usize,
+  bStride: usize,
+  out: usize,
+  outStride: usize,
+): void {
   for (let row = 0; row < rows; row += rowsPerSum) {
     const count = min(rowsPerSum, rows - row);
     const end = b + count * bStride;
@@ -266,12 +334,15 @@ export function multiplyTransposed(rows: i32, height: i32, width: i32, a: usize,
       const bj = b + (j << 2);
       let o = out + (j << 2);
       let i = 0;
-      for (; i + 4 <= height; i += 4, o += outStride << 2) multiplyTransposedTile(a + (i << 2), aStride, bj, bStride, end, o, outStride);
-      for (; i < height; i++, o += outStride) multiplyTransposedRow(count, a + (i << 2), aStride, bj, bStride, 8, o);
+      for (; i + 4 <= height; i += 4, o += outStride << 2)
+        multiplyTransposedTile(a + (i << 2), aStride, bj, bStride, end, o, outStride);
+      for (; i < height; i++, o += outStride)
+        multiplyTransposedRow(count, a + (i << 2), aStride, bj, bStride, 8, o);
     }
     if (j < width) {
       let o = out + (j << 2);
-      for (let i = 0; i < height; i++, o += outStride) multiplyTransposedRow(count, a + (i << 2), aStride, b + (j << 2), bStride, width - j, o);
+      for (let i = 0; i < height; i++, o += outStride)
+        multiplyTransposedRow(count, a + (i << 2), aStride, b + (j << 2), bStride, width - j, o);
     }
     a += count * aStride;
     b = end;
@@ -279,8 +350,23 @@ export function multiplyTransposed(rows: i32, height: i32, width: i32, a: usize,
 }
 
 /** Four rows of the output and eight columns. */
-function multiplyTransposedTile(a: usize, aStride: usize, b: usize, bStride: usize, end: usize, out: usize, outStride: usize): void {
-  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+function multiplyTransposedTile(
+  a: usize,
+  aStride: usize,
+  b: usize,
+  bStride: usize,
+  end: usize,
+  out: usize,
+  outStride: usize,
+): void {
+  let s00 = f32x4.splat(0),
+    s01 = s00,
+    s10 = s00,
+    s11 = s00,
+    s20 = s00,
+    s21 = s00,
+    s30 = s00,
+    s31 = s00;
   do {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -309,7 +395,15 @@ function multiplyTransposedTile(a: usize, aStride: usize, b: usize, bStride: usi
 }
 
 /** One row of the output, at most eight columns, for what fills no tile. */
-function multiplyTransposedRow(rows: i32, a: usize, aStride: usize, b: usize, bStride: usize, width: i32, out: usize): void {
+function multiplyTransposedRow(
+  rows: i32,
+  a: usize,
+  aStride: usize,
+  b: usize,
+  bStride: usize,
+  width: i32,
+  out: usize,
+): void {
   for (let j = 0; j < width << 2; j += 4) {
     let sum: f32 = 0;
     let ai = a;

@@ -8,7 +8,9 @@ export function packedRowBytes(rows: i32, depth: i32): i32 {
  * In the last group the first row stands in for those that are not there.
  */
 export function packRows(rows: i32, depth: i32, a: usize, aStride: usize, to: usize): void {
-  let step1 = aStride, step2 = 2 * aStride, step3 = 3 * aStride;
+  let step1 = aStride,
+    step2 = 2 * aStride,
+    step3 = 3 * aStride;
   const bytes: usize = depth << 2;
   const bytesBy4 = bytes & ~15;
   for (let left = rows; left > 0; left -= 4, a += aStride << 2) {

@@ -37,14 +37,25 @@ function meet(threads: i32, control: usize): void {
  * @param scratch of this thread
  * @param control as {@link meet} has it; the same for all threads
  */
-export function run(steps: usize, count: i32, thread: i32, threads: i32, scratch: usize, control: usize): void {
+export function run(
+  steps: usize,
+  count: i32,
+  thread: i32,
+  threads: i32,
+  scratch: usize,
+  control: usize,
+): void {
   const bytes: usize = stepWords << 2;
   if (thread === 0) for (let i = 0; i < count; i++) atomic.store<i32>(steps + i * bytes, 0, 12);
   meet(threads, control);
   for (let i = 0; i < count; i++, steps += bytes) {
     const items = load<i32>(steps, 4);
     const share = load<i32>(steps, 8);
-    for (let first = share * atomic.add<i32>(steps, 1, 12); first < items; first = share * atomic.add<i32>(steps, 1, 12)) {
+    for (
+      let first = share * atomic.add<i32>(steps, 1, 12);
+      first < items;
+      first = share * atomic.add<i32>(steps, 1, 12)
+    ) {
       perform(steps, first, min(share, items - first), scratch);
     }
     meet(threads, control);
@@ -68,13 +79,33 @@ function perform(step: usize, first: i32, count: i32, scratch: usize): void {
       const columns = word(step, 1);
       const depth = word(step, 2);
       const move = (first * columns) << 2;
-      multiply(count, columns, depth, at(step, 3, (first * depth) << 2), word(step, 4), word(step, 5), at(step, 6, move), at(step, 7, move), word(step, 8), scratch, word(step, 10));
+      multiply(
+        count,
+        columns,
+        depth,
+        at(step, 3, (first * depth) << 2),
+        word(step, 4),
+        word(step, 5),
+        at(step, 6, move),
+        at(step, 7, move),
+        word(step, 8),
+        scratch,
+        word(step, 10),
+      );
       return;
     }
     case Operation.layerNorm: {
       const channels = word(step, 1);
       const move = (first * channels) << 2;
-      layerNorm(count, channels, at(step, 2, move), word(step, 3), word(step, 4), at(step, 5, move), reinterpret<f32>(word(step, 6)));
+      layerNorm(
+        count,
+        channels,
+        at(step, 2, move),
+        word(step, 3),
+        word(step, 4),
+        at(step, 5, move),
+        reinterpret<f32>(word(step, 6)),
+      );
       return;
     }
     case Operation.gelu:
@@ -83,36 +114,109 @@ function perform(step: usize, first: i32, count: i32, scratch: usize): void {
       const heads = word(step, 2);
       const width = word(step, 3);
       const move = (first * heads * width) << 2;
-      attention(count, word(step, 1), heads, width, at(step, 4, move), word(step, 5), at(step, 6, move), scratch);
+      attention(
+        count,
+        word(step, 1),
+        heads,
+        width,
+        at(step, 4, move),
+        word(step, 5),
+        at(step, 6, move),
+        scratch,
+      );
       return;
     }
     case Operation.depthwise: {
       const width = word(step, 1);
       const channels = word(step, 2);
-      depthwise(word(step, 0), width, channels, first, count, word(step, 5), word(step, 6), word(step, 7), at(step, 8, (first * width * channels) << 2), word(step, 9), scratch);
+      depthwise(
+        word(step, 0),
+        width,
+        channels,
+        first,
+        count,
+        word(step, 5),
+        word(step, 6),
+        word(step, 7),
+        at(step, 8, (first * width * channels) << 2),
+        word(step, 9),
+        scratch,
+      );
       return;
     }
     case Operation.depthwiseMultiply:
       return depthwiseMultiply(step, first, count, scratch);
     case Operation.convolution:
-      convolutionPart(word(step, 0), word(step, 1), word(step, 2), word(step, 3), word(step, 4), word(step, 5), word(step, 7), word(step, 8), first, count, word(step, 9), word(step, 10), word(step, 11), word(step, 12), scratch, word(step, 14));
+      convolutionPart(
+        word(step, 0),
+        word(step, 1),
+        word(step, 2),
+        word(step, 3),
+        word(step, 4),
+        word(step, 5),
+        word(step, 7),
+        word(step, 8),
+        first,
+        count,
+        word(step, 9),
+        word(step, 10),
+        word(step, 11),
+        word(step, 12),
+        scratch,
+        word(step, 14),
+      );
       return;
     case Operation.pack: {
       const depth = word(step, 1);
       const columnStride = word(step, 3);
-      pack(min(word(step, 0) - (first << 3), count << 3), depth, at(step, 2, (first << 3) * columnStride), columnStride, word(step, 4), at(step, 5, first * (depth << 5)), reinterpret<f32>(word(step, 6)));
+      pack(
+        min(word(step, 0) - (first << 3), count << 3),
+        depth,
+        at(step, 2, (first << 3) * columnStride),
+        columnStride,
+        word(step, 4),
+        at(step, 5, first * (depth << 5)),
+        reinterpret<f32>(word(step, 6)),
+      );
       return;
     }
     case Operation.binary:
-      return binary(word(step, 0), first, count, word(step, 2), at(step, 3, first << 2), word(step, 4), at(step, 5, first << 2));
+      return binary(
+        word(step, 0),
+        first,
+        count,
+        word(step, 2),
+        at(step, 3, first << 2),
+        word(step, 4),
+        at(step, 5, first << 2),
+      );
     case Operation.unary:
       return unary(word(step, 0), count, at(step, 2, first << 2), at(step, 3, first << 2));
     case Operation.copyBlocks:
-      return copyBlocks(count, word(step, 1), at(step, 2, first * word(step, 3)), word(step, 3), at(step, 4, first * word(step, 5)), word(step, 5));
+      return copyBlocks(
+        count,
+        word(step, 1),
+        at(step, 2, first * word(step, 3)),
+        word(step, 3),
+        at(step, 4, first * word(step, 5)),
+        word(step, 5),
+      );
     case Operation.mean:
       return mean(word(step, 0), word(step, 1), first, count, word(step, 2), word(step, 3));
     case Operation.transpose:
-      return transpose(first, count, word(step, 1), word(step, 2), word(step, 3), word(step, 4), word(step, 5), word(step, 6), word(step, 7), word(step, 8), word(step, 9));
+      return transpose(
+        first,
+        count,
+        word(step, 1),
+        word(step, 2),
+        word(step, 3),
+        word(step, 4),
+        word(step, 5),
+        word(step, 6),
+        word(step, 7),
+        word(step, 8),
+        word(step, 9),
+      );
     case Operation.softmaxRows: {
       const columns = word(step, 1);
       const move = (first * columns) << 2;
@@ -134,7 +238,31 @@ function depthwiseMultiply(step: usize, first: i32, count: i32, scratch: usize):
   for (let row = first; row < first + count; row += band) {
     const rows = min(band, first + count - row);
     const move = (row * width * columns) << 2;
-    depthwise(word(step, 0), width, channels, row, rows, word(step, 3), word(step, 4), word(step, 5), scratch, word(step, 6), rest);
-    multiply(rows * width, columns, channels, scratch, word(step, 8), word(step, 9), at(step, 10, move), at(step, 11, move), 0, rest, word(step, 12));
+    depthwise(
+      word(step, 0),
+      width,
+      channels,
+      row,
+      rows,
+      word(step, 3),
+      word(step, 4),
+      word(step, 5),
+      scratch,
+      word(step, 6),
+      rest,
+    );
+    multiply(
+      rows * width,
+      columns,
+      channels,
+      scratch,
+      word(step, 8),
+      word(step, 9),
+      at(step, 10, move),
+      at(step, 11, move),
+      0,
+      rest,
+      word(step, 12),
+    );
   }
 }

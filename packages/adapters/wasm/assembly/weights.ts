@@ -29,8 +29,10 @@ export function narrow(count: i32, from: usize, to: usize): i32 {
     const size = reinterpret<f32>(bits & 0x7fffffff);
     if (!(size <= 65504)) return 0;
     // Numbers below 2^-14 are multiples of 2^-24.
-    const half: u32 = size < 6.103515625e-5 ? <u32>(size * 16777216) : ((bits & 0x7fffffff) >> 13) - (112 << 10);
-    const back: f32 = size < 6.103515625e-5 ? <f32>half * 5.960464477539063e-8 : reinterpret<f32>((half + (112 << 10)) << 13);
+    const half: u32 =
+      size < 6.103515625e-5 ? <u32>(size * 16777216) : ((bits & 0x7fffffff) >> 13) - (112 << 10);
+    const back: f32 =
+      size < 6.103515625e-5 ? <f32>half * 5.960464477539063e-8 : reinterpret<f32>((half + (112 << 10)) << 13);
     if (back !== size) return 0;
     store<u16>(to, <u16>(half | ((bits >> 16) & 0x8000)));
   }
@@ -71,7 +73,15 @@ export function packInt8(columns: i32, depth: i32, panels: usize, to: usize): vo
  * @param scales of the rows, what a unit stands for
  * @param between for the rows before they are packed
  */
-export function packWhole(rows: i32, depth: i32, a: usize, aStride: usize, scales: usize, between: usize, packed: usize): void {
+export function packWhole(
+  rows: i32,
+  depth: i32,
+  a: usize,
+  aStride: usize,
+  scales: usize,
+  between: usize,
+  packed: usize,
+): void {
   const pairs = (depth + 1) >> 1;
   const bytes: usize = depth << 2;
   let to = between;
@@ -80,7 +90,10 @@ export function packWhole(rows: i32, depth: i32, a: usize, aStride: usize, scale
     let largest4 = f32x4.splat(0);
     let c: usize = 0;
     for (; c + 16 <= bytes; c += 16) largest4 = f32x4.max(largest4, f32x4.abs(v128.load(a + c)));
-    let largest = max(max(f32x4.extract_lane(largest4, 0), f32x4.extract_lane(largest4, 1)), max(f32x4.extract_lane(largest4, 2), f32x4.extract_lane(largest4, 3)));
+    let largest = max(
+      max(f32x4.extract_lane(largest4, 0), f32x4.extract_lane(largest4, 1)),
+      max(f32x4.extract_lane(largest4, 2), f32x4.extract_lane(largest4, 3)),
+    );
     for (; c < bytes; c += 4) largest = max(largest, abs(f32.load(a + c)));
     f32.store(scales, largest / 32767);
     const inverse: f32 = largest > 1e-30 ? 32767 / largest : 0;
@@ -105,14 +118,32 @@ export function packWhole(rows: i32, depth: i32, a: usize, aStride: usize, scale
  * @param a from {@link packWhole}, with the scales of its rows
  * @param panel from {@link packInt8}, with the scales of its columns
  */
-export function multiplyWhole(rows: i32, pairs: i32, a: usize, panel: usize, rowScales: usize, columnScales: usize, bias: usize, residual: usize, out: usize, outStride: usize): void {
+export function multiplyWhole(
+  rows: i32,
+  pairs: i32,
+  a: usize,
+  panel: usize,
+  rowScales: usize,
+  columnScales: usize,
+  bias: usize,
+  residual: usize,
+  out: usize,
+  outStride: usize,
+): void {
   const bytes: usize = pairs << 4;
   const bias0 = bias ? v128.load(bias) : f32x4.splat(0);
   const bias1 = bias ? v128.load(bias, 16) : f32x4.splat(0);
   const scale0 = v128.load(columnScales);
   const scale1 = v128.load(columnScales, 16);
   for (let left = rows; left > 0; left -= 4, rowScales += 16) {
-    let s00 = i32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+    let s00 = i32x4.splat(0),
+      s01 = s00,
+      s10 = s00,
+      s11 = s00,
+      s20 = s00,
+      s21 = s00,
+      s30 = s00,
+      s31 = s00;
     let b = panel;
     const end = a + bytes;
     let b0: v128, b1: v128, x: v128;
@@ -155,15 +186,58 @@ export function multiplyWhole(rows: i32, pairs: i32, a: usize, panel: usize, row
       if (a >= end) break;
     }
     storeScaled(s00, s01, f32.load(rowScales), scale0, scale1, bias0, bias1, residual, out);
-    if (left > 1) storeScaled(s10, s11, f32.load(rowScales, 4), scale0, scale1, bias0, bias1, residual ? residual + outStride : 0, out + outStride);
-    if (left > 2) storeScaled(s20, s21, f32.load(rowScales, 8), scale0, scale1, bias0, bias1, residual ? residual + 2 * outStride : 0, out + 2 * outStride);
-    if (left > 3) storeScaled(s30, s31, f32.load(rowScales, 12), scale0, scale1, bias0, bias1, residual ? residual + 3 * outStride : 0, out + 3 * outStride);
+    if (left > 1)
+      storeScaled(
+        s10,
+        s11,
+        f32.load(rowScales, 4),
+        scale0,
+        scale1,
+        bias0,
+        bias1,
+        residual ? residual + outStride : 0,
+        out + outStride,
+      );
+    if (left > 2)
+      storeScaled(
+        s20,
+        s21,
+        f32.load(rowScales, 8),
+        scale0,
+        scale1,
+        bias0,
+        bias1,
+        residual ? residual + 2 * outStride : 0,
+        out + 2 * outStride,
+      );
+    if (left > 3)
+      storeScaled(
+        s30,
+        s31,
+        f32.load(rowScales, 12),
+        scale0,
+        scale1,
+        bias0,
+        bias1,
+        residual ? residual + 3 * outStride : 0,
+        out + 3 * outStride,
+      );
     out += outStride << 2;
     if (residual) residual += outStride << 2;
   }
 }
 
-function storeScaled(s0: v128, s1: v128, rowScale: f32, scale0: v128, scale1: v128, bias0: v128, bias1: v128, residual: usize, out: usize): void {
+function storeScaled(
+  s0: v128,
+  s1: v128,
+  rowScale: f32,
+  scale0: v128,
+  scale1: v128,
+  bias0: v128,
+  bias1: v128,
+  residual: usize,
+  out: usize,
+): void {
   const scale = f32x4.splat(rowScale);
   let y0 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(s0), f32x4.mul(scale0, scale)), bias0);
   let y1 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(s1), f32x4.mul(scale1, scale)), bias1);

@@ -318,9 +318,19 @@ export const threadText =
   "      }\n" +
   "      for (const [address, bytes] of message.writes) new Uint8Array(memory.buffer).set(bytes, address);\n" +
   "    }\n" +
-  "    if (message.count > 0) run(message.steps, message.count, me.thread, me.threads, message.scratch + me.thread * message.scratchBytes, me.control);\n" +
+  "    if (message.count > 0)\n" +
+  "      run(\n" +
+  "        message.steps,\n" +
+  "        message.count,\n" +
+  "        me.thread,\n" +
+  "        me.threads,\n" +
+  "        message.scratch + me.thread * message.scratchBytes,\n" +
+  "        me.control,\n" +
+  "      );\n" +
   "    if (me.thread > 0) return;\n" +
-  "    const results = message.reads.map(([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer);\n" +
+  "    const results = message.reads.map(\n" +
+  "      ([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer,\n" +
+  "    );\n" +
   "    answer({ results }, results);\n" +
   "  };\n" +
   "}\n";

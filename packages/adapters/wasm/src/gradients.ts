@@ -9,7 +9,18 @@ const linearWeightGradient: Kernel = (heap, { x, dy }) => {
   const [inputs, outputs] = [x!.shape.at(-1)!, dy!.shape.at(-1)!];
   const out = heap.zeros([inputs, outputs]);
   const rows = sizeOf(x!.shape.slice(0, -1));
-  if (rows * inputs * outputs > 0) heap.kernels.multiplyTransposed(rows, inputs, outputs, heap.address(x!), 4 * inputs, heap.address(dy!), 4 * outputs, heap.address(out), 4 * outputs);
+  if (rows * inputs * outputs > 0)
+    heap.kernels.multiplyTransposed(
+      rows,
+      inputs,
+      outputs,
+      heap.address(x!),
+      4 * inputs,
+      heap.address(dy!),
+      4 * outputs,
+      heap.address(out),
+      4 * outputs,
+    );
   return out;
 };
 
@@ -18,7 +29,8 @@ const rowSum: Kernel = (heap, { x }) => {
   check('PvtRowSum', 'x', x, [...(x?.shape.slice(0, -1) ?? []), -1]);
   const columns = x!.shape.at(-1)!;
   const out = heap.zeros([columns]);
-  if (sizeOf(x!.shape) > 0) heap.kernels.addRows(sizeOf(x!.shape) / columns, columns, heap.address(x!), heap.address(out));
+  if (sizeOf(x!.shape) > 0)
+    heap.kernels.addRows(sizeOf(x!.shape) / columns, columns, heap.address(x!), heap.address(out));
   return out;
 };
 
@@ -41,7 +53,18 @@ const layerNormGradient: Kernel = (heap, { x, weight, dy }, { eps }) => {
   const size = sizeOf(x!.shape);
   if (size > 0) {
     const scratch = heap.scratch(8 * channels);
-    heap.kernels.layerNormGradient(size / channels, channels, heap.address(x!), heap.address(weight!), heap.address(dy!), heap.address(dx), heap.address(dWeight), heap.address(dBias), scratch, eps as number);
+    heap.kernels.layerNormGradient(
+      size / channels,
+      channels,
+      heap.address(x!),
+      heap.address(weight!),
+      heap.address(dy!),
+      heap.address(dx),
+      heap.address(dWeight),
+      heap.address(dBias),
+      scratch,
+      eps as number,
+    );
   }
   return [dx, dWeight, dBias];
 };
@@ -59,10 +82,27 @@ const attentionGradient: Kernel = (heap, { query, keyValue, dy }, attrs) => {
   const [dQuery, dKeyValue] = [heap.zeros(query!.shape), heap.zeros(keyValue!.shape)];
   if (batch * tokens * channels * keys === 0) return [dQuery, dKeyValue];
   const scratch = heap.scratch(heap.kernels.attentionGradientScratch(keys, width));
-  const [q, kv, slope, dq, dkv] = [query!, keyValue!, dy!, dQuery, dKeyValue].map(heap.address) as [number, number, number, number, number];
+  const [q, kv, slope, dq, dkv] = [query!, keyValue!, dy!, dQuery, dKeyValue].map(heap.address) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   for (let index = 0; index < batch; index++) {
     const [step, keyStep] = [4 * index * channels * tokens, 8 * index * channels * keys];
-    heap.kernels.attentionGradient(tokens, keys, heads, width, q + step, kv + keyStep, slope + step, dq + step, dkv + keyStep, scratch);
+    heap.kernels.attentionGradient(
+      tokens,
+      keys,
+      heads,
+      width,
+      q + step,
+      kv + keyStep,
+      slope + step,
+      dq + step,
+      dkv + keyStep,
+      scratch,
+    );
   }
   return [dQuery, dKeyValue];
 };
@@ -76,7 +116,15 @@ const depthwiseFilterGradient: Kernel = (heap, { x, dy }) => {
   if (sizeOf(x!.shape) === 0) return out;
   const step = 4 * height * width * channels;
   const [from, slope, to] = [heap.address(x!), heap.address(dy!), heap.address(out)];
-  for (let index = 0; index < batch; index++) heap.kernels.depthwiseFilterGradient(height, width, channels, from + index * step, slope + index * step, to);
+  for (let index = 0; index < batch; index++)
+    heap.kernels.depthwiseFilterGradient(
+      height,
+      width,
+      channels,
+      from + index * step,
+      slope + index * step,
+      to,
+    );
   return out;
 };
 
@@ -94,7 +142,14 @@ const convolutionFilterGradient: Kernel = (heap, { x, dy }, attrs) => {
   const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
   const [from, slope, to] = [heap.address(x!), heap.address(dy!), heap.address(out)];
   const [step, outStep] = [4 * height * width * channels, 4 * outHeight * outWidth * outputs];
-  for (let index = 0; index < batch; index++) heap.kernels.convolutionFilterGradient(...geometry, from + index * step, slope + index * outStep, to, scratch);
+  for (let index = 0; index < batch; index++)
+    heap.kernels.convolutionFilterGradient(
+      ...geometry,
+      from + index * step,
+      slope + index * outStep,
+      to,
+      scratch,
+    );
   return out;
 };
 
@@ -102,7 +157,10 @@ const convolutionInputGradient: Kernel = (heap, { dy, filter }, attrs) => {
   const name = 'PvtConvolutionInputGradient';
   check(name, 'filter', filter, [-1, filter?.shape[0] ?? -1, -1, -1]);
   const [kernel, , channels, outputs] = filter!.shape as [number, number, number, number];
-  const [height, width] = [checkNumber(name, 'height', attrs['height'], 0), checkNumber(name, 'width', attrs['width'], 0)];
+  const [height, width] = [
+    checkNumber(name, 'height', attrs['height'], 0),
+    checkNumber(name, 'width', attrs['width'], 0),
+  ];
   const batch = dy?.shape[0] ?? 0;
   const shape = [batch, height, width, channels];
   const { geometry, depth, outHeight, outWidth } = geometryOf(name, shape, kernel, outputs, attrs);
@@ -113,7 +171,14 @@ const convolutionInputGradient: Kernel = (heap, { dy, filter }, attrs) => {
   const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
   const [slope, to] = [heap.address(dy!), heap.address(out)];
   const [step, outStep] = [4 * height * width * channels, 4 * outHeight * outWidth * outputs];
-  for (let index = 0; index < batch; index++) heap.kernels.convolutionInputGradient(...geometry, slope + index * outStep, panels, to + index * step, scratch);
+  for (let index = 0; index < batch; index++)
+    heap.kernels.convolutionInputGradient(
+      ...geometry,
+      slope + index * outStep,
+      panels,
+      to + index * step,
+      scratch,
+    );
   return out;
 };
 
@@ -128,7 +193,11 @@ export const gradientKernels: Readonly<Record<string, Kernel>> = {
   PvtConvolutionInputGradient: convolutionInputGradient,
 };
 
-const run = <T extends tf.Tensor | tf.Tensor[] = tf.Tensor>(kernel: string, inputs: Record<string, tf.Tensor>, attrs: tf.NamedAttrMap = {}): T => tf.engine().runKernel(kernel, inputs, attrs) as T;
+const run = <T extends tf.Tensor | tf.Tensor[] = tf.Tensor>(
+  kernel: string,
+  inputs: Record<string, tf.Tensor>,
+  attrs: tf.NamedAttrMap = {},
+): T => tf.engine().runKernel(kernel, inputs, attrs) as T;
 
 /** The slope before an activation, from the one behind it; what was before it is computed again. */
 const beforeActivation = (dy: tf.Tensor, activation: unknown, before: () => tf.Tensor): tf.Tensor => {
@@ -148,13 +217,18 @@ export const gradients: readonly tf.GradConfig[] = [
   {
     kernelName: 'PvtLinear',
     inputsToSave: ['x', 'weight'],
-    gradFunc: (dy, [x, weight]) => ({ ...linearGradients(dy as tf.Tensor, x!, weight!), residual: () => tf.clone(dy as tf.Tensor) }),
+    gradFunc: (dy, [x, weight]) => ({
+      ...linearGradients(dy as tf.Tensor, x!, weight!),
+      residual: () => tf.clone(dy as tf.Tensor),
+    }),
   },
   {
     kernelName: 'PvtLinearActivation',
     inputsToSave: ['x', 'weight', 'bias'],
     gradFunc: (slope, [x, weight, bias], { activation }) => {
-      const dy = beforeActivation(slope as tf.Tensor, activation, () => run('PvtLinear', { x: x!, weight: weight!, bias: bias! }));
+      const dy = beforeActivation(slope as tf.Tensor, activation, () =>
+        run('PvtLinear', { x: x!, weight: weight!, bias: bias! }),
+      );
       return linearGradients(dy, x!, weight!);
     },
   },
@@ -162,7 +236,11 @@ export const gradients: readonly tf.GradConfig[] = [
     kernelName: 'PvtLayerNorm',
     inputsToSave: ['x', 'weight'],
     gradFunc: (dy, [x, weight], attrs) => {
-      const [dx, dWeight, dBias] = run<tf.Tensor[]>('PvtLayerNormGradient', { x: x!, weight: weight!, dy: dy as tf.Tensor }, attrs);
+      const [dx, dWeight, dBias] = run<tf.Tensor[]>(
+        'PvtLayerNormGradient',
+        { x: x!, weight: weight!, dy: dy as tf.Tensor },
+        attrs,
+      );
       return { x: () => dx!, weight: () => dWeight!, bias: () => dBias! };
     },
   },
@@ -175,7 +253,11 @@ export const gradients: readonly tf.GradConfig[] = [
     kernelName: 'PvtAttention',
     inputsToSave: ['query', 'keyValue'],
     gradFunc: (dy, [query, keyValue], attrs) => {
-      const [dQuery, dKeyValue] = run<tf.Tensor[]>('PvtAttentionGradient', { query: query!, keyValue: keyValue!, dy: dy as tf.Tensor }, attrs);
+      const [dQuery, dKeyValue] = run<tf.Tensor[]>(
+        'PvtAttentionGradient',
+        { query: query!, keyValue: keyValue!, dy: dy as tf.Tensor },
+        attrs,
+      );
       return { query: () => dQuery!, keyValue: () => dKeyValue! };
     },
   },
@@ -183,7 +265,9 @@ export const gradients: readonly tf.GradConfig[] = [
     kernelName: 'PvtDepthwise',
     inputsToSave: ['x', 'filter', 'bias'],
     gradFunc: (slope, [x, filter, bias], { activation }) => {
-      const dy = beforeActivation(slope as tf.Tensor, activation, () => run('PvtDepthwise', { x: x!, filter: filter!, bias: bias! }));
+      const dy = beforeActivation(slope as tf.Tensor, activation, () =>
+        run('PvtDepthwise', { x: x!, filter: filter!, bias: bias! }),
+      );
       return {
         x: () => run('PvtDepthwise', { x: dy, filter: tf.reverse(filter!, [0, 1]) }),
         filter: () => run('PvtDepthwiseFilterGradient', { x: x!, dy }),
@@ -199,7 +283,8 @@ export const gradients: readonly tf.GradConfig[] = [
       const [, height, width] = x!.shape as [number, number, number];
       return {
         x: () => run('PvtConvolutionInputGradient', { dy, filter: filter! }, { ...attrs, height, width }),
-        filter: () => run('PvtConvolutionFilterGradient', { x: x!, dy }, { ...attrs, kernel: filter!.shape[0]! }),
+        filter: () =>
+          run('PvtConvolutionFilterGradient', { x: x!, dy }, { ...attrs, kernel: filter!.shape[0]! }),
         bias: () => run('PvtRowSum', { x: dy }),
       };
     },

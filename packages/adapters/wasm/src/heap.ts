@@ -8,15 +8,40 @@ interface WasmBackend extends KernelBackend {
     _malloc(bytes: number): number;
     _free(address: number): void;
   };
-  readonly dataIdMap: { get(dataId: DataId): { readonly memoryOffset: number }; has(dataId: DataId): boolean };
+  readonly dataIdMap: {
+    get(dataId: DataId): { readonly memoryOffset: number };
+    has(dataId: DataId): boolean;
+  };
   makeOutput(shape: number[], dtype: 'float32'): TensorInfo;
 }
 
 /** What `assembly/index.ts` exports; addresses and sizes are whole numbers. */
 export type Exports = Record<
-  | 'addRows' | 'attention' | 'bandRows' | 'attentionGradient' | 'attentionGradientScratch' | 'attentionScratch' | 'convolution' | 'convolutionFilterGradient'
-  | 'convolutionInputGradient' | 'convolutionScratch' | 'depthwise' | 'depthwiseFilterGradient' | 'depthwiseScratch' | 'gelu'
-  | 'geluGradient' | 'int8Bytes' | 'layerNorm' | 'layerNormGradient' | 'multiply' | 'multiplyScratch' | 'multiplyTransposed' | 'narrow' | 'pack' | 'packInt8' | 'panelBytes',
+  | 'addRows'
+  | 'attention'
+  | 'bandRows'
+  | 'attentionGradient'
+  | 'attentionGradientScratch'
+  | 'attentionScratch'
+  | 'convolution'
+  | 'convolutionFilterGradient'
+  | 'convolutionInputGradient'
+  | 'convolutionScratch'
+  | 'depthwise'
+  | 'depthwiseFilterGradient'
+  | 'depthwiseScratch'
+  | 'gelu'
+  | 'geluGradient'
+  | 'int8Bytes'
+  | 'layerNorm'
+  | 'layerNormGradient'
+  | 'multiply'
+  | 'multiplyScratch'
+  | 'multiplyTransposed'
+  | 'narrow'
+  | 'pack'
+  | 'packInt8'
+  | 'panelBytes',
   (...numbers: number[]) => number
 >;
 
@@ -52,10 +77,17 @@ export function heapOf(backend: KernelBackend, module: WebAssembly.Module): Back
     );
   }
   const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as Exports;
-  const { wasm: { _malloc: malloc, _free: release }, dataIdMap } = wasmBackend;
+  const {
+    wasm: { _malloc: malloc, _free: release },
+    dataIdMap,
+  } = wasmBackend;
   const allocate = (bytes: number): number => {
     const address = malloc(bytes) >>> 0;
-    if (address === 0) throw new BackendError('wasm-memory-exhausted', `@pvt/adapter-wasm: expected ${bytes} bytes of the wasm backend's memory, got none; dispose of tensors, or use smaller batches.`);
+    if (address === 0)
+      throw new BackendError(
+        'wasm-memory-exhausted',
+        `@pvt/adapter-wasm: expected ${bytes} bytes of the wasm backend's memory, got none; dispose of tensors, or use smaller batches.`,
+      );
     return address;
   };
 

@@ -27,7 +27,10 @@ export async function registerWasmKernels(): Promise<void> {
   await tf.ready();
   const backend = tf.findBackend('wasm');
   if (backend === null) {
-    throw new BackendError('wasm-backend-missing', `registerWasmKernels: expected a started wasm backend, got ${tf.getBackend() || 'none'}; await tf.setBackend('wasm') first.`);
+    throw new BackendError(
+      'wasm-backend-missing',
+      `registerWasmKernels: expected a started wasm backend, got ${tf.getBackend() || 'none'}; await tf.setBackend('wasm') first.`,
+    );
   }
   if (current?.backend === backend) return;
   const module = await compileBinary(kernelsBinary, 'registerWasmKernels');
@@ -39,7 +42,11 @@ export async function registerWasmKernels(): Promise<void> {
       kernelName,
       backendName: 'wasm',
       kernelFunc: ({ inputs, attrs, backend }) => {
-        if (backend !== heap.backend) throw new BackendError('wasm-backend-changed', `${kernelName}: expected the wasm backend that the kernels were registered with, got another one; call registerWasmKernels() again.`);
+        if (backend !== heap.backend)
+          throw new BackendError(
+            'wasm-backend-changed',
+            `${kernelName}: expected the wasm backend that the kernels were registered with, got another one; call registerWasmKernels() again.`,
+          );
         return kernel(heap, inputs, (attrs ?? {}) as Readonly<Record<string, unknown>>);
       },
     });

@@ -1,5 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { BackendError, convolution, createPvt, depthwise, gelu, layerNorm, linear, multiHeadAttention, pvtConfig, randomInit, ShapeError } from '@pvt/core';
+import {
+  BackendError,
+  convolution,
+  createPvt,
+  depthwise,
+  gelu,
+  layerNorm,
+  linear,
+  multiHeadAttention,
+  pvtConfig,
+  randomInit,
+  ShapeError,
+} from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import * as fc from 'fast-check';
 import { gzipSync } from 'node:zlib';
@@ -25,13 +37,27 @@ interface Case {
   readonly shapes: number[][];
 }
 
-const linearCase = (rows: number[], inputs: number, outputs: number, extra: { bias?: boolean; residual?: boolean; activation?: 'gelu' | 'relu' } = {}): Case => {
+const linearCase = (
+  rows: number[],
+  inputs: number,
+  outputs: number,
+  extra: { bias?: boolean; residual?: boolean; activation?: 'gelu' | 'relu' } = {},
+): Case => {
   const { bias = true, residual = false, activation } = extra;
   return {
     name: `linear [${rows}, ${inputs}] to ${outputs}${bias ? '' : ' without bias'}${residual ? ' with residual' : ''}${activation ? ` and ${activation}` : ''}`,
-    shapes: [[...rows, inputs], [inputs, outputs], ...(bias ? [[outputs]] : []), ...(residual ? [[...rows, outputs]] : [])],
+    shapes: [
+      [...rows, inputs],
+      [inputs, outputs],
+      ...(bias ? [[outputs]] : []),
+      ...(residual ? [[...rows, outputs]] : []),
+    ],
     op: (x, weight, ...rest) =>
-      linear(x!, { weight: weight as tf.Tensor2D, ...(bias && { bias: rest[0] as tf.Tensor1D }) }, { ...(residual && { residual: rest.at(-1)! }), ...(activation && { activation }) }),
+      linear(
+        x!,
+        { weight: weight as tf.Tensor2D, ...(bias && { bias: rest[0] as tf.Tensor1D }) },
+        { ...(residual && { residual: rest.at(-1)! }), ...(activation && { activation }) },
+      ),
   };
 };
 const normCase = (rows: number[], channels: number): Case => ({
@@ -39,21 +65,42 @@ const normCase = (rows: number[], channels: number): Case => ({
   shapes: [[...rows, channels], [channels], [channels]],
   op: (x, weight, bias) => layerNorm(x!, weight as tf.Tensor1D, bias as tf.Tensor1D, 1e-6),
 });
-const geluCase = (shape: number[]): Case => ({ name: `gelu [${shape}]`, shapes: [shape], op: (x) => gelu(x!) });
+const geluCase = (shape: number[]): Case => ({
+  name: `gelu [${shape}]`,
+  shapes: [shape],
+  op: (x) => gelu(x!),
+});
 const attentionCase = (batch: number, tokens: number, keys: number, heads: number, width: number): Case => ({
   name: `attention [${batch}, ${tokens}, ${heads}·${width}] to ${keys} keys`,
-  shapes: [[batch, tokens, heads * width], [batch, keys, 2 * heads * width]],
+  shapes: [
+    [batch, tokens, heads * width],
+    [batch, keys, 2 * heads * width],
+  ],
   op: (query, keyValue) => multiHeadAttention(query as tf.Tensor3D, keyValue as tf.Tensor3D, heads).tokens,
 });
 const depthwiseCase = (shape: [number, number, number, number], activation?: 'gelu' | 'relu'): Case => ({
   name: `depthwise [${shape}]${activation ? ` and ${activation}` : ''}`,
   shapes: [shape, [3, 3, shape[3], 1], [shape[3]]],
-  op: (x, weight, bias) => depthwise(x as tf.Tensor4D, { weight: weight as tf.Tensor4D, bias: bias as tf.Tensor1D }, 1, activation),
+  op: (x, weight, bias) =>
+    depthwise(x as tf.Tensor4D, { weight: weight as tf.Tensor4D, bias: bias as tf.Tensor1D }, 1, activation),
 });
-const convolutionCase = (shape: [number, number, number, number], outputs: number, kernel: number, stride: number, padding: number, bias = true): Case => ({
+const convolutionCase = (
+  shape: [number, number, number, number],
+  outputs: number,
+  kernel: number,
+  stride: number,
+  padding: number,
+  bias = true,
+): Case => ({
   name: `convolution [${shape}] to ${outputs}, kernel ${kernel}, stride ${stride}, padding ${padding}`,
   shapes: [shape, [kernel, kernel, shape[3], outputs], ...(bias ? [[outputs]] : [])],
-  op: (x, weight, bias) => convolution(x as tf.Tensor4D, { weight: weight as tf.Tensor4D, ...(bias && { bias: bias as tf.Tensor1D }) }, stride, padding),
+  op: (x, weight, bias) =>
+    convolution(
+      x as tf.Tensor4D,
+      { weight: weight as tf.Tensor4D, ...(bias && { bias: bias as tf.Tensor1D }) },
+      stride,
+      padding,
+    ),
 });
 
 const cases: Case[] = [
@@ -92,7 +139,10 @@ const cases: Case[] = [
   convolutionCase([0, 8, 8, 3], 4, 3, 2, 1),
 ];
 
-const inputsOf = ({ shapes }: Case, seed = 1) => shapes.map((shape, i) => tf.tidy(() => tf.mul(noise(shape, 10 * seed + i), shape.length === 2 ? 1 / Math.sqrt(shape[0]! + 1) : 1)));
+const inputsOf = ({ shapes }: Case, seed = 1) =>
+  shapes.map((shape, i) =>
+    tf.tidy(() => tf.mul(noise(shape, 10 * seed + i), shape.length === 2 ? 1 / Math.sqrt(shape[0]! + 1) : 1)),
+  );
 
 /** Largest difference, as a share of the largest value where that is above 1. */
 function differences(found: readonly tf.Tensor[], expected: readonly tf.Tensor[]): number {
@@ -131,11 +181,19 @@ async function comparison(some: Case, seed?: number): Promise<number> {
 }
 
 describe('kernels', () => {
-  it.each(cases.filter(({ shapes }) => shapes.every((shape) => !shape.includes(0))).map((some) => [some.name, some] as const))('%s: values and gradients of the portable path', async (_, some) => {
+  it.each(
+    cases
+      .filter(({ shapes }) => shapes.every((shape) => !shape.includes(0)))
+      .map((some) => [some.name, some] as const),
+  )('%s: values and gradients of the portable path', async (_, some) => {
     expect(await comparison(some)).toBeLessThanOrEqual(5e-6);
   });
 
-  it.each(cases.filter(({ shapes }) => shapes.some((shape) => shape.includes(0))).map((some) => [some.name, some] as const))('%s: nothing in, nothing out', (_, some) => {
+  it.each(
+    cases
+      .filter(({ shapes }) => shapes.some((shape) => shape.includes(0)))
+      .map((some) => [some.name, some] as const),
+  )('%s: nothing in, nothing out', (_, some) => {
     tf.tidy(() => {
       const inputs = inputsOf(some);
       const [value, ...slopes] = valueAndGradients(some, inputs);
@@ -144,13 +202,23 @@ describe('kernels', () => {
     });
   });
 
-  it.each([linearCase([2, 5], 6, 9), normCase([2, 5], 8), geluCase([3, 5, 7]), attentionCase(2, 5, 4, 3, 2), depthwiseCase([2, 5, 4, 6], 'gelu'), convolutionCase([2, 7, 6, 3], 5, 3, 2, 1)].map((some) => [some.name, some] as const))(
-    '%s has the gradient of its values',
-    (_, some) => expectGradient(some.op, inputsOf(some)),
-  );
+  it.each(
+    [
+      linearCase([2, 5], 6, 9),
+      normCase([2, 5], 8),
+      geluCase([3, 5, 7]),
+      attentionCase(2, 5, 4, 3, 2),
+      depthwiseCase([2, 5, 4, 6], 'gelu'),
+      convolutionCase([2, 7, 6, 3], 5, 3, 2, 1),
+    ].map((some) => [some.name, some] as const),
+  )('%s has the gradient of its values', (_, some) => expectGradient(some.op, inputsOf(some)));
 
   it('gelu is x·Φ(x) far out too, and keeps NaN', async () => {
-    await expectClose(gelu(tf.tensor1d([-6, -3, -0.5, 0, 0.5, 3, 6])), [-5.9e-9, -0.0040496940, -0.1542687694, 0, 0.3457312306, 2.9959503060, 6], 1e-6);
+    await expectClose(
+      gelu(tf.tensor1d([-6, -3, -0.5, 0, 0.5, 3, 6])),
+      [-5.9e-9, -0.004049694, -0.1542687694, 0, 0.3457312306, 2.995950306, 6],
+      1e-6,
+    );
     await expectClose(gelu(tf.tensor1d([-1e30, -100, 100, 1e30])), [0, 0, 100, Math.fround(1e30)], 0);
     expect(Number.isNaN(gelu(tf.tensor1d([NaN])).dataSync()[0]!)).toBe(true);
   });
@@ -164,14 +232,46 @@ describe('kernels', () => {
   it('any shape gives the values and gradients of the portable path', async () => {
     const side = fc.integer({ min: 1, max: 9 });
     const any = fc.oneof(
-      fc.tuple(side, side, fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.boolean(), fc.boolean()).map(([a, b, inputs, outputs, bias, residual]) => linearCase([a, b], inputs, outputs, { bias, residual })),
-      fc.tuple(side, side, fc.constantFrom('gelu', 'relu', undefined)).chain(([height, width, activation]) => fc.integer({ min: 1, max: 21 }).map((channels) => depthwiseCase([2, height, width, channels], activation))),
-      fc.tuple(side, side, fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 4 }), side).map(([batch, tokens, keys, heads, width]) => attentionCase(batch, tokens, keys, heads, width)),
+      fc
+        .tuple(
+          side,
+          side,
+          fc.integer({ min: 1, max: 40 }),
+          fc.integer({ min: 1, max: 40 }),
+          fc.boolean(),
+          fc.boolean(),
+        )
+        .map(([a, b, inputs, outputs, bias, residual]) =>
+          linearCase([a, b], inputs, outputs, { bias, residual }),
+        ),
+      fc
+        .tuple(side, side, fc.constantFrom('gelu', 'relu', undefined))
+        .chain(([height, width, activation]) =>
+          fc
+            .integer({ min: 1, max: 21 })
+            .map((channels) => depthwiseCase([2, height, width, channels], activation)),
+        ),
+      fc
+        .tuple(side, side, fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 4 }), side)
+        .map(([batch, tokens, keys, heads, width]) => attentionCase(batch, tokens, keys, heads, width)),
       fc.tuple(side, fc.integer({ min: 1, max: 70 })).map(([rows, channels]) => normCase([rows], channels)),
       fc
-        .tuple(side, side, side, fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 3 }))
-        .filter(([height, width, , , kernel, , padding]) => Math.min(height, width) + 2 * padding >= kernel && padding < kernel)
-        .map(([height, width, channels, outputs, kernel, stride, padding]) => convolutionCase([2, height, width, channels], outputs, kernel, stride, padding)),
+        .tuple(
+          side,
+          side,
+          side,
+          fc.integer({ min: 1, max: 12 }),
+          fc.integer({ min: 1, max: 5 }),
+          fc.integer({ min: 1, max: 4 }),
+          fc.integer({ min: 0, max: 3 }),
+        )
+        .filter(
+          ([height, width, , , kernel, , padding]) =>
+            Math.min(height, width) + 2 * padding >= kernel && padding < kernel,
+        )
+        .map(([height, width, channels, outputs, kernel, stride, padding]) =>
+          convolutionCase([2, height, width, channels], outputs, kernel, stride, padding),
+        ),
     );
     await fc.assert(
       fc.asyncProperty(any, fc.integer({ min: 1, max: 1000 }), async (some, seed) => {
@@ -191,7 +291,11 @@ describe('whole backbones', () => {
     ['v2, linear', { version: 'v2', ...shape, linear: true }],
   ] as const)('%s: the pyramid of the portable path, at odd sizes too', async (_, config) => {
     const model = createPvt(pvtConfig(config), randomInit(1));
-    for (const [batch, height, width] of [[2, 96, 64], [1, 101, 75], [3, 64, 160]] as const) {
+    for (const [batch, height, width] of [
+      [2, 96, 64],
+      [1, 101, 75],
+      [3, 64, 160],
+    ] as const) {
       tf.engine().startScope();
       const input = noise([batch, height, width, 3]) as tf.Tensor4D;
       const all = () => {
@@ -211,12 +315,18 @@ describe('whole backbones', () => {
 describe('around the kernels', () => {
   it('the binaries are what assembly/ compiles to', async () => {
     const compiled = await compile();
-    for (const [name, text] of Object.entries(binaries)) expect(compiled[name] === text, `${name}: run \`npx pnpm --filter @pvt/adapter-wasm compile\` after a change`).toBe(true);
+    for (const [name, text] of Object.entries(binaries))
+      expect(
+        compiled[name] === text,
+        `${name}: run \`npx pnpm --filter @pvt/adapter-wasm compile\` after a change`,
+      ).toBe(true);
   });
 
   it('are small and put nothing into the memory by themselves', () => {
     const bytes = Uint8Array.from(atob(binaries.kernelsBinary), (character) => character.charCodeAt(0));
-    expect(gzipSync(bytes).length + gzipSync(Buffer.from(binaries.runnerBinary, 'base64')).length).toBeLessThan(40_000);
+    expect(
+      gzipSync(bytes).length + gzipSync(Buffer.from(binaries.runnerBinary, 'base64')).length,
+    ).toBeLessThan(40_000);
     const module = new WebAssembly.Module(bytes);
     expect(WebAssembly.Module.imports(module)).toEqual([{ module: 'env', name: 'memory', kind: 'memory' }]);
     const memory = new WebAssembly.Memory({ initial: 1 });
@@ -226,7 +336,10 @@ describe('around the kernels', () => {
   });
 
   it('the forward and backward of every kernel write to their outputs alone', async () => {
-    const backend = tf.backend() as unknown as { wasm: { _malloc(bytes: number): number; HEAPU8: Uint8Array }; dataIdMap: { get(id: object): { memoryOffset: number } } };
+    const backend = tf.backend() as unknown as {
+      wasm: { _malloc(bytes: number): number; HEAPU8: Uint8Array };
+      dataIdMap: { get(id: object): { memoryOffset: number } };
+    };
     const { wasm } = backend;
     const allocate = wasm['_malloc'];
     const guard = 64;
@@ -239,19 +352,25 @@ describe('around the kernels', () => {
       fences.push({ start, bytes });
       return start;
     });
-    vi.spyOn(wasm as unknown as { _free(address: number): void }, '_free').mockImplementation(() => undefined);
+    vi.spyOn(wasm as unknown as { _free(address: number): void }, '_free').mockImplementation(
+      () => undefined,
+    );
     unregisterWasmKernels();
     await registerWasmKernels();
     for (const some of cases) {
       tf.engine().startScope();
       const inputs = inputsOf(some);
       const before = inputs.map((tensor) => tensor.dataSync());
-      for (const tensor of valueAndGradients(some, inputs)) expect(tensor.dataSync().every(Number.isFinite), `${some.name} leaves nothing unwritten`).toBe(true);
+      for (const tensor of valueAndGradients(some, inputs))
+        expect(tensor.dataSync().every(Number.isFinite), `${some.name} leaves nothing unwritten`).toBe(true);
       expect(inputs.map((tensor) => tensor.dataSync())).toEqual(before);
       tf.engine().endScope();
     }
     const broken = fences.filter(({ start, bytes }) => {
-      const around = [...wasm.HEAPU8.subarray(start - guard, start), ...wasm.HEAPU8.subarray(start + bytes, start + bytes + guard)];
+      const around = [
+        ...wasm.HEAPU8.subarray(start - guard, start),
+        ...wasm.HEAPU8.subarray(start + bytes, start + bytes + guard),
+      ];
       return around.some((byte) => byte !== 0xa5);
     });
     expect(broken).toEqual([]);
@@ -264,7 +383,8 @@ describe('around the kernels', () => {
     const some = linearCase([2, 49], 32, 64);
     const inputs = inputsOf(some);
     const before = (await some.op(...inputs).data()).slice();
-    const { memory } = (tf.backend() as unknown as { wasm: { asm: { memory: WebAssembly.Memory } } }).wasm.asm;
+    const { memory } = (tf.backend() as unknown as { wasm: { asm: { memory: WebAssembly.Memory } } }).wasm
+      .asm;
     const size = memory.buffer.byteLength;
     const large = tf.zeros([size / 4]);
     expect(memory.buffer.byteLength).toBeGreaterThan(size);
@@ -280,7 +400,8 @@ describe('around the kernels', () => {
     await expectClose(linear(x, { weight }), await tf.mul(first, 2).data(), 1e-6);
 
     const { wasm } = tf.backend() as unknown as { wasm: { asm: { memory: WebAssembly.Memory } } };
-    const wide = () => tf.tidy(() => void linear(tf.ones([1, 512]), { weight: tf.ones([512, 1024]) as tf.Tensor2D }));
+    const wide = () =>
+      tf.tidy(() => void linear(tf.ones([1, 512]), { weight: tf.ones([512, 1024]) as tf.Tensor2D }));
     for (let i = 0; i < 10; i++) wide();
     const settled = wasm.asm.memory.buffer.byteLength;
     for (let i = 0; i < 200; i++) wide();
@@ -296,22 +417,57 @@ describe('around the kernels', () => {
     }));
 
   it.each<[string, Record<string, number[]>, tf.NamedAttrMap, RegExp]>([
-    ['PvtLinear', { x: [2, 3], weight: [4, 5] }, {}, /PvtLinear: expected x to be float32 \[2,4\], got float32 \[2,3\]/],
+    [
+      'PvtLinear',
+      { x: [2, 3], weight: [4, 5] },
+      {},
+      /PvtLinear: expected x to be float32 \[2,4\], got float32 \[2,3\]/,
+    ],
     ['PvtLinear', { x: [2, 4], weight: [4, 5], bias: [4] }, {}, /expected bias to be float32 \[5\]/],
     ['PvtLinear', { x: [2, 4], weight: [4, 5], residual: [1, 5] }, {}, /expected residual/],
-    ['PvtLinearActivation', { x: [2, 4], weight: [4, 5], bias: [5] }, { activation: 'silu' }, /activation among none, relu, gelu, got silu/],
+    [
+      'PvtLinearActivation',
+      { x: [2, 4], weight: [4, 5], bias: [5] },
+      { activation: 'silu' },
+      /activation among none, relu, gelu, got silu/,
+    ],
     ['PvtLayerNorm', { x: [2, 4], weight: [4], bias: [3] }, { eps: 1e-6 }, /expected bias/],
     ['PvtAttention', { query: [1, 2, 6], keyValue: [1, 2, 6] }, { heads: 1 }, /expected keyValue/],
     ['PvtAttention', { query: [1, 2, 6], keyValue: [1, 2, 12] }, { heads: 4 }, /heads to divide 6/],
-    ['PvtAttention', { query: [1, 2, 6], keyValue: [1, 2, 12] }, { heads: 0 }, /heads to be a whole number of at least 1/],
+    [
+      'PvtAttention',
+      { query: [1, 2, 6], keyValue: [1, 2, 12] },
+      { heads: 0 },
+      /heads to be a whole number of at least 1/,
+    ],
     ['PvtDepthwise', { x: [1, 2, 2, 4], filter: [5, 5, 4, 1], bias: [4] }, {}, /expected filter/],
-    ['PvtConvolution', { x: [1, 2, 2, 4], filter: [3, 3, 5, 2] }, { stride: 1, padding: 1 }, /expected filter/],
+    [
+      'PvtConvolution',
+      { x: [1, 2, 2, 4], filter: [3, 3, 5, 2] },
+      { stride: 1, padding: 1 },
+      /expected filter/,
+    ],
     ['PvtConvolution', { x: [1, 2, 2, 4], filter: [1, 1, 4, 2] }, { stride: 0, padding: 0 }, /stride/],
-    ['PvtConvolutionInputGradient', { dy: [1, 9, 9, 2], filter: [3, 3, 4, 2] }, { stride: 1, padding: 1, height: 2, width: 2 }, /expected dy/],
-    ['PvtConvolutionFilterGradient', { x: [1, 2, 2, 4], dy: [1, 3, 2, 4] }, { stride: 1, padding: 1, kernel: 3 }, /expected dy/],
+    [
+      'PvtConvolutionInputGradient',
+      { dy: [1, 9, 9, 2], filter: [3, 3, 4, 2] },
+      { stride: 1, padding: 1, height: 2, width: 2 },
+      /expected dy/,
+    ],
+    [
+      'PvtConvolutionFilterGradient',
+      { x: [1, 2, 2, 4], dy: [1, 3, 2, 4] },
+      { stride: 1, padding: 1, kernel: 3 },
+      /expected dy/,
+    ],
     ['PvtDepthwiseFilterGradient', { x: [1, 2, 2, 4], dy: [1, 2, 3, 4] }, {}, /expected dy/],
     ['PvtLinearWeightGradient', { x: [3, 4], dy: [2, 4] }, {}, /expected dy/],
-    ['PvtAttentionGradient', { query: [1, 2, 4], keyValue: [1, 2, 8], dy: [1, 1, 4] }, { heads: 1 }, /expected dy/],
+    [
+      'PvtAttentionGradient',
+      { query: [1, 2, 4], keyValue: [1, 2, 8], dy: [1, 1, 4] },
+      { heads: 1 },
+      /expected dy/,
+    ],
   ])('%s refuses tensors that it would read past (%#)', (kernel, shapes, attrs, message) => {
     const inputs = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, tf.zeros(shape)]));
     const call = () => tf.engine().runKernel(kernel, inputs, attrs);
@@ -320,7 +476,9 @@ describe('around the kernels', () => {
   });
 
   it('refuse whole numbers, which have other bits', () => {
-    expect(() => gelu(tf.tensor1d([1, 2], 'int32'))).toThrow(/PvtGelu: expected x to be float32 \[2\], got int32 \[2\]/);
+    expect(() => gelu(tf.tensor1d([1, 2], 'int32'))).toThrow(
+      /PvtGelu: expected x to be float32 \[2\], got int32 \[2\]/,
+    );
   });
 
   it('say so and register nothing where the memory is out of reach', async () => {

@@ -8,7 +8,11 @@ export type FusedActivation = keyof typeof activations;
 
 function codeOf(kernel: string, activation: unknown): number {
   const code = activations[(activation ?? 'none') as FusedActivation];
-  if (code === undefined) throw new ShapeError('kernel-input-invalid', `${kernel}: expected an activation among ${Object.keys(activations).join(', ')}, got ${String(activation)}; apply others after the kernel.`);
+  if (code === undefined)
+    throw new ShapeError(
+      'kernel-input-invalid',
+      `${kernel}: expected an activation among ${Object.keys(activations).join(', ')}, got ${String(activation)}; apply others after the kernel.`,
+    );
   return code;
 }
 
@@ -23,13 +27,28 @@ const linear: Kernel = (heap, { x, weight, bias, residual }, { activation, trans
   if (bias) check(name, 'bias', bias, [columns]);
   if (residual) check(name, 'residual', residual, shape);
   const code = codeOf(name, activation);
-  if (code !== 0 && residual) throw new ShapeError('kernel-input-invalid', `${name}: expected an activation or a residual, got both; add the residual after the kernel.`);
+  if (code !== 0 && residual)
+    throw new ShapeError(
+      'kernel-input-invalid',
+      `${name}: expected an activation or a residual, got both; add the residual after the kernel.`,
+    );
   const out = depth === 0 ? heap.zeros(shape) : heap.output(shape);
   const rows = sizeOf(x!.shape.slice(0, -1));
   if (rows * columns * depth === 0) return out;
   const panels = heap.panels(weight!, inputs, outputs, transposed === true);
   const scratch = heap.scratch(heap.kernels.multiplyScratch());
-  heap.kernels.multiply(rows, columns, depth, heap.address(x!), panels, bias ? heap.address(bias) : 0, residual ? heap.address(residual) : 0, heap.address(out), code, scratch);
+  heap.kernels.multiply(
+    rows,
+    columns,
+    depth,
+    heap.address(x!),
+    panels,
+    bias ? heap.address(bias) : 0,
+    residual ? heap.address(residual) : 0,
+    heap.address(out),
+    code,
+    scratch,
+  );
   return out;
 };
 
@@ -40,7 +59,16 @@ const layerNorm: Kernel = (heap, { x, weight, bias }, { eps }) => {
   check('PvtLayerNorm', 'bias', bias, [channels]);
   const out = heap.output(x!.shape);
   const size = sizeOf(x!.shape);
-  if (size > 0) heap.kernels.layerNorm(size / channels, channels, heap.address(x!), heap.address(weight!), heap.address(bias!), heap.address(out), eps as number);
+  if (size > 0)
+    heap.kernels.layerNorm(
+      size / channels,
+      channels,
+      heap.address(x!),
+      heap.address(weight!),
+      heap.address(bias!),
+      heap.address(out),
+      eps as number,
+    );
   return out;
 };
 
@@ -58,14 +86,27 @@ const attention: Kernel = (heap, { query, keyValue }, attrs) => {
   const [batch, tokens, channels] = query!.shape as [number, number, number];
   check(name, 'keyValue', keyValue, [batch, -1, 2 * channels]);
   const keys = keyValue!.shape[1]!;
-  if (channels % heads !== 0) throw new ShapeError('kernel-input-invalid', `${name}: expected heads to divide ${channels} channels, got ${heads}; check the config.`);
+  if (channels % heads !== 0)
+    throw new ShapeError(
+      'kernel-input-invalid',
+      `${name}: expected heads to divide ${channels} channels, got ${heads}; check the config.`,
+    );
   const out = keys === 0 ? heap.zeros(query!.shape) : heap.output(query!.shape);
   if (batch * tokens * channels * keys === 0) return out;
   const scratch = heap.scratch(heap.kernels.attentionScratch(keys, channels / heads));
   const [from, source, to] = [heap.address(query!), heap.address(keyValue!), heap.address(out)];
   for (let index = 0; index < batch; index++) {
     const step = 4 * index * channels;
-    heap.kernels.attention(tokens, keys, heads, channels / heads, from + step * tokens, source + 2 * step * keys, to + step * tokens, scratch);
+    heap.kernels.attention(
+      tokens,
+      keys,
+      heads,
+      channels / heads,
+      from + step * tokens,
+      source + 2 * step * keys,
+      to + step * tokens,
+      scratch,
+    );
   }
   return out;
 };
@@ -82,8 +123,26 @@ const depthwise: Kernel = (heap, { x, filter, bias }, { activation }) => {
   if (sizeOf(x!.shape) === 0) return out;
   const scratch = heap.scratch(heap.kernels.depthwiseScratch(width));
   const step = 4 * height * width * channels;
-  const [from, weights, shift, to] = [heap.address(x!), heap.address(filter!), bias ? heap.address(bias) : 0, heap.address(out)];
-  for (let index = 0; index < batch; index++) heap.kernels.depthwise(height, width, channels, 0, height, from + index * step, weights, shift, to + index * step, code, scratch);
+  const [from, weights, shift, to] = [
+    heap.address(x!),
+    heap.address(filter!),
+    bias ? heap.address(bias) : 0,
+    heap.address(out),
+  ];
+  for (let index = 0; index < batch; index++)
+    heap.kernels.depthwise(
+      height,
+      width,
+      channels,
+      0,
+      height,
+      from + index * step,
+      weights,
+      shift,
+      to + index * step,
+      code,
+      scratch,
+    );
   return out;
 };
 
@@ -93,7 +152,13 @@ const convolution: Kernel = (heap, { x, filter, bias }, attrs) => {
   check(name, 'filter', filter, [-1, filter?.shape[0] ?? -1, x!.shape[3]!, -1]);
   const [kernel, , channels, outputs] = filter!.shape as [number, number, number, number];
   if (bias) check(name, 'bias', bias, [outputs]);
-  const { geometry, depth, outHeight, outWidth, stride, padding } = geometryOf(name, x!.shape, kernel, outputs, attrs);
+  const { geometry, depth, outHeight, outWidth, stride, padding } = geometryOf(
+    name,
+    x!.shape,
+    kernel,
+    outputs,
+    attrs,
+  );
   const [batch, height, width] = x!.shape as [number, number, number];
   const shape = [batch, outHeight, outWidth, outputs];
   const out = depth === 0 ? heap.zeros(shape) : heap.output(shape);
@@ -101,12 +166,24 @@ const convolution: Kernel = (heap, { x, filter, bias }, attrs) => {
   const panels = heap.panels(filter!, depth, outputs);
   const [from, shift, to] = [heap.address(x!), bias ? heap.address(bias) : 0, heap.address(out)];
   if (kernel === 1 && stride === 1 && padding === 0) {
-    heap.kernels.multiply(batch * height * width, outputs, depth, from, panels, shift, 0, to, 0, heap.scratch(heap.kernels.multiplyScratch()));
+    heap.kernels.multiply(
+      batch * height * width,
+      outputs,
+      depth,
+      from,
+      panels,
+      shift,
+      0,
+      to,
+      0,
+      heap.scratch(heap.kernels.multiplyScratch()),
+    );
     return out;
   }
   const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
   const [step, outStep] = [4 * height * width * channels, 4 * outHeight * outWidth * outputs];
-  for (let index = 0; index < batch; index++) heap.kernels.convolution(...geometry, from + index * step, panels, shift, to + index * outStep, scratch);
+  for (let index = 0; index < batch; index++)
+    heap.kernels.convolution(...geometry, from + index * step, panels, shift, to + index * outStep, scratch);
   return out;
 };
 

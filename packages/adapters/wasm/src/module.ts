@@ -5,7 +5,13 @@ import { BackendError } from '@pvt/core';
  * @throws BackendError where the engine has no SIMD, or no threads for a module that has
  */
 export async function compileBinary(binary: string, caller: string): Promise<WebAssembly.Module> {
-  return WebAssembly.compile(Uint8Array.from(atob(binary), (character) => character.charCodeAt(0))).catch((cause: unknown) => {
-    throw new BackendError('wasm-simd-missing', `${caller}: expected an engine with WebAssembly SIMD, got one that cannot compile the kernels; go on without them.`, { cause });
-  });
+  return WebAssembly.compile(Uint8Array.from(atob(binary), (character) => character.charCodeAt(0))).catch(
+    (cause: unknown) => {
+      throw new BackendError(
+        'wasm-simd-missing',
+        `${caller}: expected an engine with WebAssembly SIMD, got one that cannot compile the kernels; go on without them.`,
+        { cause },
+      );
+    },
+  );
 }

@@ -12,7 +12,13 @@ export interface Packer {
   /** Bytes beside its operands that a joined call needs; those of others are recorded with them. */
   scratchOf(call: Call): number;
   /** In the wanted form, or, where float16 would not be exact, in float32. */
-  pack(values: Float32Array, inputs: number, outputs: number, transposed: boolean, wanted: WeightForm): { readonly bytes: Uint8Array<ArrayBuffer>; readonly form: WeightForm };
+  pack(
+    values: Float32Array,
+    inputs: number,
+    outputs: number,
+    transposed: boolean,
+    wanted: WeightForm,
+  ): { readonly bytes: Uint8Array<ArrayBuffer>; readonly form: WeightForm };
   /** Frees the memory. */
   rest(): void;
 }
@@ -29,7 +35,10 @@ export function packerOf(module: WebAssembly.Module): Packer {
     scratchOf({ operation, words }) {
       if (operation !== 'depthwiseMultiply') return 0;
       const [, width, channels] = words as [number, number, number];
-      return 4 * sizes.bandRows(width, channels) * width * channels + Math.max(sizes.depthwiseScratch(width), sizes.multiplyScratch());
+      return (
+        4 * sizes.bandRows(width, channels) * width * channels +
+        Math.max(sizes.depthwiseScratch(width), sizes.multiplyScratch())
+      );
     },
     pack(values, inputs, outputs, transposed, wanted) {
       work ??= open();
@@ -37,15 +46,24 @@ export function packerOf(module: WebAssembly.Module): Packer {
       const [columns, depth] = transposed ? [inputs, outputs] : [outputs, inputs];
       const panels = 16 + Math.ceil(values.byteLength / 16) * 16;
       const other = panels + kernels.panelBytes(columns, depth);
-      const otherBytes = wanted === 'int8' ? kernels.int8Bytes(columns, depth) : kernels.panelBytes(columns, depth) / 2;
+      const otherBytes =
+        wanted === 'int8' ? kernels.int8Bytes(columns, depth) : kernels.panelBytes(columns, depth) / 2;
       const end = other + otherBytes;
       if (end > memory.buffer.byteLength) memory.grow(Math.ceil((end - memory.buffer.byteLength) / 65536));
       new Float32Array(memory.buffer, 16, values.length).set(values);
       const [columnStride, depthStride] = transposed ? [4 * outputs, 4] : [4, 4 * outputs];
       kernels.pack(columns, depth, 16, columnStride, depthStride, panels, 1);
       if (wanted === 'int8') kernels.packInt8(columns, depth, panels, other);
-      const form = wanted === 'float16' && kernels.narrow((other - panels) / 4, panels, other) === 0 ? 'float32' : wanted;
-      return { bytes: new Uint8Array(form === 'float32' ? memory.buffer.slice(panels, other) : memory.buffer.slice(other, end)), form };
+      const form =
+        wanted === 'float16' && kernels.narrow((other - panels) / 4, panels, other) === 0
+          ? 'float32'
+          : wanted;
+      return {
+        bytes: new Uint8Array(
+          form === 'float32' ? memory.buffer.slice(panels, other) : memory.buffer.slice(other, end),
+        ),
+        form,
+      };
     },
     rest() {
       work = undefined;

@@ -37,7 +37,8 @@ const sharing: Record<keyof typeof Operation, Sharing> = {
 const blockAt = (word: number): number => Math.floor(word / blockUnit) - 1;
 const isAddress = (word: number): boolean => word >= blockUnit;
 const outOf = ({ operation, words }: Call): number => blockAt(words[sharing[operation].out]!);
-const inputsOf = ({ operation, words }: Call): number[] => words.filter((word, i) => isAddress(word) && i !== sharing[operation].out).map(blockAt);
+const inputsOf = ({ operation, words }: Call): number[] =>
+  words.filter((word, i) => isAddress(word) && i !== sharing[operation].out).map(blockAt);
 
 /** What a recording comes to, with places for its blocks. */
 export interface Plan {
@@ -59,41 +60,101 @@ export interface Plan {
  */
 function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
   const readers = new Map<number, number>();
-  for (const call of calls) for (const block of inputsOf(call)) readers.set(block, (readers.get(block) ?? 0) + 1);
+  for (const call of calls)
+    for (const block of inputsOf(call)) readers.set(block, (readers.get(block) ?? 0) + 1);
   const fused: Call[] = [];
   for (let i = 0; i < calls.length; i++) {
     const first = calls[i]!;
     const block = outOf(first);
     // One convolution for each picture of a batch.
     let last = i;
-    while (first.operation === 'depthwise' && calls[last]?.operation === 'depthwise' && outOf(calls[last]!) === block) last++;
+    while (
+      first.operation === 'depthwise' &&
+      calls[last]?.operation === 'depthwise' &&
+      outOf(calls[last]!) === block
+    )
+      last++;
     const product = calls[last];
-    const [, columns, depth, a, panels, bias, residual, out, activation] = (product?.words ?? []) as [number, number, number, number, number, number, number, number, number];
-    if (first.operation !== 'depthwise' || product?.operation !== 'multiply' || activation !== 0 || a !== first.words[8] || depth !== first.words[2] || readers.get(block) !== 1 || kept.has(block)) {
+    const [, columns, depth, a, panels, bias, residual, out, activation] = (product?.words ?? []) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    if (
+      first.operation !== 'depthwise' ||
+      product?.operation !== 'multiply' ||
+      activation !== 0 ||
+      a !== first.words[8] ||
+      depth !== first.words[2] ||
+      readers.get(block) !== 1 ||
+      kept.has(block)
+    ) {
       fused.push(first);
       continue;
     }
     for (let picture = 0; i < last; i++, picture++) {
-      const [height, width, channels, , , x, filter, shift, , kind] = calls[i]!.words as [number, number, number, number, number, number, number, number, number, number];
+      const [height, width, channels, , , x, filter, shift, , kind] = calls[i]!.words as [
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
       const move = 4 * picture * height * width * columns;
-      fused.push({ operation: 'depthwiseMultiply', words: [height, width, channels, x, filter, shift, kind, columns, panels, bias, residual === 0 ? 0 : residual + move, out + move] });
+      fused.push({
+        operation: 'depthwiseMultiply',
+        words: [
+          height,
+          width,
+          channels,
+          x,
+          filter,
+          shift,
+          kind,
+          columns,
+          panels,
+          bias,
+          residual === 0 ? 0 : residual + move,
+          out + move,
+        ],
+      });
     }
   }
   return fused;
 }
 
 /** Orders a recording's calls and finds places for its blocks: those that are not needed at the same time share them. */
-export function planOf({ blocks, calls: recorded, scratchBytes, results }: Recording<unknown>, bandScratch: (call: Call) => number): Plan {
+export function planOf(
+  { blocks, calls: recorded, scratchBytes, results }: Recording<unknown>,
+  bandScratch: (call: Call) => number,
+): Plan {
   const kept = new Set(Array.from(results.values(), ({ address }) => blockAt(address)));
   const joined = fuse(recorded, kept);
-  const dependent = new Set(blocks.flatMap(({ source }, i) => (source !== undefined && 'input' in source ? [i] : [])));
-  for (const call of joined) if (inputsOf(call).some((block) => dependent.has(block))) dependent.add(outOf(call));
+  const dependent = new Set(
+    blocks.flatMap(({ source }, i) => (source !== undefined && 'input' in source ? [i] : [])),
+  );
+  for (const call of joined)
+    if (inputsOf(call).some((block) => dependent.has(block))) dependent.add(outOf(call));
   const setup = joined.filter((call) => !dependent.has(outOf(call)));
   const calls = joined.filter((call) => dependent.has(outOf(call)));
-  const used = new Set([...setup, ...calls].flatMap((call) => [...inputsOf(call), outOf(call)]).concat(...kept));
+  const used = new Set(
+    [...setup, ...calls].flatMap((call) => [...inputsOf(call), outOf(call)]).concat(...kept),
+  );
 
   const lastUse = new Map<number, number>();
-  for (const [i, call] of calls.entries()) for (const block of [...inputsOf(call), outOf(call)]) lastUse.set(block, i);
+  for (const [i, call] of calls.entries())
+    for (const block of [...inputsOf(call), outOf(call)]) lastUse.set(block, i);
   const arena = new Room();
   const offsets = new Map<number, number>();
   const place = (block: number) => {
@@ -103,7 +164,8 @@ export function planOf({ blocks, calls: recorded, scratchBytes, results }: Recor
   for (const [i, call] of calls.entries()) {
     place(outOf(call));
     for (const block of new Set([...inputsOf(call), outOf(call)])) {
-      if (dependent.has(block) && !kept.has(block) && lastUse.get(block) === i) arena.give(offsets.get(block)!);
+      if (dependent.has(block) && !kept.has(block) && lastUse.get(block) === i)
+        arena.give(offsets.get(block)!);
     }
   }
   for (const block of kept) place(block);
@@ -125,7 +187,11 @@ function shareOf(items: number, multiple: number, least: number, threads: number
   if (threads === 1) return items;
   const options = [4, 3, 2, 1].map((each) => {
     const share = Math.ceil(items / (each * threads) / multiple) * multiple;
-    return { share, longest: Math.min(items, Math.ceil(Math.ceil(items / share) / threads) * share), worth: each === 1 || share >= least };
+    return {
+      share,
+      longest: Math.min(items, Math.ceil(Math.ceil(items / share) / threads) * share),
+      worth: each === 1 || share >= least,
+    };
   });
   const shortest = Math.min(...options.map(({ longest }) => longest));
   return options.find(({ longest, worth }) => worth && longest <= 1.05 * shortest)?.share ?? items;
@@ -134,13 +200,20 @@ function shareOf(items: number, multiple: number, least: number, threads: number
 const floatBits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0]!;
 
 /** Calls as the module reads them. */
-export function encode(calls: readonly Call[], threads: number, addressOf: (block: number) => number, formOf: (block: number) => number): Int32Array<ArrayBuffer> {
+export function encode(
+  calls: readonly Call[],
+  threads: number,
+  addressOf: (block: number) => number,
+  formOf: (block: number) => number,
+): Int32Array<ArrayBuffer> {
   const steps = new Int32Array(stepWords * calls.length);
   for (const [i, { operation, words }] of calls.entries()) {
     const { items, multiple, least, float, panels } = sharing[operation];
     const count = items(words);
     const share = shareOf(count, multiple, least, threads);
-    const resolved = words.map((word, k) => (isAddress(word) ? addressOf(blockAt(word)) + (word % blockUnit) : k === float ? floatBits(word) : word));
+    const resolved = words.map((word, k) =>
+      isAddress(word) ? addressOf(blockAt(word)) + (word % blockUnit) : k === float ? floatBits(word) : word,
+    );
     if (panels !== undefined) {
       while (resolved.length < panels[1]) resolved.push(0);
       resolved.push(formOf(blockAt(words[panels[0]]!)));

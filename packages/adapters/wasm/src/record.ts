@@ -11,7 +11,16 @@ import { forwardKernels } from './kernels.ts';
 export interface Block {
   readonly bytes: number;
   /** Where its bytes come from before the first step; a block without is the result of steps. */
-  readonly source?: { readonly input: number } | { readonly values: Float32Array } | { readonly tensor: tf.Tensor } | { readonly panelsOf: Block; readonly inputs: number; readonly outputs: number; readonly transposed: boolean };
+  readonly source?:
+    | { readonly input: number }
+    | { readonly values: Float32Array }
+    | { readonly tensor: tf.Tensor }
+    | {
+        readonly panelsOf: Block;
+        readonly inputs: number;
+        readonly outputs: number;
+        readonly transposed: boolean;
+      };
 }
 
 /** A kernel's call: whole numbers, and numbers from {@link blockUnit} on that stand for addresses. */
@@ -33,11 +42,18 @@ export interface Recording<O> {
 }
 
 /** Calls that only plans make: what tfjs's kernels do elsewhere. */
-type PlanExports = Record<'binary' | 'unary' | 'copyBlocks' | 'mean' | 'transpose' | 'softmaxRows', (...numbers: number[]) => void>;
+type PlanExports = Record<
+  'binary' | 'unary' | 'copyBlocks' | 'mean' | 'transpose' | 'softmaxRows',
+  (...numbers: number[]) => void
+>;
 export interface PlanHeap extends Heap {
   readonly kernels: Exports & PlanExports;
 }
-export type PlanKernel = (heap: PlanHeap, inputs: Readonly<Record<string, TensorInfo | undefined>>, attrs: Readonly<Record<string, unknown>>) => TensorInfo | TensorInfo[];
+export type PlanKernel = (
+  heap: PlanHeap,
+  inputs: Readonly<Record<string, TensorInfo | undefined>>,
+  attrs: Readonly<Record<string, unknown>>,
+) => TensorInfo | TensorInfo[];
 
 /**
  * An address in a recording is its block's index + 1, times this, plus an offset. Kernels calculate with addresses as
@@ -49,7 +65,11 @@ const backendName = 'pvt-recorder';
 const kernels: Readonly<Record<string, PlanKernel>> = { ...elementaryKernels, ...forwardKernels };
 
 const checkType = ({ dtype }: { readonly dtype: tf.DataType }): void => {
-  if (dtype !== 'float32') throw new ShapeError('kernel-input-invalid', `createRunner: expected float32 tensors, got ${dtype}; cast them, or do this outside of what is recorded.`);
+  if (dtype !== 'float32')
+    throw new ShapeError(
+      'kernel-input-invalid',
+      `createRunner: expected float32 tensors, got ${dtype}; cast them, or do this outside of what is recorded.`,
+    );
 };
 
 /** A tfjs backend that computes nothing: its kernels write down what ours would be called with. */
@@ -63,16 +83,24 @@ class Recorder extends tf.KernelBackend {
 
   constructor(sizes: Exports) {
     super();
-    const write = (operation: keyof typeof Operation) => (...words: number[]) => {
-      this.calls.push({ operation, words });
-      return 0;
-    };
-    const operations = Object.fromEntries((Object.keys(Operation) as (keyof typeof Operation)[]).map((operation) => [operation, write(operation)]));
+    const write =
+      (operation: keyof typeof Operation) =>
+      (...words: number[]) => {
+        this.calls.push({ operation, words });
+        return 0;
+      };
+    const operations = Object.fromEntries(
+      (Object.keys(Operation) as (keyof typeof Operation)[]).map((operation) => [
+        operation,
+        write(operation),
+      ]),
+    );
     this.heap = {
       kernels: { ...sizes, ...operations } as unknown as PlanHeap['kernels'],
       address: ({ dataId }) => this.known.get(dataId)!,
       output: (shape) => this.add(shape, { bytes: 4 * sizeOf(shape) }),
-      zeros: (shape) => this.add(shape, { bytes: 4 * sizeOf(shape), source: { values: new Float32Array(sizeOf(shape)) } }),
+      zeros: (shape) =>
+        this.add(shape, { bytes: 4 * sizeOf(shape), source: { values: new Float32Array(sizeOf(shape)) } }),
       scratch: (bytes) => {
         this.scratchBytes = Math.max(this.scratchBytes, bytes);
         return 0;
@@ -81,9 +109,14 @@ class Recorder extends tf.KernelBackend {
         const address = this.heap.address(weight);
         const key = `${address} ${transposed}`;
         const panelsOf = this.blocks[Math.floor(address / blockUnit) - 1]!;
-        if (panelsOf.source === undefined || 'input' in panelsOf.source) throw new ShapeError('kernel-input-invalid', 'createRunner: expected the weights of products not to depend on the input, got one that does; do this outside of what is recorded.');
+        if (panelsOf.source === undefined || 'input' in panelsOf.source)
+          throw new ShapeError(
+            'kernel-input-invalid',
+            'createRunner: expected the weights of products not to depend on the input, got one that does; do this outside of what is recorded.',
+          );
         const bytes = sizes.panelBytes(transposed ? inputs : outputs, transposed ? outputs : inputs);
-        const known = this.panels.get(key) ?? this.block({ bytes, source: { panelsOf, inputs, outputs, transposed } });
+        const known =
+          this.panels.get(key) ?? this.block({ bytes, source: { panelsOf, inputs, outputs, transposed } });
         this.panels.set(key, known);
         return known;
       },
@@ -108,25 +141,39 @@ class Recorder extends tf.KernelBackend {
   /** The address of a tensor. Those of other backends were there before, and so are constants. */
   addressOf(tensor: tf.Tensor): number {
     checkType(tensor);
-    if (!this.known.has(tensor.dataId)) this.known.set(tensor.dataId, this.block({ bytes: 4 * tensor.size, source: { tensor } }));
+    if (!this.known.has(tensor.dataId))
+      this.known.set(tensor.dataId, this.block({ bytes: 4 * tensor.size, source: { tensor } }));
     return this.known.get(tensor.dataId)!;
   }
 
-  run(kernel: string, inputs: Readonly<Record<string, tf.Tensor | undefined>>, attrs: Readonly<Record<string, unknown>>): TensorInfo | TensorInfo[] {
+  run(
+    kernel: string,
+    inputs: Readonly<Record<string, tf.Tensor | undefined>>,
+    attrs: Readonly<Record<string, unknown>>,
+  ): TensorInfo | TensorInfo[] {
     for (const tensor of Object.values(inputs)) if (tensor !== undefined) this.addressOf(tensor);
     if (kernel === 'Identity' || kernel === 'Reshape') {
       const x = (inputs['x'] ?? inputs['tensor'])!;
-      return this.name(this.heap.address(x), kernel === 'Reshape' ? inferred(attrs['shape'] as number[], x.size) : x.shape);
+      return this.name(
+        this.heap.address(x),
+        kernel === 'Reshape' ? inferred(attrs['shape'] as number[], x.size) : x.shape,
+      );
     }
     return kernels[kernel]!(this.heap, inputs, attrs);
   }
 
   override write(values: tf.BackendValues, shape: number[], dtype: tf.DataType): DataId {
     checkType({ dtype });
-    return this.add(shape, { bytes: 4 * sizeOf(shape), source: { values: Float32Array.from(values as Float32Array) } }).dataId;
+    return this.add(shape, {
+      bytes: 4 * sizeOf(shape),
+      source: { values: Float32Array.from(values as Float32Array) },
+    }).dataId;
   }
   override readSync(): never {
-    throw new BackendError('recording-has-no-values', 'createRunner: expected a forward that reads no values of tensors, got one that does; read them from what run() returns.');
+    throw new BackendError(
+      'recording-has-no-values',
+      'createRunner: expected a forward that reads no values of tensors, got one that does; read them from what run() returns.',
+    );
   }
   override read(): never {
     return this.readSync();
@@ -151,7 +198,9 @@ function inferred(shape: readonly number[], size: number): number[] {
 /** The tensors anywhere inside of a structure of arrays and objects. */
 export function tensorsOf(structure: unknown): tf.Tensor[] {
   if (structure instanceof tf.Tensor) return [structure];
-  return typeof structure === 'object' && structure !== null ? Object.values(structure).flatMap(tensorsOf) : [];
+  return typeof structure === 'object' && structure !== null
+    ? Object.values(structure).flatMap(tensorsOf)
+    : [];
 }
 
 /** A structure with other things in the places of its tensors. */
@@ -159,7 +208,9 @@ export function replaceTensors(structure: unknown, replace: (tensor: tf.Tensor) 
   if (structure instanceof tf.Tensor) return replace(structure);
   if (Array.isArray(structure)) return structure.map((part) => replaceTensors(part, replace));
   if (typeof structure !== 'object' || structure === null) return structure;
-  return Object.fromEntries(Object.entries(structure).map(([name, part]) => [name, replaceTensors(part, replace)]));
+  return Object.fromEntries(
+    Object.entries(structure).map(([name, part]) => [name, replaceTensors(part, replace)]),
+  );
 }
 
 /**
@@ -174,7 +225,16 @@ export function record<I, O>(forward: (input: I) => O, input: I, sizes: Exports)
   const names = [...Object.keys(kernels), 'Identity', 'Reshape'];
   tf.registerBackend(backendName, () => recorder);
   for (const kernelName of names) {
-    tf.registerKernel({ kernelName, backendName, kernelFunc: ({ inputs, attrs }) => recorder.run(kernelName, inputs as Record<string, tf.Tensor>, (attrs ?? {}) as Record<string, unknown>) });
+    tf.registerKernel({
+      kernelName,
+      backendName,
+      kernelFunc: ({ inputs, attrs }) =>
+        recorder.run(
+          kernelName,
+          inputs as Record<string, tf.Tensor>,
+          (attrs ?? {}) as Record<string, unknown>,
+        ),
+    });
   }
   tf.engine().startScope();
   try {
@@ -183,16 +243,42 @@ export function record<I, O>(forward: (input: I) => O, input: I, sizes: Exports)
     let inputs = 0;
     const standIn = ({ shape, size, dtype }: tf.Tensor) => {
       checkType({ dtype });
-      return tf.engine().makeTensorFromTensorInfo(recorder.add(shape, { bytes: 4 * size, source: { input: inputs++ } }));
+      return tf
+        .engine()
+        .makeTensorFromTensorInfo(recorder.add(shape, { bytes: 4 * size, source: { input: inputs++ } }));
     };
     const output = forward(replaceTensors(input, standIn) as I);
-    const results = new Map(tensorsOf(output).map((tensor) => [tensor, { address: recorder.addressOf(tensor), shape: tensor.shape }]));
-    if (results.size === 0) throw new ConfigError('runner-output-missing', 'createRunner: expected a forward that returns tensors at once, in arrays and objects, got none; return them, and no promise.');
-    return { blocks: recorder.blocks, calls: recorder.calls, scratchBytes: recorder.scratchBytes, output, results };
+    const results = new Map(
+      tensorsOf(output).map((tensor) => [
+        tensor,
+        { address: recorder.addressOf(tensor), shape: tensor.shape },
+      ]),
+    );
+    if (results.size === 0)
+      throw new ConfigError(
+        'runner-output-missing',
+        'createRunner: expected a forward that returns tensors at once, in arrays and objects, got none; return them, and no promise.',
+      );
+    return {
+      blocks: recorder.blocks,
+      calls: recorder.calls,
+      scratchBytes: recorder.scratchBytes,
+      output,
+      results,
+    };
   } catch (error) {
-    const missing = /Kernel '(\w+)' not registered/.exec(String(error)) ?? /Cannot find registered kernel '(\w+)'/.exec(String(error));
+    const missing =
+      /Kernel '(\w+)' not registered/.exec(String(error)) ??
+      /Cannot find registered kernel '(\w+)'/.exec(String(error));
     if (missing === null) throw error;
-    throw new BackendError('runner-op-missing', `createRunner: expected ops among ${names.filter((name) => !name.startsWith('Pvt')).sort().join(', ')} and the layers of @pvt, got ${missing[1]}; do this outside of what is recorded.`, { cause: error });
+    throw new BackendError(
+      'runner-op-missing',
+      `createRunner: expected ops among ${names
+        .filter((name) => !name.startsWith('Pvt'))
+        .sort()
+        .join(', ')} and the layers of @pvt, got ${missing[1]}; do this outside of what is recorded.`,
+      { cause: error },
+    );
   } finally {
     tf.engine().endScope();
     // Without one so far, tfjs chooses at its next op.

@@ -6,7 +6,8 @@ import { registerWasmKernels, unregisterWasmKernels } from './index.ts';
 import { createRunner } from './runner.ts';
 
 const isolated = globalThis.crossOriginIsolated;
-const model = () => createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [1, 1, 1, 1] }), randomInit(1));
+const model = () =>
+  createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [1, 1, 1, 1] }), randomInit(1));
 const picture = () => tf.randomNormal([1, 96, 128, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
 
 describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () => {
@@ -21,7 +22,9 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
     expect(runner.limitation ?? 'none').toMatch(isolated ? 'none' : /Cross-Origin-Opener-Policy/);
     const waiting = { pending: true };
     let turns = 0;
-    const runs = Promise.all(Array.from({ length: 5 }, () => runner.run(input))).finally(() => (waiting.pending = false));
+    const runs = Promise.all(Array.from({ length: 5 }, () => runner.run(input))).finally(
+      () => (waiting.pending = false),
+    );
     while (waiting.pending) {
       await new Promise((resolve) => setTimeout(resolve));
       turns++;
@@ -42,7 +45,7 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
     vi.unstubAllGlobals();
   });
 
-  it(`the kernels in tfjs's heap ${isolated ? "say that its threaded build is out of reach, and layers go on" : 'give what the portable path gives'}`, async () => {
+  it(`the kernels in tfjs's heap ${isolated ? 'say that its threaded build is out of reach, and layers go on' : 'give what the portable path gives'}`, async () => {
     const backbone = model();
     const input = picture();
     const portable = await backbone.forward(input).embedding.data();

@@ -1,5 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { BackendError, ConfigError, convolution, createPvt, depthwise, DisposedError, gelu, layerNorm, linear, multiHeadAttention, pvtConfig, randomInit, ShapeError } from '@pvt/core';
+import {
+  BackendError,
+  ConfigError,
+  convolution,
+  createPvt,
+  depthwise,
+  DisposedError,
+  gelu,
+  layerNorm,
+  linear,
+  multiHeadAttention,
+  pvtConfig,
+  randomInit,
+  ShapeError,
+} from '@pvt/core';
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as fc from 'fast-check';
 import { Worker } from 'node:worker_threads';
@@ -22,7 +36,11 @@ const picture = (height: number, width: number, batch = 1) => noise([batch, heig
 const small = { dims: [16, 24, 40, 64], depths: [1, 2, 1, 1], heads: [1, 2, 5, 8] };
 const v2 = () => createPvt(pvtConfig({ version: 'v2', ...small }), randomInit(1));
 
-async function inRunner<I, O>(forward: (input: I) => O, input: I, options: { threads?: number; weights?: WeightForm } = {}): Promise<O> {
+async function inRunner<I, O>(
+  forward: (input: I) => O,
+  input: I,
+  options: { threads?: number; weights?: WeightForm } = {},
+): Promise<O> {
   const runner = await createRunner(forward, options);
   try {
     return await runner.run(input);
@@ -37,42 +55,126 @@ describe('a runner', () => {
     ['v2, linear', pvtConfig({ version: 'v2', ...small, linear: true })],
     ['v2 with SiLU', pvtConfig({ version: 'v2', ...small, activation: 'silu' })],
     ['v2 with the other GELU', pvtConfig({ version: 'v2', ...small, activation: 'gelu_tanh' })],
-  ])('%s: what the forward gives, whatever is asked for, at odd sizes, for one shape after the other', async (_, config) => {
-    const model = createPvt(config, randomInit(1));
-    const forward = (input: tf.Tensor4D) => model.forward(input, { attentions: true, tokens: true });
-    const runner = await createRunner(forward, { threads: 3 });
-    expect([runner.threads, runner.limitation]).toEqual([3, undefined]);
-    for (const [batch, height, width] of [[2, 96, 64], [1, 101, 75], [2, 96, 64], [3, 64, 160]] as const) {
-      const input = picture(height, width, batch);
-      const [found, expected] = [await runner.run(input), forward(input)];
-      expect(found.pyramid.map(({ name, stride, tensor }) => [name, stride, tensor.shape])).toEqual(expected.pyramid.map(({ name, stride, tensor }) => [name, stride, tensor.shape]));
-      for (const [i, { tensor }] of expected.pyramid.entries()) await expectClose(found.pyramid[i]!.tensor, await tensor.data(), 1e-5);
-      await expectClose(found.embedding, await expected.embedding.data(), 1e-5);
-      for (const [i, map] of expected.attentions.flat().entries()) await expectClose(found.attentions.flat()[i]!, await map.data(), 5e-6);
-    }
-    runner.dispose();
-    model.dispose();
-  });
+  ])(
+    '%s: what the forward gives, whatever is asked for, at odd sizes, for one shape after the other',
+    async (_, config) => {
+      const model = createPvt(config, randomInit(1));
+      const forward = (input: tf.Tensor4D) => model.forward(input, { attentions: true, tokens: true });
+      const runner = await createRunner(forward, { threads: 3 });
+      expect([runner.threads, runner.limitation]).toEqual([3, undefined]);
+      for (const [batch, height, width] of [
+        [2, 96, 64],
+        [1, 101, 75],
+        [2, 96, 64],
+        [3, 64, 160],
+      ] as const) {
+        const input = picture(height, width, batch);
+        const [found, expected] = [await runner.run(input), forward(input)];
+        expect(found.pyramid.map(({ name, stride, tensor }) => [name, stride, tensor.shape])).toEqual(
+          expected.pyramid.map(({ name, stride, tensor }) => [name, stride, tensor.shape]),
+        );
+        for (const [i, { tensor }] of expected.pyramid.entries())
+          await expectClose(found.pyramid[i]!.tensor, await tensor.data(), 1e-5);
+        await expectClose(found.embedding, await expected.embedding.data(), 1e-5);
+        for (const [i, map] of expected.attentions.flat().entries())
+          await expectClose(found.attentions.flat()[i]!, await map.data(), 5e-6);
+      }
+      runner.dispose();
+      model.dispose();
+    },
+  );
 
   it('any layer of any shape gives the same, whatever the number of threads', async () => {
     const side = fc.integer({ min: 1, max: 9 });
     const wide = fc.integer({ min: 1, max: 70 });
     type Case = readonly [number[], (x: tf.Tensor) => tf.Tensor];
     const any: fc.Arbitrary<Case> = fc.oneof(
-      fc.tuple(side, wide, wide, wide).map(([a, b, inputs, outputs]): Case => [[a, b, inputs], (x) => linear(x, { weight: noise([inputs, outputs], 2) as tf.Tensor2D, bias: noise([outputs], 3) as tf.Tensor1D })]),
+      fc
+        .tuple(side, wide, wide, wide)
+        .map(([a, b, inputs, outputs]): Case => [
+          [a, b, inputs],
+          (x) =>
+            linear(x, {
+              weight: noise([inputs, outputs], 2) as tf.Tensor2D,
+              bias: noise([outputs], 3) as tf.Tensor1D,
+            }),
+        ]),
       fc.tuple(side, side, side, wide, wide).map(([batch, height, width, channels, outputs]): Case => {
         // A depthwise convolution alone, or with the product that takes its map away.
-        const convolve = (x: tf.Tensor) => depthwise(x as tf.Tensor4D, { weight: noise([3, 3, channels, 1], 2) as tf.Tensor4D, bias: noise([channels], 3) as tf.Tensor1D }, 1, 'gelu');
-        const multiply = (x: tf.Tensor, residual: tf.Tensor) => linear(tf.reshape(x, [batch, height * width, channels]), { weight: noise([channels, outputs], 4) as tf.Tensor2D }, { residual });
-        return [[batch, height, width, channels], (x) => (outputs % 3 === 0 ? convolve(x) : multiply(convolve(x), noise([batch, height * width, outputs], 5)))];
+        const convolve = (x: tf.Tensor) =>
+          depthwise(
+            x as tf.Tensor4D,
+            {
+              weight: noise([3, 3, channels, 1], 2) as tf.Tensor4D,
+              bias: noise([channels], 3) as tf.Tensor1D,
+            },
+            1,
+            'gelu',
+          );
+        const multiply = (x: tf.Tensor, residual: tf.Tensor) =>
+          linear(
+            tf.reshape(x, [batch, height * width, channels]),
+            { weight: noise([channels, outputs], 4) as tf.Tensor2D },
+            { residual },
+          );
+        return [
+          [batch, height, width, channels],
+          (x) =>
+            outputs % 3 === 0
+              ? convolve(x)
+              : multiply(convolve(x), noise([batch, height * width, outputs], 5)),
+        ];
       }),
-      fc.tuple(side, wide, wide, fc.integer({ min: 1, max: 4 }), side).map(([batch, tokens, keys, heads, width]): Case => [[batch, tokens, heads * width], (x) => multiHeadAttention(x as tf.Tensor3D, noise([batch, keys, 2 * heads * width], 2) as tf.Tensor3D, heads).tokens]),
-      fc.tuple(side, wide).map(([rows, channels]): Case => [[rows, channels], (x) => gelu(layerNorm(x, noise([channels], 2) as tf.Tensor1D, noise([channels], 3) as tf.Tensor1D, 1e-6))]),
       fc
-        .tuple(side, side, side, side, fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 3 }))
-        .filter(([height, width, , , kernel, , padding]) => Math.min(height, width) + 2 * padding >= kernel && padding < kernel)
-        .map(([height, width, channels, outputs, kernel, stride, padding]): Case => [[2, height, width, channels], (x) => convolution(x as tf.Tensor4D, { weight: noise([kernel, kernel, channels, outputs], 2) as tf.Tensor4D }, stride, padding)]),
-      fc.tuple(side, side, side).map(([batch, tokens, channels]): Case => [[batch, tokens, channels], (x) => tf.sub(tf.softmax(tf.mean(x, 1)), tf.sigmoid(tf.mul(2, tf.mean(x, 1, false))))]),
+        .tuple(side, wide, wide, fc.integer({ min: 1, max: 4 }), side)
+        .map(([batch, tokens, keys, heads, width]): Case => [
+          [batch, tokens, heads * width],
+          (x) =>
+            multiHeadAttention(
+              x as tf.Tensor3D,
+              noise([batch, keys, 2 * heads * width], 2) as tf.Tensor3D,
+              heads,
+            ).tokens,
+        ]),
+      fc
+        .tuple(side, wide)
+        .map(([rows, channels]): Case => [
+          [rows, channels],
+          (x) =>
+            gelu(
+              layerNorm(x, noise([channels], 2) as tf.Tensor1D, noise([channels], 3) as tf.Tensor1D, 1e-6),
+            ),
+        ]),
+      fc
+        .tuple(
+          side,
+          side,
+          side,
+          side,
+          fc.integer({ min: 1, max: 5 }),
+          fc.integer({ min: 1, max: 4 }),
+          fc.integer({ min: 0, max: 3 }),
+        )
+        .filter(
+          ([height, width, , , kernel, , padding]) =>
+            Math.min(height, width) + 2 * padding >= kernel && padding < kernel,
+        )
+        .map(([height, width, channels, outputs, kernel, stride, padding]): Case => [
+          [2, height, width, channels],
+          (x) =>
+            convolution(
+              x as tf.Tensor4D,
+              { weight: noise([kernel, kernel, channels, outputs], 2) as tf.Tensor4D },
+              stride,
+              padding,
+            ),
+        ]),
+      fc
+        .tuple(side, side, side)
+        .map(([batch, tokens, channels]): Case => [
+          [batch, tokens, channels],
+          (x) => tf.sub(tf.softmax(tf.mean(x, 1)), tf.sigmoid(tf.mul(2, tf.mean(x, 1, false)))),
+        ]),
     );
     await fc.assert(
       fc.asyncProperty(any, fc.integer({ min: 1, max: 4 }), async ([shape, op], threads) => {
@@ -80,33 +182,55 @@ describe('a runner', () => {
         const [found, expected] = [await inRunner(op, x, { threads }), op(x)];
         expect(found.shape).toEqual(expected.shape);
         const values = await expected.data<'float32'>();
-        await expectClose(found, values, 1e-5 * values.reduce((top, value) => Math.max(top, Math.abs(value)), 1));
+        await expectClose(
+          found,
+          values,
+          1e-5 * values.reduce((top, value) => Math.max(top, Math.abs(value)), 1),
+        );
       }),
       { numRuns: 60, seed: 1 },
     );
   });
 
   it('takes empty batches', async () => {
-    const found = await inRunner((x: tf.Tensor3D) => linear(x, { weight: noise([4, 8]) as tf.Tensor2D }), tf.zeros([0, 3, 4]) as tf.Tensor3D);
+    const found = await inRunner(
+      (x: tf.Tensor3D) => linear(x, { weight: noise([4, 8]) as tf.Tensor2D }),
+      tf.zeros([0, 3, 4]) as tf.Tensor3D,
+    );
     expect(found.shape).toEqual([0, 3, 8]);
   });
 
   it('takes and gives structures, and constants and inputs that are outputs too', async () => {
     const fixed = tf.tensor1d([1, 2]);
-    const found = await inRunner(({ a, b, scale }: { a: tf.Tensor; b: tf.Tensor[]; scale: number }) => ({ sum: tf.add(a, tf.mul(b[0]!, scale)), same: a, fixed, list: [b[1]!, 'text', null] }), {
-      a: tf.tensor1d([1, 2]),
-      b: [tf.tensor1d([10, 20]), tf.tensor1d([5])],
-      scale: 3,
-    });
+    const found = await inRunner(
+      ({ a, b, scale }: { a: tf.Tensor; b: tf.Tensor[]; scale: number }) => ({
+        sum: tf.add(a, tf.mul(b[0]!, scale)),
+        same: a,
+        fixed,
+        list: [b[1]!, 'text', null],
+      }),
+      {
+        a: tf.tensor1d([1, 2]),
+        b: [tf.tensor1d([10, 20]), tf.tensor1d([5])],
+        scale: 3,
+      },
+    );
     expect(found.sum.arraySync()).toEqual([31, 62]);
-    expect([found.same.arraySync(), found.fixed.arraySync()]).toEqual([[1, 2], [1, 2]]);
+    expect([found.same.arraySync(), found.fixed.arraySync()]).toEqual([
+      [1, 2],
+      [1, 2],
+    ]);
     expect([(found.list[0] as tf.Tensor).arraySync(), ...found.list.slice(1)]).toEqual([[5], 'text', null]);
   });
 
   it('writes to its blocks alone, and leaves nothing unwritten that it reads', async () => {
     const packer = packerOf(await compileBinary(kernelsBinary, 'test'));
     const module = await compileBinary(runnerBinary, 'test');
-    for (const config of [pvtConfig({ version: 'v1', ...small, imageSize: [45, 59] }), pvtConfig({ version: 'v2', ...small }), pvtConfig({ version: 'v2', ...small, linear: true })]) {
+    for (const config of [
+      pvtConfig({ version: 'v1', ...small, imageSize: [45, 59] }),
+      pvtConfig({ version: 'v2', ...small }),
+      pvtConfig({ version: 'v2', ...small, linear: true }),
+    ]) {
       const model = createPvt(config, randomInit(1));
       const input = picture(67, 93, 2);
       const recording = record((x: tf.Tensor4D) => model.forward(x).embedding, input, packer.sizes);
@@ -114,36 +238,66 @@ describe('a runner', () => {
       // Every block for itself, in the middle of guard words, and NaN at first.
       const guard = 256;
       let end = 4096;
-      const take = (bytes: number): number => (end += Math.ceil(bytes / 16) * 16 + guard) - Math.ceil(bytes / 16) * 16;
+      const take = (bytes: number): number =>
+        (end += Math.ceil(bytes / 16) * 16 + guard) - Math.ceil(bytes / 16) * 16;
       const places = new Map(recording.blocks.map(({ bytes }, i) => [i, take(bytes)]));
       const [scratch, steps] = [take(plan.scratchBytes), take(4 * stepWords * recording.calls.length)];
       end += guard;
-      const memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65536), maximum: 65536, shared: true });
+      const memory = new WebAssembly.Memory({
+        initial: Math.ceil(end / 65536),
+        maximum: 65536,
+        shared: true,
+      });
       const bytes = new Uint8Array(memory.buffer);
       bytes.fill(0xff);
       bytes.fill(0, 1024, 1088);
       for (const [i, { source }] of recording.blocks.entries()) {
-        const write = (values: Float32Array) => new Float32Array(memory.buffer, places.get(i)!, values.length).set(values);
+        const write = (values: Float32Array) =>
+          new Float32Array(memory.buffer, places.get(i)!, values.length).set(values);
         if (source === undefined) continue;
         if ('input' in source) write(input.dataSync<'float32'>());
         else if ('values' in source) write(source.values);
         else if ('tensor' in source) write(source.tensor.dataSync<'float32'>());
-        else bytes.set(packer.pack((source.panelsOf.source as { tensor: tf.Tensor }).tensor.dataSync<'float32'>(), source.inputs, source.outputs, source.transposed, 'float32').bytes, places.get(i)!);
+        else
+          bytes.set(
+            packer.pack(
+              (source.panelsOf.source as { tensor: tf.Tensor }).tensor.dataSync<'float32'>(),
+              source.inputs,
+              source.outputs,
+              source.transposed,
+              'float32',
+            ).bytes,
+            places.get(i)!,
+          );
       }
-      const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports as { run: (...numbers: number[]) => void };
+      const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports as {
+        run: (...numbers: number[]) => void;
+      };
       const before = bytes.slice();
       for (const calls of [plan.setup, plan.calls]) {
-        const encoded = encode(calls, 2, (block) => places.get(block)!, () => 0);
+        const encoded = encode(
+          calls,
+          2,
+          (block) => places.get(block)!,
+          () => 0,
+        );
         before.set(new Uint8Array(encoded.buffer), steps);
         bytes.set(new Uint8Array(encoded.buffer), steps);
         run(steps, calls.length, 0, 1, scratch, 1024);
       }
       const allowed = new Uint8Array(bytes.length);
-      for (const [i, { bytes: size, source }] of recording.blocks.entries()) if (source === undefined) allowed.fill(1, places.get(i)!, places.get(i)! + size);
-      allowed.fill(1, scratch, scratch + plan.scratchBytes).fill(1, steps, steps + 4 * stepWords * recording.calls.length);
+      for (const [i, { bytes: size, source }] of recording.blocks.entries())
+        if (source === undefined) allowed.fill(1, places.get(i)!, places.get(i)! + size);
+      allowed
+        .fill(1, scratch, scratch + plan.scratchBytes)
+        .fill(1, steps, steps + 4 * stepWords * recording.calls.length);
       expect(bytes.findIndex((byte, i) => allowed[i] === 0 && byte !== before[i])).toBe(-1);
       const { address } = [...recording.results.values()][0]!;
-      await expectClose(new Float32Array(memory.buffer, places.get(Math.floor(address / blockUnit) - 1)!, 128), await model.forward(input).embedding.data(), 1e-5);
+      await expectClose(
+        new Float32Array(memory.buffer, places.get(Math.floor(address / blockUnit) - 1)!, 128),
+        await model.forward(input).embedding.data(),
+        1e-5,
+      );
       model.dispose();
     }
   });
@@ -174,7 +328,8 @@ describe('a runner', () => {
       await expectClose(found, await tf.mul(tf.fill(shapes[i % 12]!, 2), scale).data(), 0);
     }
     const settled = runner.bytes;
-    for (let round = 0; round < 3; round++) for (const shape of shapes) (await runner.run(tf.ones(shape))).dispose();
+    for (let round = 0; round < 3; round++)
+      for (const shape of shapes) (await runner.run(tf.ones(shape))).dispose();
     expect(runner.bytes).toBe(settled);
     runner.dispose();
   });
@@ -208,10 +363,24 @@ describe('weights of a runner', () => {
 
   it('in float16 give the same to the bit in half of the room, where they are float16 numbers', async () => {
     // Signs, zeros, the smallest subnormal number and the largest.
-    const halves = [0, -0, 2 ** -24, -(2 ** -24), 1023 * 2 ** -24, 2 ** -14, -1.5, 65504, -65504, ...Array.from({ length: 700 * 33 - 9 }, (_, i) => Math.round(Math.sin(i) * 2048) / 4096)];
+    const halves = [
+      0,
+      -0,
+      2 ** -24,
+      -(2 ** -24),
+      1023 * 2 ** -24,
+      2 ** -14,
+      -1.5,
+      65504,
+      -65504,
+      ...Array.from({ length: 700 * 33 - 9 }, (_, i) => Math.round(Math.sin(i) * 2048) / 4096),
+    ];
     const weight = tf.tensor2d(halves, [700, 33]);
     const x = noise([70, 700]) as tf.Tensor2D;
-    const [half, full] = [await createRunner(forward(weight), { weights: 'float16' }), await createRunner(forward(weight))];
+    const [half, full] = [
+      await createRunner(forward(weight), { weights: 'float16' }),
+      await createRunner(forward(weight)),
+    ];
     await expectClose(await half.run(x), await (await full.run(x)).data(), 0);
     expect(full.bytes - half.bytes).toBeGreaterThan(700 * 40 * 2 - 128);
     half.dispose();
@@ -221,11 +390,21 @@ describe('weights of a runner', () => {
   it('stay float32 where float16 would lose something', async () => {
     const weight = tf.tensor2d([1 + 2 ** -12, 1e-9, 70000, 1, 2, 3, 4, 5], [2, 4]);
     const x = tf.tensor2d([1, 1], [1, 2]);
-    await expectClose(await inRunner(forward(weight), x, { weights: 'float16' }), await tf.matMul(x, weight).data(), 0);
+    await expectClose(
+      await inRunner(forward(weight), x, { weights: 'float16' }),
+      await tf.matMul(x, weight).data(),
+      0,
+    );
   });
 
   it('in int8 are off by no more than rounding allows', async () => {
-    for (const [rows, depth, columns] of [[70, 700, 33], [1, 1, 1], [5, 7, 9], [64, 513, 8], [3, 1030, 17]] as const) {
+    for (const [rows, depth, columns] of [
+      [70, 700, 33],
+      [1, 1, 1],
+      [5, 7, 9],
+      [64, 513, 8],
+      [3, 1030, 17],
+    ] as const) {
       const [x, weight] = [noise([rows, depth], 1) as tf.Tensor2D, noise([depth, columns], 2) as tf.Tensor2D];
       const found = await (await inRunner(forward(weight), x, { weights: 'int8' })).data();
       const exact = await tf.matMul(x, weight).data();
@@ -252,7 +431,10 @@ describe('weights of a runner', () => {
   });
 
   it('in int8 take about a quarter of the room', async () => {
-    const model = createPvt(pvtConfig({ version: 'v2', dims: [64, 128, 320, 512], depths: [1, 1, 1, 1] }), randomInit(1));
+    const model = createPvt(
+      pvtConfig({ version: 'v2', dims: [64, 128, 320, 512], depths: [1, 1, 1, 1] }),
+      randomInit(1),
+    );
     const forward = (x: tf.Tensor4D) => model.forward(x).embedding;
     const input = picture(32 * 8, 32 * 8);
     const bytes: number[] = [];
@@ -271,16 +453,46 @@ describe('weights of a runner', () => {
 });
 
 describe('a runner that cannot', () => {
-  it.each([0, 1.5, 65, NaN])('refuses %d threads', (threads) => expect(createRunner((x: tf.Tensor) => x, { threads })).rejects.toThrow(ConfigError));
-  it('refuses unknown forms of weights', () => expect(createRunner((x: tf.Tensor) => x, { weights: 'int4' as 'int8' })).rejects.toThrow(/float32, float16, int8, got int4/));
+  it.each([0, 1.5, 65, NaN])('refuses %d threads', (threads) =>
+    expect(createRunner((x: tf.Tensor) => x, { threads })).rejects.toThrow(ConfigError),
+  );
+  it('refuses unknown forms of weights', () =>
+    expect(createRunner((x: tf.Tensor) => x, { weights: 'int4' as 'int8' })).rejects.toThrow(
+      /float32, float16, int8, got int4/,
+    ));
 
   it.each<[string, (x: tf.Tensor) => tf.Tensor, RegExp, new (...args: never[]) => Error]>([
-    ['an op that it does not know', (x) => tf.cumsum(x), /expected ops among Add, .* and the layers of @pvt, got Cumsum/, BackendError],
-    ['values read in between', (x) => tf.mul(x, x.dataSync()[0]!), /reads no values of tensors/, BackendError],
+    [
+      'an op that it does not know',
+      (x) => tf.cumsum(x),
+      /expected ops among Add, .* and the layers of @pvt, got Cumsum/,
+      BackendError,
+    ],
+    [
+      'values read in between',
+      (x) => tf.mul(x, x.dataSync()[0]!),
+      /reads no values of tensors/,
+      BackendError,
+    ],
     ['whole numbers', (x) => tf.add(x, tf.tensor1d([1], 'int32')), /float32/, ShapeError],
-    ['no tensors to return', () => Promise.resolve(tf.scalar(1)) as unknown as tf.Tensor, /returns tensors at once/, ConfigError],
-    ['weights that depend on the input', (x) => linear(x, { weight: x as tf.Tensor2D }), /not to depend on the input/, ShapeError],
-    ['shapes that do not follow each other', (x) => tf.add(x, tf.zeros([2, 1])), /one repeats over the other/, ShapeError],
+    [
+      'no tensors to return',
+      () => Promise.resolve(tf.scalar(1)) as unknown as tf.Tensor,
+      /returns tensors at once/,
+      ConfigError,
+    ],
+    [
+      'weights that depend on the input',
+      (x) => linear(x, { weight: x as tf.Tensor2D }),
+      /not to depend on the input/,
+      ShapeError,
+    ],
+    [
+      'shapes that do not follow each other',
+      (x) => tf.add(x, tf.zeros([2, 1])),
+      /one repeats over the other/,
+      ShapeError,
+    ],
   ])('says which: %s, and leaves everything as it was', async (_, forward, message, type) => {
     const runner = await createRunner(forward);
     const x = noise([2, 2]);
@@ -292,25 +504,38 @@ describe('a runner that cannot', () => {
     runner.dispose();
   });
 
-  it.each([1, 2])('has no memory for it (%d threads), says so, and goes on with what fits', async (threads) => {
-    const scale = noise([5]);
-    const runner = await createRunner((x: tf.Tensor2D) => tf.mul(tf.mul(x, 2), scale), { threads });
-    const x = noise([3, 5]) as tf.Tensor2D;
-    const expected = await tf.mul(tf.mul(x, 2), scale).data();
-    await expectClose(await runner.run(x), expected, 0);
-    // Two blocks of 2.4 GB are more than addresses reach; the stand-in for the input takes no memory of its own.
-    const huge = tf.engine().makeTensorFromTensorInfo({ dataId: {}, shape: [120_000_000, 5], dtype: 'float32' }) as tf.Tensor2D;
-    vi.spyOn(huge, 'data').mockResolvedValue(new Float32Array(0));
-    await expect(runner.run(huge)).rejects.toThrow(expect.objectContaining({ code: 'wasm-memory-exhausted' }));
-    expect(runner.bytes).toBeLessThan(1e6);
-    await expectClose(await runner.run(x), expected, 0);
-    await expectClose(await runner.run(noise([70, 5], 3) as tf.Tensor2D), await tf.mul(tf.mul(noise([70, 5], 3), 2), scale).data(), 0);
-    runner.dispose();
-  });
+  it.each([1, 2])(
+    'has no memory for it (%d threads), says so, and goes on with what fits',
+    async (threads) => {
+      const scale = noise([5]);
+      const runner = await createRunner((x: tf.Tensor2D) => tf.mul(tf.mul(x, 2), scale), { threads });
+      const x = noise([3, 5]) as tf.Tensor2D;
+      const expected = await tf.mul(tf.mul(x, 2), scale).data();
+      await expectClose(await runner.run(x), expected, 0);
+      // Two blocks of 2.4 GB are more than addresses reach; the stand-in for the input takes no memory of its own.
+      const huge = tf
+        .engine()
+        .makeTensorFromTensorInfo({ dataId: {}, shape: [120_000_000, 5], dtype: 'float32' }) as tf.Tensor2D;
+      vi.spyOn(huge, 'data').mockResolvedValue(new Float32Array(0));
+      await expect(runner.run(huge)).rejects.toThrow(
+        expect.objectContaining({ code: 'wasm-memory-exhausted' }),
+      );
+      expect(runner.bytes).toBeLessThan(1e6);
+      await expectClose(await runner.run(x), expected, 0);
+      await expectClose(
+        await runner.run(noise([70, 5], 3) as tf.Tensor2D),
+        await tf.mul(tf.mul(noise([70, 5], 3), 2), scale).data(),
+        0,
+      );
+      runner.dispose();
+    },
+  );
 
   it('refuses inputs of whole numbers', async () => {
     const runner = await createRunner((x: tf.Tensor) => tf.relu(x));
-    await expect(runner.run(tf.tensor1d([1, 2], 'int32'))).rejects.toThrow(/expected float32 tensors, got int32/);
+    await expect(runner.run(tf.tensor1d([1, 2], 'int32'))).rejects.toThrow(
+      /expected float32 tensors, got int32/,
+    );
     runner.dispose();
   });
 
@@ -341,7 +566,11 @@ describe('threads', () => {
   it('are all there before anything is asked of them: engines tell only those that are there that memory has grown', async () => {
     const post = Worker.prototype.postMessage;
     let late = 0;
-    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, message: unknown, transfer) {
+    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (
+      this: Worker,
+      message: unknown,
+      transfer,
+    ) {
       if ((message as { thread?: number }).thread !== 1) return post.call(this, message, transfer);
       late++;
       setTimeout(() => post.call(this, message, transfer), 150);
@@ -356,9 +585,21 @@ describe('threads', () => {
 
   it('that fail reject what waits and what comes later, and leave nobody waiting', async () => {
     const threads = await startThreads(await compileBinary(runnerBinary, 'test'), 3, 1024);
-    const order = (operation: number) => ({ end: 65536, writes: [[4096, new Uint8Array(Int32Array.of(operation, 1, 1, 0).buffer)]] as const, steps: 4096, count: 1, scratch: 8192, scratchBytes: 0, reads: [] });
+    const order = (operation: number) => ({
+      end: 65536,
+      writes: [[4096, new Uint8Array(Int32Array.of(operation, 1, 1, 0).buffer)]] as const,
+      steps: 4096,
+      count: 1,
+      scratch: 8192,
+      scratchBytes: 0,
+      reads: [],
+    });
     const [first, second] = await Promise.allSettled([threads.send(order(99)), threads.send(order(0))]);
-    for (const { reason } of [first, second] as PromiseRejectedResult[]) expect(reason).toMatchObject({ code: 'worker-failed', message: expect.stringContaining('unreachable') });
+    for (const { reason } of [first, second] as PromiseRejectedResult[])
+      expect(reason).toMatchObject({
+        code: 'worker-failed',
+        message: expect.stringContaining('unreachable'),
+      });
     await expect(threads.send(order(0))).rejects.toThrow(BackendError);
   });
 });
@@ -366,25 +607,30 @@ describe('threads', () => {
 describe('room', () => {
   it('never gives the same bytes twice, and takes everything back', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 5000 }), fc.boolean(), fc.nat()), { maxLength: 60 }), (steps) => {
-        const room = new Room(128);
-        const taken: [number, number][] = [];
-        for (const [bytes, give, which] of steps) {
-          if (give && taken.length > 0) {
-            room.give(taken.splice(which % taken.length, 1)[0]![0]);
-            continue;
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 1, max: 5000 }), fc.boolean(), fc.nat()), { maxLength: 60 }),
+        (steps) => {
+          const room = new Room(128);
+          const taken: [number, number][] = [];
+          for (const [bytes, give, which] of steps) {
+            if (give && taken.length > 0) {
+              room.give(taken.splice(which % taken.length, 1)[0]![0]);
+              continue;
+            }
+            const start = room.take(bytes);
+            expect(start % 64).toBe(0);
+            expect(taken.every(([other, size]) => start + bytes <= other || other + size <= start)).toBe(
+              true,
+            );
+            expect(start).toBeGreaterThanOrEqual(128);
+            expect(start + bytes).toBeLessThanOrEqual(room.end);
+            taken.push([start, bytes]);
           }
-          const start = room.take(bytes);
-          expect(start % 64).toBe(0);
-          expect(taken.every(([other, size]) => start + bytes <= other || other + size <= start)).toBe(true);
-          expect(start).toBeGreaterThanOrEqual(128);
-          expect(start + bytes).toBeLessThanOrEqual(room.end);
-          taken.push([start, bytes]);
-        }
-        expect(room.peak).toBeGreaterThanOrEqual(room.end);
-        for (const [start] of taken) room.give(start);
-        expect([room.end, room.take(1)]).toEqual([128, 128]);
-      }),
+          expect(room.peak).toBeGreaterThanOrEqual(room.end);
+          for (const [start] of taken) room.give(start);
+          expect([room.end, room.take(1)]).toEqual([128, 128]);
+        },
+      ),
     );
   });
 });

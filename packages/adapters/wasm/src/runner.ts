@@ -5,7 +5,15 @@ import { kernelsBinary, runnerBinary } from './binary.ts';
 import { encode, planOf, type Plan } from './plan.ts';
 import { compileBinary } from './module.ts';
 import { packerOf, weightForms, type WeightForm } from './packer.ts';
-import { blockUnit, record, replaceTensors, tensorsOf, type Block, type Call, type Recording } from './record.ts';
+import {
+  blockUnit,
+  record,
+  replaceTensors,
+  tensorsOf,
+  type Block,
+  type Call,
+  type Recording,
+} from './record.ts';
 import { Room } from './room.ts';
 import { sizeOf } from './check.ts';
 import { startThreads } from './threads.ts';
@@ -90,10 +98,24 @@ interface Ready<O> {
  * const logits = await runner.run(input);
  * runner.dispose();
  */
-export async function createRunner<I, O>(forward: (input: I) => O, { threads: wanted = 1, weights: form = 'float32' }: RunnerOptions = {}): Promise<Runner<I, O>> {
-  if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64)) throw new ConfigError('threads-invalid', `createRunner: expected 1 to 64 threads, got ${String(wanted)}; the machine's cores are a good number.`);
-  if (!weightForms.includes(form)) throw new ConfigError('weights-invalid', `createRunner: expected weights as one of ${weightForms.join(', ')}, got ${String(form)}; leave it out for float32.`);
-  const [kernels, module] = await Promise.all([compileBinary(kernelsBinary, 'createRunner'), compileBinary(runnerBinary, 'createRunner')]);
+export async function createRunner<I, O>(
+  forward: (input: I) => O,
+  { threads: wanted = 1, weights: form = 'float32' }: RunnerOptions = {},
+): Promise<Runner<I, O>> {
+  if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64))
+    throw new ConfigError(
+      'threads-invalid',
+      `createRunner: expected 1 to 64 threads, got ${String(wanted)}; the machine's cores are a good number.`,
+    );
+  if (!weightForms.includes(form))
+    throw new ConfigError(
+      'weights-invalid',
+      `createRunner: expected weights as one of ${weightForms.join(', ')}, got ${String(form)}; leave it out for float32.`,
+    );
+  const [kernels, module] = await Promise.all([
+    compileBinary(kernelsBinary, 'createRunner'),
+    compileBinary(runnerBinary, 'createRunner'),
+  ]);
   const threads = await startThreads(module, wanted, controlAddress);
   const packer = packerOf(kernels);
   const room = new Room(controlAddress + 64);
@@ -106,13 +128,34 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
   let disposed = false;
 
   /** What all plans use between runs, as large as the largest of them needs it. Steps follow it when they run next. */
-  const atLeast = (now: typeof arena, bytes: number): typeof arena => (bytes <= now.bytes ? now : { address: room.take(bytes), bytes });
-  const placing = ({ plan, places }: Pick<Ready<O>, 'plan' | 'places'>) => (block: number): number => places.get(block)?.address ?? arena.address + plan.offsets.get(block)!;
+  const atLeast = (now: typeof arena, bytes: number): typeof arena =>
+    bytes <= now.bytes ? now : { address: room.take(bytes), bytes };
+  const placing =
+    ({ plan, places }: Pick<Ready<O>, 'plan' | 'places'>) =>
+    (block: number): number =>
+      places.get(block)?.address ?? arena.address + plan.offsets.get(block)!;
   const stepsOf = (calls: readonly Call[], { plan, places }: Pick<Ready<O>, 'plan' | 'places'>): Uint8Array =>
-    new Uint8Array(encode(calls, threads.count, placing({ plan, places }), (block) => weightForms.indexOf(places.get(block)?.form ?? 'float32')).buffer);
-  const order = async (steps: number, count: number, writes: [number, Uint8Array][] = [], reads: [number, number][] = []) => {
+    new Uint8Array(
+      encode(calls, threads.count, placing({ plan, places }), (block) =>
+        weightForms.indexOf(places.get(block)?.form ?? 'float32'),
+      ).buffer,
+    );
+  const order = async (
+    steps: number,
+    count: number,
+    writes: [number, Uint8Array][] = [],
+    reads: [number, number][] = [],
+  ) => {
     const { end } = room;
-    const results = await threads.send({ end, writes, steps, count, scratch: scratch.address, scratchBytes: scratch.bytes / threads.count, reads });
+    const results = await threads.send({
+      end,
+      writes,
+      steps,
+      count,
+      scratch: scratch.address,
+      scratchBytes: scratch.bytes / threads.count,
+      reads,
+    });
     held = Math.max(held, end);
     return results;
   };
@@ -124,8 +167,12 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     const own: number[] = [];
     const copied = new Map<string, Placed>();
     const before = [arena, scratch] as const;
-    const give = (addresses: Iterable<number>): void => [...addresses].forEach((address) => room.give(address));
-    const replaced = (old: readonly (typeof arena)[], by: readonly (typeof arena)[]) => old.filter(({ address, bytes }, i) => bytes > 0 && address !== by[i]!.address).map(({ address }) => address);
+    const give = (addresses: Iterable<number>): void =>
+      [...addresses].forEach((address) => room.give(address));
+    const replaced = (old: readonly (typeof arena)[], by: readonly (typeof arena)[]) =>
+      old
+        .filter(({ address, bytes }, i) => bytes > 0 && address !== by[i]!.address)
+        .map(({ address }) => address);
     let writes: [number, Uint8Array][] = [];
     let written = 0;
     try {
@@ -138,7 +185,10 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
           continue;
         }
         const values = await contentOf(block);
-        const placed = { address: room.take(values?.bytes.byteLength ?? block.bytes), form: values?.form ?? 'float32' };
+        const placed = {
+          address: room.take(values?.bytes.byteLength ?? block.bytes),
+          form: values?.form ?? 'float32',
+        };
         places.set(index, placed);
         if (key === undefined) own.push(placed.address);
         else copied.set(key, placed);
@@ -152,7 +202,14 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
       packer.rest();
       arena = atLeast(arena, plan.arenaBytes);
       scratch = atLeast(scratch, threads.count * Math.ceil(plan.scratchBytes / 64) * 64);
-      const ready = { recording, plan, places, own, steps: room.take(4 * stepWords * Math.max(plan.calls.length, plan.setup.length)), arena: -1 };
+      const ready = {
+        recording,
+        plan,
+        places,
+        own,
+        steps: room.take(4 * stepWords * Math.max(plan.calls.length, plan.setup.length)),
+        arena: -1,
+      };
       own.push(ready.steps);
       await order(0, 0, [...writes, [ready.steps, stepsOf(plan.setup, ready)]]);
       if (plan.setup.length > 0) await order(ready.steps, plan.setup.length);
@@ -161,7 +218,11 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
       return ready;
     } catch (error) {
       // What could not be written must not be found later.
-      give([...own, ...Array.from(copied.values(), ({ address }) => address), ...replaced([arena, scratch], before)]);
+      give([
+        ...own,
+        ...Array.from(copied.values(), ({ address }) => address),
+        ...replaced([arena, scratch], before),
+      ]);
       [arena, scratch] = before;
       throw error;
     }
@@ -179,7 +240,9 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     return String(numbers.get(dataId));
   };
 
-  async function contentOf({ source }: Block): Promise<{ readonly bytes: Uint8Array; readonly form: WeightForm } | undefined> {
+  async function contentOf({
+    source,
+  }: Block): Promise<{ readonly bytes: Uint8Array; readonly form: WeightForm } | undefined> {
     if (source === undefined || !('panelsOf' in source)) {
       const values = await valuesOf(source);
       return values && { bytes: bytesOf(values), form: 'float32' };
@@ -210,7 +273,10 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     return ready;
   }
 
-  async function forwardOf(input: I, reading: Promise<readonly Float32Array[]>): Promise<{ readonly recording: Recording<O>; readonly buffers: readonly ArrayBuffer[] }> {
+  async function forwardOf(
+    input: I,
+    reading: Promise<readonly Float32Array[]>,
+  ): Promise<{ readonly recording: Recording<O>; readonly buffers: readonly ArrayBuffer[] }> {
     const ready = await readyFor(input);
     const values = await reading;
     const { recording, plan, steps } = ready;
@@ -219,9 +285,13 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     if (ready.arena !== arena.address) writes.push([steps, stepsOf(plan.calls, ready)]);
     ready.arena = arena.address;
     for (const [block, { source }] of recording.blocks.entries()) {
-      if (source !== undefined && 'input' in source && plan.offsets.has(block)) writes.push([placeOf(block), bytesOf(values[source.input]!)]);
+      if (source !== undefined && 'input' in source && plan.offsets.has(block))
+        writes.push([placeOf(block), bytesOf(values[source.input]!)]);
     }
-    const reads = Array.from(recording.results.values(), ({ address, shape }): [number, number] => [placeOf(Math.floor(address / blockUnit) - 1) + (address % blockUnit), 4 * sizeOf(shape)]);
+    const reads = Array.from(recording.results.values(), ({ address, shape }): [number, number] => [
+      placeOf(Math.floor(address / blockUnit) - 1) + (address % blockUnit),
+      4 * sizeOf(shape),
+    ]);
     return { recording, buffers: await order(steps, plan.calls.length, writes, reads) };
   }
 
@@ -241,14 +311,26 @@ export async function createRunner<I, O>(forward: (input: I) => O, { threads: wa
     get bytes() {
       return held;
     },
-    warmup: (input) => inTurn(async () => void (await forwardOf(input, Promise.resolve(tensorsOf(input).map(({ size }) => new Float32Array(size)))))),
+    warmup: (input) =>
+      inTurn(
+        async () =>
+          void (await forwardOf(
+            input,
+            Promise.resolve(tensorsOf(input).map(({ size }) => new Float32Array(size))),
+          )),
+      ),
     run(input) {
       // Read at once: the caller may dispose of it before its turn comes. Of its tensors only shapes are needed then.
       const reading = Promise.all(tensorsOf(input).map((tensor) => tensor.data<'float32'>()));
       reading.catch(() => undefined);
       return inTurn(async () => {
         const { recording, buffers } = await forwardOf(input, reading);
-        const tensors = new Map(Array.from(recording.results, ([tensor, { shape }], i) => [tensor, tf.tensor(new Float32Array(buffers[i]!), [...shape], 'float32')]));
+        const tensors = new Map(
+          Array.from(recording.results, ([tensor, { shape }], i) => [
+            tensor,
+            tf.tensor(new Float32Array(buffers[i]!), [...shape], 'float32'),
+          ]),
+        );
         return replaceTensors(recording.output, (tensor) => tensors.get(tensor)) as O;
       });
     },

@@ -17,5 +17,8 @@ export interface Start {
   readonly threads: number;
   readonly control: number;
 }
-export type Answer = { readonly ready: true } | { readonly results: readonly ArrayBuffer[] } | { readonly exhausted: number };
-export function serve(answer: (message: Answer, transfer: ArrayBuffer[]) => void): (message: Start | Order) => void;
+export type Answer =
+  { readonly ready: true } | { readonly results: readonly ArrayBuffer[] } | { readonly exhausted: number };
+export function serve(
+  answer: (message: Answer, transfer: ArrayBuffer[]) => void,
+): (message: Start | Order) => void;

@@ -37,9 +37,19 @@ export function serve(answer) {
       }
       for (const [address, bytes] of message.writes) new Uint8Array(memory.buffer).set(bytes, address);
     }
-    if (message.count > 0) run(message.steps, message.count, me.thread, me.threads, message.scratch + me.thread * message.scratchBytes, me.control);
+    if (message.count > 0)
+      run(
+        message.steps,
+        message.count,
+        me.thread,
+        me.threads,
+        message.scratch + me.thread * message.scratchBytes,
+        me.control,
+      );
     if (me.thread > 0) return;
-    const results = message.reads.map(([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer);
+    const results = message.reads.map(
+      ([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer,
+    );
     answer({ results }, results);
   };
 }

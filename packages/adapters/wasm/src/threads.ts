@@ -31,24 +31,47 @@ interface NodeWorker {
 
 const isNode = (): boolean => typeof process === 'object' && typeof process.versions?.node === 'string';
 
-async function openWorker(onAnswer: (answer: Answer) => void, onFailure: (cause: unknown) => void): Promise<Port> {
+async function openWorker(
+  onAnswer: (answer: Answer) => void,
+  onFailure: (cause: unknown) => void,
+): Promise<Port> {
   if (isNode()) {
     // Bundlers for pages must not look for it.
     const name = 'node:worker_threads';
-    const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as { Worker: new (text: string, options: object) => NodeWorker };
-    const worker = new Worker(`const { parentPort } = require('node:worker_threads');\n${threadText}\nparentPort.on('message', serve((answer, transfer) => parentPort.postMessage(answer, transfer)));`, { eval: true });
+    const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
+      Worker: new (text: string, options: object) => NodeWorker;
+    };
+    const worker = new Worker(
+      `const { parentPort } = require('node:worker_threads');\n${threadText}\nparentPort.on('message', serve((answer, transfer) => parentPort.postMessage(answer, transfer)));`,
+      { eval: true },
+    );
     worker.on('message', onAnswer);
     worker.on('error', onFailure);
     worker.on('exit', (code) => onFailure(`exit ${code}`));
-    return { post: (message) => worker.postMessage(message, []), stop: () => void worker.terminate(), hold: (held) => (held ? worker.ref() : worker.unref()) };
+    return {
+      post: (message) => worker.postMessage(message, []),
+      stop: () => void worker.terminate(),
+      hold: (held) => (held ? worker.ref() : worker.unref()),
+    };
   }
-  const address = URL.createObjectURL(new Blob([`${threadText}\nconst handle = serve((answer, transfer) => postMessage(answer, transfer));\nonmessage = ({ data }) => handle(data);`], { type: 'text/javascript' }));
+  const address = URL.createObjectURL(
+    new Blob(
+      [
+        `${threadText}\nconst handle = serve((answer, transfer) => postMessage(answer, transfer));\nonmessage = ({ data }) => handle(data);`,
+      ],
+      { type: 'text/javascript' },
+    ),
+  );
   const worker = new Worker(address);
   worker.addEventListener('message', ({ data }) => onAnswer(data as Answer));
   worker.addEventListener('error', ({ message }) => onFailure(message || 'an error before it began'));
   // Once it answers it has its text; an address that is never given back would keep it.
   worker.addEventListener('message', () => URL.revokeObjectURL(address), { once: true });
-  return { post: (message) => worker.postMessage(message, []), stop: () => worker.terminate(), hold: () => undefined };
+  return {
+    post: (message) => worker.postMessage(message, []),
+    stop: () => worker.terminate(),
+    hold: () => undefined,
+  };
 }
 
 /** As much as the engine can reserve, which it does beforehand. */
@@ -57,13 +80,20 @@ function shareMemory(): WebAssembly.Memory {
     try {
       return new WebAssembly.Memory({ initial: 1, maximum, shared: true });
     } catch (cause) {
-      if (maximum <= 512) throw new BackendError('wasm-memory-exhausted', 'createRunner: expected to reserve memory for threads, got none; free other memories of the process or page.', { cause });
+      if (maximum <= 512)
+        throw new BackendError(
+          'wasm-memory-exhausted',
+          'createRunner: expected to reserve memory for threads, got none; free other memories of the process or page.',
+          { cause },
+        );
     }
   }
 }
 
 /** Whether memory can be sent to a worker: in Node always, in a page if it is cross-origin isolated. */
-const canShare = (): boolean => typeof SharedArrayBuffer === 'function' && (isNode() || (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === true);
+const canShare = (): boolean =>
+  typeof SharedArrayBuffer === 'function' &&
+  (isNode() || (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === true);
 
 /**
  * Starts threads for a module. Where memory cannot be shared there is one, and where there are no workers that one is the
@@ -71,7 +101,11 @@ const canShare = (): boolean => typeof SharedArrayBuffer === 'function' && (isNo
  *
  * @throws BackendError where a worker does not start, as under a policy of the page that forbids it
  */
-export async function startThreads(module: WebAssembly.Module, wanted: number, control: number): Promise<Threads> {
+export async function startThreads(
+  module: WebAssembly.Module,
+  wanted: number,
+  control: number,
+): Promise<Threads> {
   const workers = isNode() || typeof Worker === 'function';
   const count = workers && canShare() ? wanted : 1;
   const limitation = !workers
@@ -80,7 +114,8 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
       ? 'memory cannot be shared with workers: the page is not cross-origin isolated (headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)'
       : undefined;
 
-  let waiting: { resolve: (results: readonly ArrayBuffer[]) => void; reject: (error: Error) => void } | undefined;
+  let waiting:
+    { resolve: (results: readonly ArrayBuffer[]) => void; reject: (error: Error) => void } | undefined;
   let failed: Error | undefined;
   const ports: Port[] = [];
   const settle = (): typeof waiting => {
@@ -94,10 +129,20 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
     if ('ready' in answer) {
       if (--starting === 0) settle()?.resolve([]);
     } else if ('results' in answer) settle()?.resolve(answer.results);
-    else settle()?.reject(new BackendError('wasm-memory-exhausted', `createRunner: expected ${answer.exhausted} bytes of memory, got fewer; use smaller pictures or batches.`));
+    else
+      settle()?.reject(
+        new BackendError(
+          'wasm-memory-exhausted',
+          `createRunner: expected ${answer.exhausted} bytes of memory, got fewer; use smaller pictures or batches.`,
+        ),
+      );
   };
   const onFailure = (cause: unknown): void => {
-    failed ??= new BackendError('worker-failed', `createRunner: expected its workers to run, got ${cause instanceof Error ? cause.message : String(cause)}; create the runner again (a page's policy must allow worker-src blob:).`, { cause });
+    failed ??= new BackendError(
+      'worker-failed',
+      `createRunner: expected its workers to run, got ${cause instanceof Error ? cause.message : String(cause)}; create the runner again (a page's policy must allow worker-src blob:).`,
+      { cause },
+    );
     for (const port of ports) port.stop();
     settle()?.reject(failed);
   };
@@ -119,7 +164,8 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
   await new Promise<readonly ArrayBuffer[]>((resolve, reject) => {
     if (failed !== undefined) return reject(failed);
     waiting = { resolve, reject };
-    for (const [thread, port] of ports.entries()) port.post({ module, ...(memory && { memory }), thread, threads: count, control });
+    for (const [thread, port] of ports.entries())
+      port.post({ module, ...(memory && { memory }), thread, threads: count, control });
   });
   let last: Promise<unknown> = Promise.resolve();
   return {
@@ -133,7 +179,9 @@ export async function startThreads(module: WebAssembly.Module, wanted: number, c
             waiting = { resolve, reject };
             for (const port of ports) port.hold(true);
             try {
-              for (const [thread, port] of ports.entries()) if (thread === 0 || order.count > 0) port.post(thread === 0 ? order : { ...order, writes: [], reads: [] });
+              for (const [thread, port] of ports.entries())
+                if (thread === 0 || order.count > 0)
+                  port.post(thread === 0 ? order : { ...order, writes: [], reads: [] });
             } catch (error) {
               onFailure(error);
             }

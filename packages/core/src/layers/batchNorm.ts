@@ -4,7 +4,8 @@ import { pipe } from '../ops/pipe.ts';
 import { sumOfRows } from '../ops/product.ts';
 import type { ParamSpec, ParamsOf } from '../params/spec.ts';
 
-const perChannel = (channels: number, value: number) => ({ shape: [channels], layout: 'plain', init: { kind: 'constant', value } }) as ParamSpec<tf.Tensor1D>;
+const perChannel = (channels: number, value: number) =>
+  ({ shape: [channels], layout: 'plain', init: { kind: 'constant', value } }) as ParamSpec<tf.Tensor1D>;
 
 /** BatchNorm's scale and shift and its running statistics, named as PyTorch's `BatchNorm2d`. */
 export const batchNormSpec = (channels: number) => ({
@@ -27,13 +28,22 @@ const momentum = 0.1;
  * @example
  * const y = batchNorm(map, params.bn, 1e-5, { training: false });
  */
-export function batchNorm(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number, context: ForwardContext): tf.Tensor4D {
+export function batchNorm(
+  x: tf.Tensor4D,
+  params: ParamsOf<typeof batchNormSpec>,
+  eps: number,
+  context: ForwardContext,
+): tf.Tensor4D {
   const { weight, bias, running_mean, running_var } = params;
   if (context.training) return byOwnStatistics(x, params, eps);
   return tf.tidy(() => {
     const scale = tf.mul(weight, tf.rsqrt(tf.add(running_var, eps)));
     // One product and one sum over the map.
-    return pipe<tf.Tensor4D>(x, (t: tf.Tensor4D) => tf.mul(t, scale), (t: tf.Tensor4D) => tf.add(t, tf.sub(bias, tf.mul(running_mean, scale))));
+    return pipe<tf.Tensor4D>(
+      x,
+      (t: tf.Tensor4D) => tf.mul(t, scale),
+      (t: tf.Tensor4D) => tf.add(t, tf.sub(bias, tf.mul(running_mean, scale))),
+    );
   });
 }
 
@@ -41,7 +51,12 @@ export function batchNorm(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>
 function byOwnStatistics(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number): tf.Tensor4D {
   const rows = x.size / x.shape[3];
   const compute = tf.customGrad((...inputs) => {
-    const [x, weight, bias, save] = inputs as unknown as [tf.Tensor4D, tf.Tensor1D, tf.Tensor1D, tf.GradSaveFunc];
+    const [x, weight, bias, save] = inputs as unknown as [
+      tf.Tensor4D,
+      tf.Tensor1D,
+      tf.Tensor1D,
+      tf.GradSaveFunc,
+    ];
     const mean = tf.div(sumOfRows(x), rows) as tf.Tensor1D;
     const centered = tf.sub(x, mean);
     const variance = tf.div(sumOfRows(tf.square(centered)), rows) as tf.Tensor1D;
@@ -62,8 +77,14 @@ function byOwnStatistics(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>,
 }
 
 /** Moves the running statistics towards a batch's; the running variance is the unbiased one. */
-function follow({ running_mean, running_var }: ParamsOf<typeof batchNormSpec>, mean: tf.Tensor1D, variance: tf.Tensor1D, count: number): void {
-  const blend = (running: tf.Tensor1D, value: tf.Tensor1D) => (running as tf.Variable).assign(tf.add(tf.mul(running, 1 - momentum), tf.mul(value, momentum)));
+function follow(
+  { running_mean, running_var }: ParamsOf<typeof batchNormSpec>,
+  mean: tf.Tensor1D,
+  variance: tf.Tensor1D,
+  count: number,
+): void {
+  const blend = (running: tf.Tensor1D, value: tf.Tensor1D) =>
+    (running as tf.Variable).assign(tf.add(tf.mul(running, 1 - momentum), tf.mul(value, momentum)));
   blend(running_mean, mean);
   blend(running_var, tf.mul(variance, count / Math.max(1, count - 1)));
 }

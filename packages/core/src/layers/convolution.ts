@@ -9,16 +9,33 @@ import type { Initializer, ParamSpec, ParamsOf } from '../params/spec.ts';
  */
 export type ConvolutionInit = 'fanOut' | 'fanIn';
 
-const initializers = (init: ConvolutionInit, fanIn: number, fanOut: number): { weight: Initializer; bias: Initializer } =>
+const initializers = (
+  init: ConvolutionInit,
+  fanIn: number,
+  fanOut: number,
+): { weight: Initializer; bias: Initializer } =>
   init === 'fanOut'
     ? { weight: { kind: 'normal', std: Math.sqrt(2 / fanOut) }, bias: { kind: 'constant', value: 0 } }
-    : { weight: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) }, bias: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) } };
+    : {
+        weight: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) },
+        bias: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) },
+      };
 
 /** A square convolution: weight (outputs, inputs, kernel, kernel) and, unless switched off, bias (outputs). */
-export function convolutionSpec(inputs: number, outputs: number, kernel: number, init: ConvolutionInit = 'fanOut', { bias = true } = {}) {
+export function convolutionSpec(
+  inputs: number,
+  outputs: number,
+  kernel: number,
+  init: ConvolutionInit = 'fanOut',
+  { bias = true } = {},
+) {
   const start = initializers(init, inputs * kernel * kernel, outputs * kernel * kernel);
   return {
-    weight: { shape: [outputs, inputs, kernel, kernel], layout: 'convolution', init: start.weight } as ParamSpec<tf.Tensor4D>,
+    weight: {
+      shape: [outputs, inputs, kernel, kernel],
+      layout: 'convolution',
+      init: start.weight,
+    } as ParamSpec<tf.Tensor4D>,
     ...(bias && { bias: { shape: [outputs], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D> }),
   };
 }
@@ -28,7 +45,11 @@ export function depthwiseSpec(channels: number, kernel: number, init: Convolutio
   // Both fans count one channel: fan-out is divided by the number of groups.
   const start = initializers(init, kernel * kernel, kernel * kernel);
   return {
-    weight: { shape: [channels, 1, kernel, kernel], layout: 'depthwise', init: start.weight } as ParamSpec<tf.Tensor4D>,
+    weight: {
+      shape: [channels, 1, kernel, kernel],
+      layout: 'depthwise',
+      init: start.weight,
+    } as ParamSpec<tf.Tensor4D>,
     bias: { shape: [channels], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D>,
   };
 }
@@ -43,7 +64,12 @@ export function depthwiseSpec(channels: number, kernel: number, init: Convolutio
  * @example
  * const y = convolution(map, params.sr, 8);
  */
-export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof convolutionSpec>, stride = 1, padding = 0): tf.Tensor4D {
+export function convolution(
+  x: tf.Tensor4D,
+  { weight, bias }: ParamsOf<typeof convolutionSpec>,
+  stride = 1,
+  padding = 0,
+): tf.Tensor4D {
   return conv2d(x, weight, bias, stride, padding);
 }
 
@@ -56,6 +82,11 @@ export function convolution(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof co
  * @example
  * const y = depthwise(map, params.dwconv, 1);
  */
-export function depthwise(x: tf.Tensor4D, { weight, bias }: ParamsOf<typeof depthwiseSpec>, padding: number, activation?: Activation): tf.Tensor4D {
+export function depthwise(
+  x: tf.Tensor4D,
+  { weight, bias }: ParamsOf<typeof depthwiseSpec>,
+  padding: number,
+  activation?: Activation,
+): tf.Tensor4D {
   return depthwiseConv2d(x, weight, bias, padding, activation);
 }

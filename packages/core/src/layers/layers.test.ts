@@ -17,14 +17,23 @@ describe.each(['cpu', 'wasm'] as const)('layers on %s', (backend) => {
   it('convolution goes without a bias where the spec has none', async () => {
     const spec = convolutionSpec(1, 2, 1, 'fanOut', { bias: false });
     expect([...leavesOf(spec)].map(([path]) => path)).toEqual(['weight']);
-    await expectClose(convolution(tf.tensor4d([1, 2, 3, 4], [1, 2, 2, 1]), { weight: tf.tensor4d([2, -1], [1, 1, 1, 2]) }), [2, -1, 4, -2, 6, -3, 8, -4], 0);
+    await expectClose(
+      convolution(tf.tensor4d([1, 2, 3, 4], [1, 2, 2, 1]), { weight: tf.tensor4d([2, -1], [1, 1, 1, 2]) }),
+      [2, -1, 4, -2, 6, -3, 8, -4],
+      0,
+    );
   });
 
   describe('batchNorm', () => {
     const x = () => tf.tensor4d([1, 10, 2, 20, 3, 30, 6, 40], [2, 2, 1, 2]);
 
     it('normalises by the running statistics', async () => {
-      const params = { weight: tf.tensor1d([2, 1]), bias: tf.tensor1d([1, 0]), running_mean: tf.tensor1d([1, 20]), running_var: tf.tensor1d([4, 100]) };
+      const params = {
+        weight: tf.tensor1d([2, 1]),
+        bias: tf.tensor1d([1, 0]),
+        running_mean: tf.tensor1d([1, 20]),
+        running_var: tf.tensor1d([4, 100]),
+      };
       await expectClose(batchNorm(x(), params, 0, {}), [1, -1, 2, 0, 3, 1, 6, 2], 1e-6);
     });
 
@@ -40,9 +49,21 @@ describe.each(['cpu', 'wasm'] as const)('layers on %s', (backend) => {
 
     it('has the gradient of its values, through the batch statistics too', async () => {
       const map = tf.randomNormal([2, 3, 2, 3], 0, 1, 'float32', 4);
-      const fixed = { running_mean: tf.variable(tf.tensor1d([0.1, 0.2, 0.3])), running_var: tf.variable(tf.tensor1d([1, 2, 3])) };
+      const fixed = {
+        running_mean: tf.variable(tf.tensor1d([0.1, 0.2, 0.3])),
+        running_var: tf.variable(tf.tensor1d([1, 2, 3])),
+      };
       for (const context of [{}, { training: true, random: createRandom(1) }] as const) {
-        await expectGradient((t, weight, bias) => batchNorm(t as tf.Tensor4D, { ...fixed, weight: weight as tf.Tensor1D, bias: bias as tf.Tensor1D }, 1e-5, context), [map, tf.tensor1d([1, 2, 3]), tf.tensor1d([0, 1, 2])]);
+        await expectGradient(
+          (t, weight, bias) =>
+            batchNorm(
+              t as tf.Tensor4D,
+              { ...fixed, weight: weight as tf.Tensor1D, bias: bias as tf.Tensor1D },
+              1e-5,
+              context,
+            ),
+          [map, tf.tensor1d([1, 2, 3]), tf.tensor1d([0, 1, 2])],
+        );
       }
     });
 
@@ -50,9 +71,18 @@ describe.each(['cpu', 'wasm'] as const)('layers on %s', (backend) => {
       const spec = batchNormSpec(2);
       expect(countParams(spec)).toBe(4);
       const params = materialize(spec, randomInit(1), 'test');
-      expect(Object.entries(params).map(([name, tensor]) => [name, (tensor as tf.Variable).trainable])).toEqual([['weight', true], ['bias', true], ['running_mean', false], ['running_var', false]]);
+      expect(
+        Object.entries(params).map(([name, tensor]) => [name, (tensor as tf.Variable).trainable]),
+      ).toEqual([
+        ['weight', true],
+        ['bias', true],
+        ['running_mean', false],
+        ['running_var', false],
+      ]);
       const map = x();
-      await expectNoLeak(() => batchNorm(map, params, 1e-5, { training: true, random: createRandom(1) }).dispose());
+      await expectNoLeak(() =>
+        batchNorm(map, params, 1e-5, { training: true, random: createRandom(1) }).dispose(),
+      );
     });
   });
 });

@@ -12,8 +12,18 @@ import type { ParamSpec, ParamsOf } from '../params/spec.ts';
  * @param std of the truncated normal that weights start from
  */
 export const linearSpec = (inputs: number, outputs: number, { bias = true, std = 0.02 } = {}) => ({
-  weight: { shape: [outputs, inputs], layout: 'linear', init: { kind: 'truncatedNormal', std } } as ParamSpec<tf.Tensor2D>,
-  ...(bias && { bias: { shape: [outputs], layout: 'plain', init: { kind: 'constant', value: 0 } } as ParamSpec<tf.Tensor1D> }),
+  weight: {
+    shape: [outputs, inputs],
+    layout: 'linear',
+    init: { kind: 'truncatedNormal', std },
+  } as ParamSpec<tf.Tensor2D>,
+  ...(bias && {
+    bias: {
+      shape: [outputs],
+      layout: 'plain',
+      init: { kind: 'constant', value: 0 },
+    } as ParamSpec<tf.Tensor1D>,
+  }),
 });
 
 /** What follows a linear layer and may become part of its product. */
@@ -31,7 +41,11 @@ export interface LinearEpilogue {
  * @example
  * const y = linear(tokens, params.fc1, { activation: 'gelu' });
  */
-export function linear<T extends tf.Tensor>(x: T, { weight, bias }: ParamsOf<typeof linearSpec>, { activation, residual }: LinearEpilogue = {}): T {
+export function linear<T extends tf.Tensor>(
+  x: T,
+  { weight, bias }: ParamsOf<typeof linearSpec>,
+  { activation, residual }: LinearEpilogue = {},
+): T {
   const quick =
     activation === undefined
       ? fused<T>('PvtLinear', { x, weight, bias, residual })

@@ -16,14 +16,24 @@ type Pads = [[number, number], [number, number], [number, number], [number, numb
 function part(x: tf.Tensor4D, row: number, column: number, height: number, width: number): tf.Tensor4D {
   const [batch, , across, channels] = x.shape;
   const rows = tf.reshape(x, [batch, x.shape[1], across * channels]) as tf.Tensor3D;
-  return tf.reshape(tf.slice(rows, [0, row, column * channels], [batch, height, width * channels]), [batch, height, width, channels]) as tf.Tensor4D;
+  return tf.reshape(tf.slice(rows, [0, row, column * channels], [batch, height, width * channels]), [
+    batch,
+    height,
+    width,
+    channels,
+  ]) as tf.Tensor4D;
 }
 
 /** Rows and columns around a map; negative numbers cut. */
 function reframe(x: tf.Tensor4D, before: number, height: number, width: number): tf.Tensor4D {
   const [, from, across] = x.shape;
   const [added, cut] = [Math.max(0, before), Math.max(0, -before)];
-  const pads: Pads = [[0, 0], [added, Math.max(0, height - from - before)], [added, Math.max(0, width - across - before)], [0, 0]];
+  const pads: Pads = [
+    [0, 0],
+    [added, Math.max(0, height - from - before)],
+    [added, Math.max(0, width - across - before)],
+    [0, 0],
+  ];
   return part(tf.pad(x, pads), cut, cut, height, width);
 }
 
@@ -31,16 +41,38 @@ function reframe(x: tf.Tensor4D, before: number, height: number, width: number):
  * Gradient of a convolution with respect to its input: over cells of stride x stride pixels, a convolution of stride 1
  * with the turned filter.
  */
-function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, [, height, width]: readonly number[], stride: number, padding: number): tf.Tensor4D {
+function inputGradient(
+  dy: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  [, height, width]: readonly number[],
+  stride: number,
+  padding: number,
+): tf.Tensor4D {
   const [kernel, , inputs, outputs] = filter.shape;
   const taps = Math.ceil(kernel / stride);
   const extra = taps * stride - kernel;
-  const padded = tf.pad(filter, [[0, extra], [0, extra], [0, 0], [0, 0]]);
+  const padded = tf.pad(filter, [
+    [0, extra],
+    [0, extra],
+    [0, 0],
+    [0, 0],
+  ]);
   const folded = tf.reshape(padded, [taps, stride, taps, stride, inputs, outputs]);
-  const turned = tf.reverse(tf.reshape(tf.transpose(folded, [0, 2, 5, 1, 3, 4]), [taps, taps, outputs, stride * stride * inputs]) as tf.Tensor4D, [0, 1]);
+  const turned = tf.reverse(
+    tf.reshape(tf.transpose(folded, [0, 2, 5, 1, 3, 4]), [
+      taps,
+      taps,
+      outputs,
+      stride * stride * inputs,
+    ]) as tf.Tensor4D,
+    [0, 1],
+  );
   const cells = tf.conv2d(dy, turned, 1, taps - 1);
   const [batch, rows, columns] = cells.shape;
-  const pixels = tf.reshape(tf.transpose(tf.reshape(cells, [batch * rows, columns, stride, stride * inputs]), [0, 2, 1, 3]), [batch, rows * stride, columns * stride, inputs]) as tf.Tensor4D;
+  const pixels = tf.reshape(
+    tf.transpose(tf.reshape(cells, [batch * rows, columns, stride, stride * inputs]), [0, 2, 1, 3]),
+    [batch, rows * stride, columns * stride, inputs],
+  ) as tf.Tensor4D;
   return reframe(pixels, -padding, height!, width!);
 }
 
@@ -48,13 +80,24 @@ function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, [, height, width]: 
  * Gradient of a convolution with respect to its filter. The input is folded into cells of stride x stride pixels, which
  * makes the convolution one of stride 1 over cells: each of its few taps is one product of all positions.
  */
-function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, [kernel, , inputs, outputs]: readonly number[], stride: number, padding: number): tf.Tensor4D {
+function filterGradient(
+  x: tf.Tensor4D,
+  dy: tf.Tensor4D,
+  [kernel, , inputs, outputs]: readonly number[],
+  stride: number,
+  padding: number,
+): tf.Tensor4D {
   const [batch, height, width] = dy.shape;
   const taps = Math.ceil(kernel! / stride);
   const [cellRows, cellColumns] = [height + taps - 1, width + taps - 1];
   const framed = reframe(x, padding, cellRows * stride, cellColumns * stride);
   const folded = tf.reshape(framed, [batch * cellRows, stride, cellColumns, stride * inputs!]);
-  const cells = tf.reshape(tf.transpose(folded, [0, 2, 1, 3]), [batch, cellRows, cellColumns, stride * stride * inputs!]) as tf.Tensor4D;
+  const cells = tf.reshape(tf.transpose(folded, [0, 2, 1, 3]), [
+    batch,
+    cellRows,
+    cellColumns,
+    stride * stride * inputs!,
+  ]) as tf.Tensor4D;
   const positions = batch * height * width;
   const slopes = tf.reshape(dy, [positions, outputs!]) as tf.Tensor2D;
   const rows = Array.from({ length: taps }, (_, row) =>
@@ -64,7 +107,10 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, [kernel, , inputs, outp
       return tf.reshape(product, [stride, stride, inputs!, outputs!]);
     }),
   );
-  const whole = tf.concat(rows.map((row) => tf.concat(row, 1)), 0) as tf.Tensor4D;
+  const whole = tf.concat(
+    rows.map((row) => tf.concat(row, 1)),
+    0,
+  ) as tf.Tensor4D;
   return tf.slice(whole, [0, 0, 0, 0], [kernel!, kernel!, inputs!, outputs!]);
 }
 
@@ -76,7 +122,13 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, [kernel, , inputs, outp
  * @param bias [outputs], or undefined
  * @returns [B, H', W', outputs]
  */
-export function conv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D | undefined, stride: number, padding: number): tf.Tensor4D {
+export function conv2d(
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D | undefined,
+  stride: number,
+  padding: number,
+): tf.Tensor4D {
   const quick = fused<tf.Tensor4D>('PvtConvolution', { x, filter, bias }, { stride, padding });
   if (quick !== undefined) return quick;
   const compute = tf.customGrad((...inputs) => {
@@ -107,15 +159,30 @@ export function conv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D | 
  * @param activation of the result
  * @returns [B, H', W', C]
  */
-export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Tensor1D, padding: number, activation?: Activation): tf.Tensor4D {
+export function depthwiseConv2d(
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D,
+  padding: number,
+  activation?: Activation,
+): tf.Tensor4D {
   const activate = (t: tf.Tensor) => (activation === undefined ? t : activationFunctions[activation](t));
   if (filter.shape[0] === 3 && padding === 1) {
     const whole = isFusable(activation);
-    const quick = fused<tf.Tensor4D>('PvtDepthwise', { x, filter, bias }, whole && activation ? { activation } : {});
+    const quick = fused<tf.Tensor4D>(
+      'PvtDepthwise',
+      { x, filter, bias },
+      whole && activation ? { activation } : {},
+    );
     if (quick !== undefined) return whole ? quick : pipe(x, () => quick, activate);
   }
   const compute = tf.customGrad((...inputs) => {
-    const [x, filter, bias, save] = inputs as unknown as [tf.Tensor4D, tf.Tensor4D, tf.Tensor1D, tf.GradSaveFunc];
+    const [x, filter, bias, save] = inputs as unknown as [
+      tf.Tensor4D,
+      tf.Tensor4D,
+      tf.Tensor1D,
+      tf.GradSaveFunc,
+    ];
     save([x, filter]);
     const value = tf.fused.depthwiseConv2d({ x, filter, bias, strides: 1, pad: padding });
     const gradFunc = (slope: tf.Tensor, saved: tf.Tensor[]) => {
@@ -125,7 +192,9 @@ export function depthwiseConv2d(x: tf.Tensor4D, filter: tf.Tensor4D, bias: tf.Te
       const [, height, width] = dy.shape;
       const framed = reframe(x, padding, height + kernel - 1, width + kernel - 1);
       const taps = Array.from({ length: kernel * kernel }, (_, tap) =>
-        tf.tidy(() => sumOfRows(tf.mul(part(framed, Math.floor(tap / kernel), tap % kernel, height, width), dy))),
+        tf.tidy(() =>
+          sumOfRows(tf.mul(part(framed, Math.floor(tap / kernel), tap % kernel, height, width), dy)),
+        ),
       );
       return [
         tf.depthwiseConv2d(dy, tf.reverse(filter, [0, 1]), 1, kernel - 1 - padding),

@@ -11,7 +11,12 @@ interface Observed {
  * Computes a block of a model, and may keep its inputs alone and compute it again in the backward pass. `compute` is pure:
  * the same inputs and the same stream of random numbers give the same result.
  */
-export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Tensor>(x: X, params: P, context: TrainingContext, compute: (x: X, params: P, context: TrainingContext) => Y) => Y;
+export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Tensor>(
+  x: X,
+  params: P,
+  context: TrainingContext,
+  compute: (x: X, params: P, context: TrainingContext) => Y,
+) => Y;
 
 /** What a forward is told while it trains: its noise is drawn from `random`, so that a seed reproduces a run. */
 export interface TrainingContext extends Observed {
@@ -25,7 +30,12 @@ export interface TrainingContext extends Observed {
 export type ForwardContext = (Observed & { readonly training?: false }) | TrainingContext;
 
 /** Multiplies by a mask that is 1 / (1 - rate) where the draw keeps and 0 where it drops, broadcast from `maskShape`. */
-function masked<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext, maskShape: readonly number[]): T {
+function masked<T extends tf.Tensor>(
+  x: T,
+  rate: number,
+  context: ForwardContext,
+  maskShape: readonly number[],
+): T {
   if (!context.training || rate === 0) return x;
   const { random } = context;
   const mask = new Float32Array(maskShape.reduce((product, side) => product * side, 1));
@@ -43,7 +53,8 @@ function masked<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext
  * @example
  * const y = dropout(x, 0.1, { training: true, random: createRandom(1) });
  */
-export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T => masked(x, rate, context, x.shape);
+export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T =>
+  masked(x, rate, context, x.shape);
 
 /**
  * Dropout of whole channels of maps, as PyTorch's `Dropout2d` (Tompson et al., arXiv:1411.4280). Returns `x` itself outside training.
@@ -53,7 +64,8 @@ export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: Forwar
  * @example
  * const y = dropChannels(map, 0.1, { training: true, random: createRandom(1) });
  */
-export const dropChannels = (x: tf.Tensor4D, rate: number, context: ForwardContext): tf.Tensor4D => masked(x, rate, context, [x.shape[0], 1, 1, x.shape[3]]);
+export const dropChannels = (x: tf.Tensor4D, rate: number, context: ForwardContext): tf.Tensor4D =>
+  masked(x, rate, context, [x.shape[0], 1, 1, x.shape[3]]);
 
 /**
  * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch and scales
@@ -65,4 +77,9 @@ export const dropChannels = (x: tf.Tensor4D, rate: number, context: ForwardConte
  * const y = tf.add(x, dropPath(branch, 0.1, context));
  */
 export const dropPath = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T =>
-  masked(x, rate, context, x.shape.map((side, axis) => (axis === 0 ? side : 1)));
+  masked(
+    x,
+    rate,
+    context,
+    x.shape.map((side, axis) => (axis === 0 ? side : 1)),
+  );

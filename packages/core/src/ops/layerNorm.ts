@@ -19,12 +19,26 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
   if (quick !== undefined) return quick;
   const compute = tf.customGrad((...inputs) => {
     const [x, weight, bias, save] = inputs as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
-    const centered = pipe(x, (t: tf.Tensor) => tf.mean(t, -1, true), (mean: tf.Tensor) => tf.sub(x, mean));
-    const inverse = pipe(centered, tf.square, (t: tf.Tensor) => tf.mean(t, -1, true), (t: tf.Tensor) => tf.add(t, eps), tf.rsqrt);
+    const centered = pipe(
+      x,
+      (t: tf.Tensor) => tf.mean(t, -1, true),
+      (mean: tf.Tensor) => tf.sub(x, mean),
+    );
+    const inverse = pipe(
+      centered,
+      tf.square,
+      (t: tf.Tensor) => tf.mean(t, -1, true),
+      (t: tf.Tensor) => tf.add(t, eps),
+      tf.rsqrt,
+    );
     const normalized = tf.mul(centered, inverse);
     centered.dispose();
     save([normalized, inverse, weight]);
-    const value = pipe(normalized, (t: tf.Tensor) => tf.mul(t, weight), (t: tf.Tensor) => tf.add(t, bias));
+    const value = pipe(
+      normalized,
+      (t: tf.Tensor) => tf.mul(t, weight),
+      (t: tf.Tensor) => tf.add(t, bias),
+    );
     normalized.dispose();
 
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {

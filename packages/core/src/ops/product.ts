@@ -6,7 +6,8 @@ import * as tf from '@tensorflow/tfjs-core';
  */
 
 /** aᵀ·b of [N, A] and [N, B]: [A, B]. */
-export const innerProduct = (a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D => tf.tidy(() => tf.matMul(tf.transpose(a), b));
+export const innerProduct = (a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D =>
+  tf.tidy(() => tf.matMul(tf.transpose(a), b));
 
 /**
  * Sum over all axes but the last, as averages of averages: no backend has to transpose for it, none sums a long row at a
@@ -19,9 +20,17 @@ export const sumOfRows = (x: tf.Tensor): tf.Tensor1D =>
     const run = Math.ceil(Math.sqrt(rows));
     const runs = Math.ceil(rows / run);
     const flat = tf.reshape(x, [rows, channels]);
-    const full = runs * run === rows ? flat : tf.pad(flat, [[0, runs * run - rows], [0, 0]]);
+    const full =
+      runs * run === rows
+        ? flat
+        : tf.pad(flat, [
+            [0, runs * run - rows],
+            [0, 0],
+          ]);
     const means = tf.avgPool(tf.reshape(full, [1, runs, run, channels]) as tf.Tensor4D, [1, run], 1, 'valid');
-    return tf.reshape(tf.mul(tf.avgPool(means, [runs, 1], 1, 'valid'), runs * run), [channels]) as tf.Tensor1D;
+    return tf.reshape(tf.mul(tf.avgPool(means, [runs, 1], 1, 'valid'), runs * run), [
+      channels,
+    ]) as tf.Tensor1D;
   });
 
 /**

@@ -40,9 +40,16 @@ function weightsOf(from: number, to: number, method: ResampleMethod): Matrix {
  * @example
  * const full = resample(logits, [480, 640], 'bilinear');
  */
-export function resample(x: tf.Tensor4D, [height, width]: readonly [number, number], method: ResampleMethod): tf.Tensor4D {
+export function resample(
+  x: tf.Tensor4D,
+  [height, width]: readonly [number, number],
+  method: ResampleMethod,
+): tf.Tensor4D {
   if (!(Number.isSafeInteger(height) && Number.isSafeInteger(width) && height > 0 && width > 0)) {
-    throw new ShapeError('size-invalid', `resample: expected a target [height, width] of positive integers, got [${height}, ${width}]; pass whole pixels.`);
+    throw new ShapeError(
+      'size-invalid',
+      `resample: expected a target [height, width] of positive integers, got [${height}, ${width}]; pass whole pixels.`,
+    );
   }
   if (height === x.shape[1] && width === x.shape[2]) return x.clone();
   return separable(x, weightsOf(x.shape[1], height, method), weightsOf(x.shape[2], width, method));

@@ -8,10 +8,15 @@ export interface Matrix {
 }
 
 /** Builds a matrix row by row from `weight(row, add)`, which adds a value at a column. */
-export function matrixOf(rows: number, columns: number, fill: (row: number, add: (column: number, value: number) => void) => void): Matrix {
+export function matrixOf(
+  rows: number,
+  columns: number,
+  fill: (row: number, add: (column: number, value: number) => void) => void,
+): Matrix {
   // Weights are summed in float64 and rounded once.
   const values = new Float64Array(rows * columns);
-  for (let row = 0; row < rows; row++) fill(row, (column, value) => (values[row * columns + column]! += value));
+  for (let row = 0; row < rows; row++)
+    fill(row, (column, value) => (values[row * columns + column]! += value));
   return { rows, columns, values: Float32Array.from(values) };
 }
 

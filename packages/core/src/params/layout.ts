@@ -56,7 +56,8 @@ export function toMemory(entry: Values, layout: Layout, room?: Float32Array): Va
     }
   }
   for (; row < rows; row++) {
-    for (let column = 0; column < columns; column++) result[places[column]! + row] = values[row * columns + column]!;
+    for (let column = 0; column < columns; column++)
+      result[places[column]! + row] = values[row * columns + column]!;
   }
   return { shape: axes.map((axis) => shape[axis]!), values: result };
 }

@@ -9,10 +9,13 @@ const some = (items: readonly string[]): string =>
 
 function mapLeaves(spec: Spec, leaf: (path: string, spec: ParamSpec) => tf.Tensor, path = ''): unknown {
   if (isParamSpec(spec)) return leaf(path, spec);
-  const child = (key: string | number, node: Spec) => mapLeaves(node, leaf, path === '' ? `${key}` : `${path}.${key}`);
+  const child = (key: string | number, node: Spec) =>
+    mapLeaves(node, leaf, path === '' ? `${key}` : `${path}.${key}`);
   if (Array.isArray(spec)) return (spec as readonly Spec[]).map((node, index) => child(index, node));
   const entries = Object.entries(spec as Record<string, Spec | undefined>);
-  return Object.fromEntries(entries.flatMap(([key, node]) => (node === undefined ? [] : [[key, child(key, node)]])));
+  return Object.fromEntries(
+    entries.flatMap(([key, node]) => (node === undefined ? [] : [[key, child(key, node)]])),
+  );
 }
 
 /**
@@ -52,7 +55,9 @@ export function materialize<S extends Spec>(spec: S, source: ParamSource, who: s
     else if (found.join() !== leaf.shape.join()) mismatched.push({ path, expected: leaf.shape, found });
   }
   if (missing.length + mismatched.length > 0) {
-    const wrong = mismatched.map(({ path, expected, found }) => `${path} expected [${expected}] but found [${found}]`);
+    const wrong = mismatched.map(
+      ({ path, expected, found }) => `${path} expected [${expected}] but found [${found}]`,
+    );
     const parts = [missing.length > 0 ? `missing ${some(missing)}` : '', wrong.length > 0 ? some(wrong) : ''];
     throw new CheckpointError(
       'checkpoint-misfit',
@@ -86,10 +91,18 @@ export function materialize<S extends Spec>(spec: S, source: ParamSource, who: s
  * @example
  * const copy = createPvt(config, fromStateDict(await stateDict(backbone)));
  */
-export async function stateDict({ spec, params }: { readonly spec: Spec; readonly params: unknown }): Promise<Map<string, Values>> {
+export async function stateDict({
+  spec,
+  params,
+}: {
+  readonly spec: Spec;
+  readonly params: unknown;
+}): Promise<Map<string, Values>> {
   const state = new Map<string, Values>();
   for (const [path, leaf] of leavesOf(spec)) {
-    const tensor = path.split('.').reduce((node, key) => (node as Record<string, unknown>)[key], params) as tf.Tensor;
+    const tensor = path
+      .split('.')
+      .reduce((node, key) => (node as Record<string, unknown>)[key], params) as tf.Tensor;
     const values = (await tensor.data()) as Float32Array;
     state.set(path, toCheckpoint({ shape: tensor.shape, values }, leaf.layout));
   }

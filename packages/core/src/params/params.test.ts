@@ -12,15 +12,24 @@ import { countParams, leavesOf } from './spec.ts';
 
 beforeAll(() => useBackend('cpu'));
 
-const spec = { stem: convolutionSpec(3, 4, 2), blocks: [{ fc: linearSpec(4, 6) }, { fc: linearSpec(4, 6, { bias: false }), dw: depthwiseSpec(4, 3) }], norm: normSpec(4) };
+const spec = {
+  stem: convolutionSpec(3, 4, 2),
+  blocks: [{ fc: linearSpec(4, 6) }, { fc: linearSpec(4, 6, { bias: false }), dw: depthwiseSpec(4, 3) }],
+  norm: normSpec(4),
+};
 
 describe('spec', () => {
   it('names parameters by their keys', () => {
     expect([...leavesOf(spec)].map(([path, { shape }]) => `${path} ${shape}`)).toEqual([
-      'stem.weight 4,3,2,2', 'stem.bias 4',
-      'blocks.0.fc.weight 6,4', 'blocks.0.fc.bias 6',
-      'blocks.1.fc.weight 6,4', 'blocks.1.dw.weight 4,1,3,3', 'blocks.1.dw.bias 4',
-      'norm.weight 4', 'norm.bias 4',
+      'stem.weight 4,3,2,2',
+      'stem.bias 4',
+      'blocks.0.fc.weight 6,4',
+      'blocks.0.fc.bias 6',
+      'blocks.1.fc.weight 6,4',
+      'blocks.1.dw.weight 4,1,3,3',
+      'blocks.1.dw.bias 4',
+      'norm.weight 4',
+      'norm.bias 4',
     ]);
     expect(countParams(spec)).toBe(48 + 4 + 24 + 6 + 24 + 36 + 4 + 4 + 4);
   });
@@ -29,7 +38,10 @@ describe('spec', () => {
 describe('layout', () => {
   it('moves axes as the convolutions of tfjs want them', () => {
     const values = Float32Array.from({ length: 24 }, (_, i) => i);
-    expect(toMemory({ shape: [2, 3], values: values.subarray(0, 6) }, 'linear')).toEqual({ shape: [3, 2], values: Float32Array.of(0, 3, 1, 4, 2, 5) });
+    expect(toMemory({ shape: [2, 3], values: values.subarray(0, 6) }, 'linear')).toEqual({
+      shape: [3, 2],
+      values: Float32Array.of(0, 3, 1, 4, 2, 5),
+    });
     const kernel = toMemory({ shape: [2, 3, 1, 4], values }, 'convolution');
     expect(kernel.shape).toEqual([1, 4, 3, 2]);
     // (out 1, in 2, row 0, column 3) is the last value, and stays the last.
@@ -38,7 +50,12 @@ describe('layout', () => {
     expect(kernel.values[1 * 6 + 0 * 2 + 1]).toBe(13);
   });
 
-  it.each([['plain', [19, 12]], ['linear', [19, 12]], ['convolution', [19, 3, 2, 2]], ['depthwise', [57, 1, 2, 2]]] as const)('%s has an inverse', (layout, shape) => {
+  it.each([
+    ['plain', [19, 12]],
+    ['linear', [19, 12]],
+    ['convolution', [19, 3, 2, 2]],
+    ['depthwise', [57, 1, 2, 2]],
+  ] as const)('%s has an inverse', (layout, shape) => {
     const entry = { shape, values: Float32Array.from({ length: 228 }, (_, i) => i) };
     expect(toCheckpoint(toMemory(entry, layout), layout)).toEqual(entry);
   });
@@ -52,13 +69,17 @@ describe('materialize', () => {
     ]);
     const before = tf.memory().numTensors;
     const act = () => materialize(spec, fromStateDict(state), 'test model');
-    expect(act).toThrow(/^test model: expected .* missing blocks.0.fc.weight, blocks.0.fc.bias, blocks.1.fc.weight and 4 more; stem.bias expected \[4\] but found \[5\]/);
+    expect(act).toThrow(
+      /^test model: expected .* missing blocks.0.fc.weight, blocks.0.fc.bias, blocks.1.fc.weight and 4 more; stem.bias expected \[4\] but found \[5\]/,
+    );
     try {
       act();
     } catch (error) {
       expect(error).toBeInstanceOf(CheckpointError);
       expect((error as CheckpointError).missing).toHaveLength(7);
-      expect((error as CheckpointError).mismatched).toEqual([{ path: 'stem.bias', expected: [4], found: [5] }]);
+      expect((error as CheckpointError).mismatched).toEqual([
+        { path: 'stem.bias', expected: [4], found: [5] },
+      ]);
     }
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -66,10 +87,13 @@ describe('materialize', () => {
   it('frees what it has when a source fails halfway', () => {
     const random = randomInit(1);
     const before = tf.memory().numTensors;
-    const failing = { ...random, values: (path: string, leaf: Parameters<typeof random.values>[1]) => {
-      if (path === 'norm.weight') throw new Error('disk on fire');
-      return random.values(path, leaf);
-    } };
+    const failing = {
+      ...random,
+      values: (path: string, leaf: Parameters<typeof random.values>[1]) => {
+        if (path === 'norm.weight') throw new Error('disk on fire');
+        return random.values(path, leaf);
+      },
+    };
     expect(() => materialize(spec, failing, 'test model')).toThrow('disk on fire');
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -87,10 +111,14 @@ describe('materialize', () => {
 });
 
 describe('randomInit', () => {
-  const leaf = (init: Parameters<ReturnType<typeof randomInit>['values']>[1]['init']) => ({ shape: [20_000], layout: 'plain', init }) as const;
+  const leaf = (init: Parameters<ReturnType<typeof randomInit>['values']>[1]['init']) =>
+    ({ shape: [20_000], layout: 'plain', init }) as const;
   const moments = (values: Float32Array) => {
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    return { mean, std: Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length) };
+    return {
+      mean,
+      std: Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length),
+    };
   };
 
   it('gives each parameter its own stream, the same for the same seed', () => {

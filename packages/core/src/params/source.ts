@@ -16,7 +16,10 @@ export interface ParamSource {
 }
 
 /** Parameters held in memory by canonical path, in checkpoint layout. */
-export type StateDict = ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
+export type StateDict = ReadonlyMap<
+  string,
+  { readonly shape: readonly number[]; readonly values: Float32Array }
+>;
 
 /**
  * A source that reads a state dict.

@@ -42,7 +42,8 @@ export function isParamSpec(node: Spec): node is ParamSpec {
 }
 
 /** Number of values in a shape; 1 for a scalar. */
-export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1);
+export const sizeOf = (shape: readonly number[]): number =>
+  shape.reduce((product, side) => product * side, 1);
 
 /**
  * Every leaf of a spec with its path, in the order of the forward pass.

@@ -11,7 +11,10 @@ import { pipe } from '../ops/pipe.ts';
 import type { ParamsOf } from '../params/spec.ts';
 
 /** How a stage shrinks the map that its keys and values are made from. */
-export type Reduction = { readonly kind: 'none' } | { readonly kind: 'convolution'; readonly ratio: number } | { readonly kind: 'pool'; readonly size: number };
+export type Reduction =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'convolution'; readonly ratio: number }
+  | { readonly kind: 'pool'; readonly size: number };
 
 export function reductionOf(config: PvtConfig, stage: number): Reduction {
   if (config.version === 'v2' && config.linear) return { kind: 'pool', size: linearPoolSize };
@@ -28,7 +31,12 @@ export function attentionSpec(config: PvtConfig, stage: number) {
     q: linearSpec(channels, channels, projection),
     kv: linearSpec(channels, 2 * channels, projection),
     ...(reduction.kind !== 'none' && {
-      sr: convolutionSpec(channels, channels, reduction.kind === 'pool' ? 1 : reduction.ratio, config.version === 'v1' ? 'fanIn' : 'fanOut'),
+      sr: convolutionSpec(
+        channels,
+        channels,
+        reduction.kind === 'pool' ? 1 : reduction.ratio,
+        config.version === 'v1' ? 'fanIn' : 'fanOut',
+      ),
       norm: normSpec(channels),
     }),
     proj: linearSpec(channels, channels, { std: config.initRange }),
@@ -36,7 +44,13 @@ export function attentionSpec(config: PvtConfig, stage: number) {
 }
 
 /** The tokens that keys and values are made from: [B, M, C] with M far below N. */
-function reduceTokens(x: tf.Tensor3D, grid: readonly [number, number], { sr, norm: reductionNorm }: ParamsOf<typeof attentionSpec>, config: PvtConfig, stage: number): tf.Tensor3D {
+function reduceTokens(
+  x: tf.Tensor3D,
+  grid: readonly [number, number],
+  { sr, norm: reductionNorm }: ParamsOf<typeof attentionSpec>,
+  config: PvtConfig,
+  stage: number,
+): tf.Tensor3D {
   const reduction = reductionOf(config, stage);
   if (reduction.kind === 'none') return x;
   const [batch, , channels] = x.shape;
@@ -45,7 +59,15 @@ function reduceTokens(x: tf.Tensor3D, grid: readonly [number, number], { sr, nor
   const normed = (t: tf.Tensor) => norm(t, reductionNorm!, config.eps.reduction);
   return reduction.kind === 'convolution'
     ? pipe(x, toMap, (t: tf.Tensor4D) => convolution(t, sr!, reduction.ratio), toTokens, normed)
-    : pipe(x, toMap, (t: tf.Tensor4D) => adaptiveAveragePool(t, [reduction.size, reduction.size]), (t: tf.Tensor4D) => convolution(t, sr!), toTokens, normed, gelu);
+    : pipe(
+        x,
+        toMap,
+        (t: tf.Tensor4D) => adaptiveAveragePool(t, [reduction.size, reduction.size]),
+        (t: tf.Tensor4D) => convolution(t, sr!),
+        toTokens,
+        normed,
+        gelu,
+      );
 }
 
 /**
@@ -70,9 +92,20 @@ export function attention(
     const keyValue = linear(reduced, params.kv);
     if (reduced !== x) reduced.dispose();
     const query = linear(x, params.q);
-    const { tokens: mixed, ...rest } = multiHeadAttention(query, keyValue, config.heads[stage]!, keepProbabilities, config.attentionDropout, context);
+    const { tokens: mixed, ...rest } = multiHeadAttention(
+      query,
+      keyValue,
+      config.heads[stage]!,
+      keepProbabilities,
+      config.attentionDropout,
+      context,
+    );
     query.dispose();
-    const tokens = pipe<tf.Tensor3D>(mixed, (t: tf.Tensor3D) => linear(t, params.proj, residual), (t: tf.Tensor3D) => dropout(t, config.dropout, context));
+    const tokens = pipe<tf.Tensor3D>(
+      mixed,
+      (t: tf.Tensor3D) => linear(t, params.proj, residual),
+      (t: tf.Tensor3D) => dropout(t, config.dropout, context),
+    );
     return { tokens, ...rest };
   });
 }

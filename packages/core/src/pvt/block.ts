@@ -42,14 +42,35 @@ export function block(
     // Where nothing is dropped from a branch, its last product adds the residual by itself.
     const drops = context.training === true && (rate > 0 || config.dropout > 0);
     const within = (residual: tf.Tensor3D) => (drops ? {} : { residual });
-    const after = (residual: tf.Tensor3D) => (branch: tf.Tensor3D) => (drops ? pipe<tf.Tensor3D>(branch, (t: tf.Tensor3D) => dropPath(t, rate, context), (t: tf.Tensor) => tf.add(residual, t)) : branch);
+    const after = (residual: tf.Tensor3D) => (branch: tf.Tensor3D) =>
+      drops
+        ? pipe<tf.Tensor3D>(
+            branch,
+            (t: tf.Tensor3D) => dropPath(t, rate, context),
+            (t: tf.Tensor) => tf.add(residual, t),
+          )
+        : branch;
 
     const normed = norm(x, params.norm1, config.eps.block);
-    const { tokens: attended, ...rest } = attention(normed, grid, params.attn, config, stage, keepProbabilities, context, within(x));
+    const { tokens: attended, ...rest } = attention(
+      normed,
+      grid,
+      params.attn,
+      config,
+      stage,
+      keepProbabilities,
+      context,
+      within(x),
+    );
     normed.dispose();
     const middle = after(x)(attended);
     if (middle !== attended) attended.dispose();
-    const tokens = pipe<tf.Tensor3D>(middle, (t: tf.Tensor3D) => norm(t, params.norm2, config.eps.block), (t: tf.Tensor3D) => mlp(t, grid, params.mlp, config, context, within(middle)), after(middle));
+    const tokens = pipe<tf.Tensor3D>(
+      middle,
+      (t: tf.Tensor3D) => norm(t, params.norm2, config.eps.block),
+      (t: tf.Tensor3D) => mlp(t, grid, params.mlp, config, context, within(middle)),
+      after(middle),
+    );
     return { tokens, ...rest };
   });
 }

@@ -22,29 +22,51 @@ const published = {
 } as const;
 
 describe('cost', () => {
-  it.each(Object.entries(published))('%s equals the official code to the unit', (_, [config, params, macs]) => {
-    expect(cost(config)).toMatchObject({ params, macs });
-  });
+  it.each(Object.entries(published))(
+    '%s equals the official code to the unit',
+    (_, [config, params, macs]) => {
+      expect(cost(config)).toMatchObject({ params, macs });
+    },
+  );
 
   it('equals the official code stage by stage, and at 512x512', () => {
-    expect(cost(published.pvt_tiny[0]).stages.map(({ macs }) => macs)).toEqual([537_886_720, 536_682_496, 506_024_960, 351_805_440]);
+    expect(cost(published.pvt_tiny[0]).stages.map(({ macs }) => macs)).toEqual([
+      537_886_720, 536_682_496, 506_024_960, 351_805_440,
+    ]);
     expect(cost(published.pvt_tiny[0], [512, 512]).macs).toBe(11_751_905_280);
   });
 
   it('shows why attention stays affordable: K and V shrink', () => {
     const { stages } = cost(published.pvt_v2_b2[0]);
-    expect(stages.map(({ tokens, keyTokens }) => [tokens, keyTokens])).toEqual([[3136, 49], [784, 49], [196, 49], [49, 49]]);
+    expect(stages.map(({ tokens, keyTokens }) => [tokens, keyTokens])).toEqual([
+      [3136, 49],
+      [784, 49],
+      [196, 49],
+      [49, 49],
+    ]);
     expect(stages[0]!.attentionMap).toEqual([1, 3136, 49]);
-    expect(cost(published.pvt_tiny[0]).stages[3]).toMatchObject({ tokens: 50, keyTokens: 50, grid: [7, 7], stride: 32 });
-    expect(cost(published.pvt_v2_b2_li[0], [896, 896]).stages.map(({ keyTokens }) => keyTokens)).toEqual([49, 49, 49, 49]);
+    expect(cost(published.pvt_tiny[0]).stages[3]).toMatchObject({
+      tokens: 50,
+      keyTokens: 50,
+      grid: [7, 7],
+      stride: 32,
+    });
+    expect(cost(published.pvt_v2_b2_li[0], [896, 896]).stages.map(({ keyTokens }) => keyTokens)).toEqual([
+      49, 49, 49, 49,
+    ]);
   });
 
   it('adds up', () => {
     const { layers, stages, activationBytes } = cost(published.pvt_v2_b2_li[0], [197, 251]);
     const head = layers.at(-1)!;
     expect(head).toMatchObject({ path: 'head', params: 513_000, macs: 512_000, output: [1000] });
-    expect(stages.reduce((sum, stage) => sum + stage.activationBytes, head.activationBytes)).toBe(activationBytes);
-    expect(layers.find(({ path }) => path === 'stages.0.patch_embed.proj')).toMatchObject({ output: [50, 63, 64], activationBytes: 4 * 50 * 63 * 64 });
+    expect(stages.reduce((sum, stage) => sum + stage.activationBytes, head.activationBytes)).toBe(
+      activationBytes,
+    );
+    expect(layers.find(({ path }) => path === 'stages.0.patch_embed.proj')).toMatchObject({
+      output: [50, 63, 64],
+      activationBytes: 4 * 50 * 63 * 64,
+    });
   });
 
   it('counts no classifier where there are no classes', () => {

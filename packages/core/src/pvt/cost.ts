@@ -52,7 +52,8 @@ export interface Cost {
 }
 
 const product = (sides: readonly number[]): number => sides.reduce((a, b) => a * b, 1);
-const sum = <T>(items: readonly T[], value: (item: T) => number): number => items.reduce((total, item) => total + value(item), 0);
+const sum = <T>(items: readonly T[], value: (item: T) => number): number =>
+  items.reduce((total, item) => total + value(item), 0);
 
 /**
  * Parameters, multiply-adds and activation sizes of a model at an input size, per layer and per stage, at batch 1,
@@ -63,7 +64,10 @@ const sum = <T>(items: readonly T[], value: (item: T) => number): number => item
  * @example
  * cost(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] })).macs; // 566_065_664
  */
-export function cost(config: PvtConfig, size: readonly [height: number, width: number] = config.imageSize): Cost {
+export function cost(
+  config: PvtConfig,
+  size: readonly [height: number, width: number] = config.imageSize,
+): Cost {
   const grids = gridSizes(config, size);
   const features = featuresOf(config);
   const layers: LayerCost[] = [];
@@ -76,33 +80,70 @@ export function cost(config: PvtConfig, size: readonly [height: number, width: n
     const tokens = positions + (spec.cls_token === undefined ? 0 : 1);
     const reduction = reductionOf(config, index);
     const keyGrid =
-      reduction.kind === 'pool' ? [linearPoolSize, linearPoolSize] : reduction.kind === 'convolution' ? grid.map((side) => Math.floor(side / reduction.ratio)) : undefined;
+      reduction.kind === 'pool'
+        ? [linearPoolSize, linearPoolSize]
+        : reduction.kind === 'convolution'
+          ? grid.map((side) => Math.floor(side / reduction.ratio))
+          : undefined;
     const keyTokens = keyGrid === undefined ? tokens : product(keyGrid);
     const first = layers.length;
-    const add = (path: string, kind: LayerKind, input: readonly number[], output: readonly number[], macs: number, spec: Spec = {}) =>
-      layers.push({ path: `stages.${index}.${path}`, kind, stage: index, input, output, params: countParams(spec), macs, activationBytes: 4 * product(output) });
+    const add = (
+      path: string,
+      kind: LayerKind,
+      input: readonly number[],
+      output: readonly number[],
+      macs: number,
+      spec: Spec = {},
+    ) =>
+      layers.push({
+        path: `stages.${index}.${path}`,
+        kind,
+        stage: index,
+        input,
+        output,
+        params: countParams(spec),
+        macs,
+        activationBytes: 4 * product(output),
+      });
     const addLinear = (path: string, count: number, inputs: number, outputs: number, spec: Spec) =>
       add(path, 'linear', [count, inputs], [count, outputs], count * inputs * outputs, spec);
 
     const before = index === 0 ? [...size, config.channels] : [...grids[index - 1]!, config.dims[index - 1]!];
     const kernel = config.patchSizes[index]!;
-    add('patch_embed.proj', 'convolution', before, [...grid, channels], positions * channels * before[2]! * kernel ** 2, spec.patch_embed.proj);
+    add(
+      'patch_embed.proj',
+      'convolution',
+      before,
+      [...grid, channels],
+      positions * channels * before[2]! * kernel ** 2,
+      spec.patch_embed.proj,
+    );
     add('patch_embed.norm', 'norm', [positions, channels], [positions, channels], 0, spec.patch_embed.norm);
     if (spec.pos_embed !== undefined) {
-      add('pos_embed', 'embedding', [positions, channels], [tokens, channels], 0, { pos_embed: spec.pos_embed, cls_token: spec.cls_token });
+      add('pos_embed', 'embedding', [positions, channels], [tokens, channels], 0, {
+        pos_embed: spec.pos_embed,
+        cls_token: spec.cls_token,
+      });
     }
     const hidden = hiddenWidth(config, index);
     const map = [config.heads[index]!, tokens, keyTokens] as const;
     for (const [blockIndex, block] of spec.blocks.entries()) {
       const at = (name: string) => `blocks.${blockIndex}.${name}`;
       const { attn, mlp } = block;
-            add(at('norm1'), 'norm', [tokens, channels], [tokens, channels], 0, block.norm1);
+      add(at('norm1'), 'norm', [tokens, channels], [tokens, channels], 0, block.norm1);
       addLinear(at('attn.q'), tokens, channels, channels, attn.q);
       if (attn.sr !== undefined && keyGrid !== undefined) {
         const pooled = reduction.kind === 'pool';
         if (pooled) add(at('attn.pool'), 'pool', [...grid, channels], [...keyGrid, channels], 0);
         const side = reduction.kind === 'convolution' ? reduction.ratio : 1;
-        add(at('attn.sr'), 'convolution', [...(pooled ? keyGrid : grid), channels], [...keyGrid, channels], keyTokens * channels * channels * side ** 2, attn.sr);
+        add(
+          at('attn.sr'),
+          'convolution',
+          [...(pooled ? keyGrid : grid), channels],
+          [...keyGrid, channels],
+          keyTokens * channels * channels * side ** 2,
+          attn.sr,
+        );
         add(at('attn.norm'), 'norm', [keyTokens, channels], [keyTokens, channels], 0, attn.norm);
       }
       addLinear(at('attn.kv'), keyTokens, channels, 2 * channels, attn.kv);
@@ -111,7 +152,15 @@ export function cost(config: PvtConfig, size: readonly [height: number, width: n
       addLinear(at('attn.proj'), tokens, channels, channels, attn.proj);
       add(at('norm2'), 'norm', [tokens, channels], [tokens, channels], 0, block.norm2);
       addLinear(at('mlp.fc1'), tokens, channels, hidden, mlp.fc1);
-      if (mlp.dwconv !== undefined) add(at('mlp.dwconv'), 'depthwise', [...grid, hidden], [...grid, hidden], positions * hidden * 9, mlp.dwconv);
+      if (mlp.dwconv !== undefined)
+        add(
+          at('mlp.dwconv'),
+          'depthwise',
+          [...grid, hidden],
+          [...grid, hidden],
+          positions * hidden * 9,
+          mlp.dwconv,
+        );
       addLinear(at('mlp.fc2'), tokens, hidden, channels, mlp.fc2);
     }
     if (spec.norm !== undefined) add('norm', 'norm', [tokens, channels], [tokens, channels], 0, spec.norm);
@@ -130,7 +179,16 @@ export function cost(config: PvtConfig, size: readonly [height: number, width: n
   const width = config.dims.at(-1)!;
   if (config.classes > 0) {
     const macs = width * config.classes;
-    layers.push({ path: 'head', kind: 'linear', stage: config.dims.length - 1, input: [width], output: [config.classes], params: countParams(linearSpec(width, config.classes)), macs, activationBytes: 4 * config.classes });
+    layers.push({
+      path: 'head',
+      kind: 'linear',
+      stage: config.dims.length - 1,
+      input: [width],
+      output: [config.classes],
+      params: countParams(linearSpec(width, config.classes)),
+      macs,
+      activationBytes: 4 * config.classes,
+    });
   }
   return { size, layers, stages, ...totals(layers) };
 }

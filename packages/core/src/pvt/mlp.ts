@@ -7,7 +7,8 @@ import { pipe } from '../ops/pipe.ts';
 import type { ParamsOf } from '../params/spec.ts';
 
 /** The hidden width, truncated as the official code does. */
-export const hiddenWidth = (config: PvtConfig, stage: number): number => Math.trunc(config.dims[stage]! * config.mlpRatios[stage]!);
+export const hiddenWidth = (config: PvtConfig, stage: number): number =>
+  Math.trunc(config.dims[stage]! * config.mlpRatios[stage]!);
 
 /** Feed-forward layer; v2's has a depthwise 3x3 convolution between its two products (PVT v2 section 3.4). */
 export function mlpSpec(config: PvtConfig, stage: number) {
@@ -35,12 +36,29 @@ export function mlp(
 ): tf.Tensor3D {
   const drop = (t: tf.Tensor) => dropout(t, config.dropout, context);
   // In the linear variant a ReLU stands between the first product and the convolution.
-  const first: LinearEpilogue = dwconv === undefined ? { activation: config.activation } : config.version === 'v2' && config.linear ? { activation: 'relu' } : {};
+  const first: LinearEpilogue =
+    dwconv === undefined
+      ? { activation: config.activation }
+      : config.version === 'v2' && config.linear
+        ? { activation: 'relu' }
+        : {};
   const convolve = (t: tf.Tensor): tf.Tensor => {
     if (dwconv === undefined) return t;
     const [batch, tokens, hidden] = t.shape as [number, number, number];
     const toMap = (u: tf.Tensor) => tf.reshape(u, [batch, ...grid, hidden]);
-    return pipe(t, toMap, (u: tf.Tensor4D) => depthwise(u, dwconv, 1, config.activation), (u: tf.Tensor) => tf.reshape(u, [batch, tokens, hidden]));
+    return pipe(
+      t,
+      toMap,
+      (u: tf.Tensor4D) => depthwise(u, dwconv, 1, config.activation),
+      (u: tf.Tensor) => tf.reshape(u, [batch, tokens, hidden]),
+    );
   };
-  return pipe(x, (t: tf.Tensor3D) => linear(t, fc1, first), convolve, drop, (t: tf.Tensor3D) => linear(t, fc2, residual), drop);
+  return pipe(
+    x,
+    (t: tf.Tensor3D) => linear(t, fc1, first),
+    convolve,
+    drop,
+    (t: tf.Tensor3D) => linear(t, fc2, residual),
+    drop,
+  );
 }

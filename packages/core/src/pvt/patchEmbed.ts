@@ -9,7 +9,12 @@ export function patchEmbedSpec(config: PvtConfig, stage: number) {
   const inputs = stage === 0 ? config.channels : config.dims[stage - 1]!;
   const channels = config.dims[stage]!;
   return {
-    proj: convolutionSpec(inputs, channels, config.patchSizes[stage]!, config.version === 'v1' ? 'fanIn' : 'fanOut'),
+    proj: convolutionSpec(
+      inputs,
+      channels,
+      config.patchSizes[stage]!,
+      config.version === 'v1' ? 'fanIn' : 'fanOut',
+    ),
     norm: normSpec(channels),
   };
 }
@@ -20,7 +25,12 @@ export function patchEmbedSpec(config: PvtConfig, stage: number) {
  * @param map [B, H, W, inputs]
  * @returns tokens [B, h·w, C] and their grid [h, w]
  */
-export function patchEmbed(map: tf.Tensor4D, { proj, norm: patchNorm }: ParamsOf<typeof patchEmbedSpec>, config: PvtConfig, stage: number) {
+export function patchEmbed(
+  map: tf.Tensor4D,
+  { proj, norm: patchNorm }: ParamsOf<typeof patchEmbedSpec>,
+  config: PvtConfig,
+  stage: number,
+) {
   const embedded = convolution(map, proj, config.strides[stage]!, patchPadding(config, stage));
   const [batch, height, width, channels] = embedded.shape;
   const flat = tf.reshape(embedded, [batch, height * width, channels]) as tf.Tensor3D;

@@ -4,7 +4,11 @@ import { resample } from '../ops/resample.ts';
 import type { ParamSpec } from '../params/spec.ts';
 
 const embedding = (tokens: number, channels: number, std: number) =>
-  ({ shape: [1, tokens, channels], layout: 'plain', init: { kind: 'truncatedNormal', std } }) as ParamSpec<tf.Tensor3D>;
+  ({
+    shape: [1, tokens, channels],
+    layout: 'plain',
+    init: { kind: 'truncatedNormal', std },
+  }) as ParamSpec<tf.Tensor3D>;
 
 /**
  * v1's learned position embeddings (PVT section 3.2) for the grid that `imageSize` gives. The last stage's always has

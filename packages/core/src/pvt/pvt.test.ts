@@ -17,22 +17,36 @@ const configs: Record<string, PvtConfig> = {
   v2: pvtConfig({ version: 'v2', ...small }),
   'v2 linear': pvtConfig({ version: 'v2', linear: true, ...small }),
 };
-const picture = (height: number, width: number, batch = 1, channels = 3) => tf.randomNormal([batch, height, width, channels], 0, 1, 'float32', 7) as tf.Tensor4D;
+const picture = (height: number, width: number, batch = 1, channels = 3) =>
+  tf.randomNormal([batch, height, width, channels], 0, 1, 'float32', 7) as tf.Tensor4D;
 const release = (output: unknown) => tf.dispose(output as tf.TensorContainer);
 
 beforeAll(() => useBackend('wasm'));
 
 describe.each(Object.entries(configs))('%s', (name, config) => {
-  it.each([[64, 64], [112, 448], [97, 131], [96, 64]] as const)('gives the pyramid that cost() foretells at %ix%i', async (height, width) => {
+  it.each([
+    [64, 64],
+    [112, 448],
+    [97, 131],
+    [96, 64],
+  ] as const)('gives the pyramid that cost() foretells at %ix%i', async (height, width) => {
     await expectNoLeak(() => {
       const model = createPvt(config, randomInit(1));
       const input = picture(height, width, 2);
       const output = model.forward(input, { tokens: true, attentions: true, hiddenStates: true });
       const { stages } = cost(config, [height, width]);
-      expect(output.pyramid.map(({ stride, channels, tensor }) => [stride, channels, tensor.shape])).toEqual(stages.map(({ stride, grid }, i) => [stride, small.dims[i], [2, ...grid, small.dims[i]!]]));
-      expect(output.tokens.map(({ shape }) => shape)).toEqual(stages.map(({ tokens }, i) => [2, tokens, small.dims[i]!]));
-      expect(output.attentions.map((blocks) => blocks.map(({ shape }) => shape))).toEqual(stages.map(({ attentionMap }, i) => Array(small.depths[i]!).fill([2, ...attentionMap])));
-      expect(output.hiddenStates.map((states) => states.length)).toEqual(small.depths.map((depth) => depth + 1));
+      expect(output.pyramid.map(({ stride, channels, tensor }) => [stride, channels, tensor.shape])).toEqual(
+        stages.map(({ stride, grid }, i) => [stride, small.dims[i], [2, ...grid, small.dims[i]!]]),
+      );
+      expect(output.tokens.map(({ shape }) => shape)).toEqual(
+        stages.map(({ tokens }, i) => [2, tokens, small.dims[i]!]),
+      );
+      expect(output.attentions.map((blocks) => blocks.map(({ shape }) => shape))).toEqual(
+        stages.map(({ attentionMap }, i) => Array(small.depths[i]!).fill([2, ...attentionMap])),
+      );
+      expect(output.hiddenStates.map((states) => states.length)).toEqual(
+        small.depths.map((depth) => depth + 1),
+      );
       expect(output.embedding.shape).toEqual([2, 32]);
       release(output);
       input.dispose();
@@ -45,7 +59,8 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
     const input = picture(64, 96);
     const plain = model.forward(input);
     const full = model.forward(input, { tokens: true, attentions: true, hiddenStates: true });
-    for (const [i, { tensor }] of plain.pyramid.entries()) await expectClose(full.pyramid[i]!.tensor, await tensor.data(), 0);
+    for (const [i, { tensor }] of plain.pyramid.entries())
+      await expectClose(full.pyramid[i]!.tensor, await tensor.data(), 0);
     await expectClose(full.embedding, await plain.embedding.data(), 0);
     const some = model.forward(input, { stages: [2, 0] });
     expect(some.pyramid.map(({ name }) => name)).toEqual(['stage1', 'stage3']);
@@ -57,7 +72,13 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   it('leaves no tensor behind, outputs freed, whatever was asked for', async () => {
     const model = createPvt(config, randomInit(1));
     const input = picture(64, 64);
-    const requests: (PvtRequest & ForwardContext)[] = [{}, { stages: [1] }, { stages: [3], tokens: true }, { hiddenStates: true, attentions: true }, { training: true, random: createRandom(1) }];
+    const requests: (PvtRequest & ForwardContext)[] = [
+      {},
+      { stages: [1] },
+      { stages: [3], tokens: true },
+      { hiddenStates: true, attentions: true },
+      { training: true, random: createRandom(1) },
+    ];
     for (const request of requests) {
       await expectNoLeak(() => release(model.forward(input, request)));
     }
@@ -97,7 +118,8 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
     const noisy = pvtConfig({ ...config, dropout: 0.1, attentionDropout: 0.1, dropPath: 0.5 });
     const model = createPvt(noisy, randomInit(1));
     const input = picture(64, 64, 4);
-    const run = (seed: number) => model.forward(input, { training: true, random: createRandom(seed) }).embedding.dataSync();
+    const run = (seed: number) =>
+      model.forward(input, { training: true, random: createRandom(seed) }).embedding.dataSync();
     expect(run(1)).toEqual(run(1));
     expect(run(1)).not.toEqual(run(2));
     expect(run(1)).not.toEqual(model.forward(input).embedding.dataSync());
@@ -113,7 +135,8 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
     expect(() => model.forward(tf.zeros([1, 64, 64, 3], 'int32'))).toThrow(/got int32/);
     expect(() => model.forward(input, { stages: [4] })).toThrow(/stages between 0 and 3/);
     expect(() => model.forward(input, { stages: [] })).toThrow(/at least one/);
-    if (!(config.version === 'v2' && config.linear)) expect(() => model.forward(picture(16, 64))).toThrow(/stage 1 map is at least 8x8/);
+    if (!(config.version === 'v2' && config.linear))
+      expect(() => model.forward(picture(16, 64))).toThrow(/stage 1 map is at least 8x8/);
     tf.dispose(input);
     expect(tf.memory().numTensors - before).toBeLessThanOrEqual(4);
     model.dispose();
@@ -124,10 +147,28 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
 
 describe('backbone', () => {
   it('takes any number of channels and of stages', () => {
-    const config = pvtConfig({ version: 'v2', channels: 5, dims: [8, 12, 16], depths: [1, 1, 1], heads: [1, 2, 4], mlpRatios: [2, 2, 2], reductions: [4, 2, 1], patchSizes: [3, 3, 3], strides: [2, 2, 2] });
+    const config = pvtConfig({
+      version: 'v2',
+      channels: 5,
+      dims: [8, 12, 16],
+      depths: [1, 1, 1],
+      heads: [1, 2, 4],
+      mlpRatios: [2, 2, 2],
+      reductions: [4, 2, 1],
+      patchSizes: [3, 3, 3],
+      strides: [2, 2, 2],
+    });
     const model = createPvt(config, randomInit(1));
-    expect(model.features).toEqual([{ name: 'stage1', stride: 2, channels: 8 }, { name: 'stage2', stride: 4, channels: 12 }, { name: 'stage3', stride: 8, channels: 16 }]);
-    expect(model.forward(picture(33, 47, 1, 5)).pyramid.map(({ tensor }) => tensor.shape)).toEqual([[1, 17, 24, 8], [1, 9, 12, 12], [1, 5, 6, 16]]);
+    expect(model.features).toEqual([
+      { name: 'stage1', stride: 2, channels: 8 },
+      { name: 'stage2', stride: 4, channels: 12 },
+      { name: 'stage3', stride: 8, channels: 16 },
+    ]);
+    expect(model.forward(picture(33, 47, 1, 5)).pyramid.map(({ tensor }) => tensor.shape)).toEqual([
+      [1, 17, 24, 8],
+      [1, 9, 12, 12],
+      [1, 5, 6, 16],
+    ]);
     model.dispose();
   });
 
@@ -147,7 +188,9 @@ describe('backbone', () => {
   });
 
   it('starts as the official code does', async () => {
-    const state = await stateDict(createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [1, 1, 1, 1] }), randomInit(1)));
+    const state = await stateDict(
+      createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [1, 1, 1, 1] }), randomInit(1)),
+    );
     const std = (path: string) => {
       const { values } = state.get(path)!;
       return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
@@ -161,7 +204,10 @@ describe('backbone', () => {
   });
 
   it('holds at most 25 MB beyond the weights for b0 at 224x224', async () => {
-    const model = createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] }), randomInit(1));
+    const model = createPvt(
+      pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] }),
+      randomInit(1),
+    );
     const input = picture(224, 224);
     const before = tf.memory().numBytes;
     const { peakBytes } = await tf.profile(() => {

@@ -43,9 +43,13 @@ export interface PvtRequest {
 export type PvtOutput<R extends PvtRequest = PvtRequest> = {
   /** From fine to coarse. v2: after each stage's norm; v1: before any norm, without the class token. */
   readonly pyramid: readonly FeatureMap[];
-} & (R extends { stages: readonly number[] } ? { readonly embedding?: tf.Tensor2D } : { readonly embedding: tf.Tensor2D }) &
+} & (R extends { stages: readonly number[] }
+  ? { readonly embedding?: tf.Tensor2D }
+  : { readonly embedding: tf.Tensor2D }) &
   /** Per stage: the embedded patches, then the tokens [B, N, C] after each block, before the stage's norm. */
-  (R extends { hiddenStates: true } ? { readonly hiddenStates: readonly (readonly tf.Tensor3D[])[] } : unknown) &
+  (R extends { hiddenStates: true }
+    ? { readonly hiddenStates: readonly (readonly tf.Tensor3D[])[] }
+    : unknown) &
   /** Per stage and block: probabilities [B, heads, N, M]. */
   (R extends { attentions: true } ? { readonly attentions: readonly (readonly tf.Tensor4D[])[] } : unknown) &
   /** Per stage: tokens [B, N, C] after its norm where it has one, the class token first where there is one. */
@@ -54,14 +58,26 @@ export type PvtOutput<R extends PvtRequest = PvtRequest> = {
 /** The pyramid's levels: strides and channels. */
 export function featuresOf(config: PvtConfig): Feature[] {
   let stride = 1;
-  return config.dims.map((channels, index) => ({ name: `stage${index + 1}`, stride: (stride *= config.strides[index]!), channels }));
+  return config.dims.map((channels, index) => ({
+    name: `stage${index + 1}`,
+    stride: (stride *= config.strides[index]!),
+    channels,
+  }));
 }
 
 function checkInput(input: tf.Tensor4D, config: PvtConfig): void {
   const [, height, width, channels] = input.shape;
   if (input.rank !== 4 || channels !== config.channels || input.dtype !== 'float32') {
-    const hint = input.rank === 3 ? 'add a batch axis with tf.expandDims(input)' : input.rank === 4 && input.shape[1] === config.channels ? 'transpose channels to the end with tf.transpose(input, [0, 2, 3, 1])' : 'prepare pictures with preprocess()';
-    throw new ShapeError('input-invalid', `PVT: expected a float32 input [batch, height, width, ${config.channels}], got ${input.dtype} [${input.shape}]; ${hint}.`);
+    const hint =
+      input.rank === 3
+        ? 'add a batch axis with tf.expandDims(input)'
+        : input.rank === 4 && input.shape[1] === config.channels
+          ? 'transpose channels to the end with tf.transpose(input, [0, 2, 3, 1])'
+          : 'prepare pictures with preprocess()';
+    throw new ShapeError(
+      'input-invalid',
+      `PVT: expected a float32 input [batch, height, width, ${config.channels}], got ${input.dtype} [${input.shape}]; ${hint}.`,
+    );
   }
   gridSizes(config, [height!, width!]);
 }
@@ -72,13 +88,21 @@ function checkInput(input: tf.Tensor4D, config: PvtConfig): void {
  * @param input [B, H, W, channels], any height and width that the architecture permits
  * @throws ShapeError where the input does not fit, ConfigError for a stage that does not exist
  */
-export function pvt<R extends PvtRequest>(input: tf.Tensor4D, { stages }: ParamsOf<typeof pvtSpec>, config: PvtConfig, request: R & ForwardContext): PvtOutput<R> {
+export function pvt<R extends PvtRequest>(
+  input: tf.Tensor4D,
+  { stages }: ParamsOf<typeof pvtSpec>,
+  config: PvtConfig,
+  request: R & ForwardContext,
+): PvtOutput<R> {
   checkInput(input, config);
   const count = config.dims.length;
   const wanted = request.stages ?? config.dims.map((_, index) => index);
   const outside = wanted.find((index) => !(Number.isInteger(index) && index >= 0 && index < count));
   if (outside !== undefined || wanted.length === 0) {
-    throw new ConfigError('stages-invalid', `PVT: expected stages between 0 and ${count - 1}, at least one, got [${wanted}]; count stages from 0.`);
+    throw new ConfigError(
+      'stages-invalid',
+      `PVT: expected stages between 0 and ${count - 1}, at least one, got [${wanted}]; count stages from 0.`,
+    );
   }
   const kept = { hiddenStates: request.hiddenStates ?? false, attentions: request.attentions ?? false };
   const features = featuresOf(config);
@@ -120,7 +144,13 @@ function embed(tokens: tf.Tensor3D, config: PvtConfig): tf.Tensor2D {
 }
 
 /** A backbone: parameters and the forward over them. */
-export interface Pvt extends Model<ReturnType<typeof pvtSpec>, <R extends PvtRequest = Record<never, never>>(input: tf.Tensor4D, request?: R & ForwardContext) => PvtOutput<R>> {
+export interface Pvt extends Model<
+  ReturnType<typeof pvtSpec>,
+  <R extends PvtRequest = Record<never, never>>(
+    input: tf.Tensor4D,
+    request?: R & ForwardContext,
+  ) => PvtOutput<R>
+> {
   readonly config: PvtConfig;
   /** The pyramid's levels, for heads to check what they are given. */
   readonly features: readonly Feature[];
@@ -136,7 +166,14 @@ export interface Pvt extends Model<ReturnType<typeof pvtSpec>, <R extends PvtReq
  * pyramid.map(({ stride, tensor }) => [stride, tensor.shape]); // [[4, [1, 56, 56, 32]], …, [32, [1, 7, 7, 256]]]
  */
 export function createPvt(config: PvtConfig, source: ParamSource): Pvt {
-  const model = createModel(`PVT ${config.version}`, pvtSpec(config), source, (params) => (input: tf.Tensor4D, request: PvtRequest & ForwardContext = {}) => pvt(input, params, config, request));
+  const model = createModel(
+    `PVT ${config.version}`,
+    pvtSpec(config),
+    source,
+    (params) =>
+      (input: tf.Tensor4D, request: PvtRequest & ForwardContext = {}) =>
+        pvt(input, params, config, request),
+  );
   return Object.defineProperties(model, {
     config: { value: config, enumerable: true },
     features: { value: featuresOf(config), enumerable: true },

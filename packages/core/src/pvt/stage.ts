@@ -38,7 +38,14 @@ export interface StageOutput {
 }
 
 /** @param input [B, H, W, channels of the stage before] */
-export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, config: PvtConfig, index: number, kept: Kept, context: ForwardContext): StageOutput {
+export function stage(
+  input: tf.Tensor4D,
+  params: ParamsOf<typeof stageSpec>,
+  config: PvtConfig,
+  index: number,
+  kept: Kept,
+  context: ForwardContext,
+): StageOutput {
   const hiddenStates: tf.Tensor3D[] = [];
   const attentions: tf.Tensor4D[] = [];
   const { tokens: embedded, grid } = patchEmbed(input, params.patch_embed, config, index);
@@ -46,16 +53,30 @@ export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, co
 
   const place = (t: tf.Tensor3D): tf.Tensor3D =>
     config.version === 'v1'
-      ? pipe(t, (u: tf.Tensor3D) => addPosition(u, grid, { pos_embed: params.pos_embed!, ...(params.cls_token && { cls_token: params.cls_token }) }, config, index), (u: tf.Tensor3D) => dropout(u, config.dropout, context))
+      ? pipe(
+          t,
+          (u: tf.Tensor3D) =>
+            addPosition(
+              u,
+              grid,
+              { pos_embed: params.pos_embed!, ...(params.cls_token && { cls_token: params.cls_token }) },
+              config,
+              index,
+            ),
+          (u: tf.Tensor3D) => dropout(u, config.dropout, context),
+        )
       : t;
   let x = place(embedded);
   if (x !== embedded) embedded.dispose();
   context.observe?.(`stages.${index}.patch_embed`, x);
   if (kept.hiddenStates) hiddenStates.push(x);
   for (const [i, blockParams] of params.blocks.entries()) {
-    const run = (t: tf.Tensor3D, params: typeof blockParams, context: ForwardContext) => block(t, grid, params, config, index, dropPathRate(config, index, i), kept.attentions, context);
+    const run = (t: tf.Tensor3D, params: typeof blockParams, context: ForwardContext) =>
+      block(t, grid, params, config, index, dropPathRate(config, index, i), kept.attentions, context);
     const { tokens, probabilities } =
-      context.training && context.recompute && !kept.attentions ? { tokens: context.recompute(x, blockParams, context, (...inputs) => run(...inputs).tokens) } : run(x, blockParams, context);
+      context.training && context.recompute && !kept.attentions
+        ? { tokens: context.recompute(x, blockParams, context, (...inputs) => run(...inputs).tokens) }
+        : run(x, blockParams, context);
     context.observe?.(`stages.${index}.blocks.${i}`, tokens);
     if (kept.hiddenStates) hiddenStates.push(tokens);
     else x.dispose();
@@ -68,7 +89,11 @@ export function stage(input: tf.Tensor4D, params: ParamsOf<typeof stageSpec>, co
   const [height, width] = grid;
   const dense = config.version === 'v2' ? normed : x;
   const extra = dense.shape[1] - height * width;
-  const map = pipe<tf.Tensor4D>(dense, (t: tf.Tensor3D) => (extra === 0 ? t : tf.slice(t, [0, extra, 0])), (t: tf.Tensor) => tf.reshape(t, [batch, height, width, channels]));
+  const map = pipe<tf.Tensor4D>(
+    dense,
+    (t: tf.Tensor3D) => (extra === 0 ? t : tf.slice(t, [0, extra, 0])),
+    (t: tf.Tensor) => tf.reshape(t, [batch, height, width, channels]),
+  );
   if (!kept.hiddenStates) x.dispose();
   return { map, tokens: normed, hiddenStates, attentions };
 }

@@ -12,17 +12,23 @@ describe('changeColour', () => {
   });
 
   it('multiplies and clips by brightness', () => {
-    expect([...changeColour(picture, { ...same, brightness: 1.5 }).data]).toEqual([255, 45, 90, 15, 135, 255, 192, 192, 192]);
+    expect([...changeColour(picture, { ...same, brightness: 1.5 }).data]).toEqual([
+      255, 45, 90, 15, 135, 255, 192, 192, 192,
+    ]);
     expect([...changeColour(picture, { ...same, brightness: 0 }).data]).toEqual(Array(9).fill(0));
   });
 
   it('turns into the mean grey without contrast', () => {
     // 0.299 R + 0.587 G + 0.114 B of the mean colour (50, 100, 150).
-    expect([...changeColour(pixels(0, 100, 200, 100, 100, 100), { ...same, contrast: 0 }).data]).toEqual(Array(6).fill(91));
+    expect([...changeColour(pixels(0, 100, 200, 100, 100, 100), { ...same, contrast: 0 }).data]).toEqual(
+      Array(6).fill(91),
+    );
   });
 
   it('turns each pixel into its own grey without saturation', () => {
-    expect([...changeColour(pixels(50, 100, 150, 255, 255, 255), { ...same, saturation: 0 }).data]).toEqual([91, 91, 91, 255, 255, 255]);
+    expect([...changeColour(pixels(50, 100, 150, 255, 255, 255), { ...same, saturation: 0 }).data]).toEqual([
+      91, 91, 91, 255, 255, 255,
+    ]);
   });
 
   it('turns hues, leaves greys and brightness, and comes back', () => {

@@ -35,14 +35,24 @@ function bounds(width: number, height: number, test: (i: number) => boolean): nu
   return xs.length === 0 ? [] : [Math.min(...xs), Math.min(...ys), Math.max(...xs) + 1, Math.max(...ys) + 1];
 }
 // More marked than grey: where a resize has blended both, the edge lies half way.
-const inPicture = ({ picture: { width, height, data } }: Labelled) => bounds(width, height, (i) => data[i * 3]! > 170);
-const inMap = ({ target: { width, height, labels } }: Labelled<LabelMap>) => bounds(width, height, (i) => labels[i] === 3);
+const inPicture = ({ picture: { width, height, data } }: Labelled) =>
+  bounds(width, height, (i) => data[i * 3]! > 170);
+const inMap = ({ target: { width, height, labels } }: Labelled<LabelMap>) =>
+  bounds(width, height, (i) => labels[i] === 3);
 
 const random = (seed: number) => {
   const { uniform } = createRandom(`noise ${seed}`);
   const [width, height] = [7, 5];
-  const picture = { width, height, data: Uint8Array.from({ length: width * height * 3 }, () => uniform() * 256) };
-  const target: LabelMap = { width, height, labels: Uint16Array.from({ length: width * height }, () => uniform() * 9) };
+  const picture = {
+    width,
+    height,
+    data: Uint8Array.from({ length: width * height * 3 }, () => uniform() * 256),
+  };
+  const target: LabelMap = {
+    width,
+    height,
+    labels: Uint16Array.from({ length: width * height }, () => uniform() * 9),
+  };
   return { picture, target };
 };
 
@@ -60,9 +70,15 @@ describe('flips and turns', () => {
   });
 
   it('turns clockwise', () => {
-    const { picture } = turn({ picture: { width: 2, height: 1, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 }, 1);
+    const { picture } = turn(
+      { picture: { width: 2, height: 1, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
+      1,
+    );
     expect(picture).toEqual({ width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) });
-    const second = turn({ picture: { width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 }, 1);
+    const second = turn(
+      { picture: { width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
+      1,
+    );
     expect(second.picture).toEqual({ width: 2, height: 1, data: Uint8Array.of(2, 2, 2, 1, 1, 1) });
   });
 
@@ -159,12 +175,19 @@ describe('augment', () => {
 
   it('keeps most boxes', () => {
     const { boxes } = marking(60, 44, [18, 14, 40, 30]);
-    const left = Array.from({ length: 20 }, (_, seed) => augment(boxes, steps, createRandom(seed), [48, 64]).target.length);
+    const left = Array.from(
+      { length: 20 },
+      (_, seed) => augment(boxes, steps, createRandom(seed), [48, 64]).target.length,
+    );
     expect(left.reduce((a, b) => a + b)).toBeGreaterThan(15);
   });
 
   it('is the same for the same numbers, and another for others', () => {
-    const all: AugmentStep[] = [...steps, { kind: 'colour', brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }, { kind: 'erase', probability: 1 }];
+    const all: AugmentStep[] = [
+      ...steps,
+      { kind: 'colour', brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 },
+      { kind: 'erase', probability: 1 },
+    ];
     const { map } = marking(60, 44, [18, 14, 40, 30]);
     const once = augment(map, all, createRandom('a'), [48, 64]);
     expect(augment(map, all, createRandom('a'), [48, 64])).toEqual(once);
@@ -174,13 +197,25 @@ describe('augment', () => {
   it('leaves the sample itself alone', () => {
     const { map } = marking(20, 20, [4, 4, 9, 9]);
     const copy = structuredClone(map);
-    augment(map, [{ kind: 'erase', probability: 1 }, { kind: 'colour', brightness: 1 }, ...steps], createRandom(1), [16, 16]);
+    augment(
+      map,
+      [{ kind: 'erase', probability: 1 }, { kind: 'colour', brightness: 1 }, ...steps],
+      createRandom(1),
+      [16, 16],
+    );
     expect(map).toEqual(copy);
   });
 
   it('changes nothing where it is told to change nothing', () => {
     const sample = random(4);
-    const none: AugmentStep[] = [{ kind: 'flip' }, { kind: 'shift', by: 0 }, { kind: 'colour' }, { kind: 'erase', probability: 0 }, { kind: 'scaledCrop', scale: [1, 1] }, { kind: 'resizedCrop', area: [1, 1], aspect: [1.4, 1.4] }];
+    const none: AugmentStep[] = [
+      { kind: 'flip' },
+      { kind: 'shift', by: 0 },
+      { kind: 'colour' },
+      { kind: 'erase', probability: 0 },
+      { kind: 'scaledCrop', scale: [1, 1] },
+      { kind: 'resizedCrop', area: [1, 1], aspect: [1.4, 1.4] },
+    ];
     expect(augment(sample, none, createRandom(1), [5, 7])).toEqual(sample);
   });
 

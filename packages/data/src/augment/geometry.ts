@@ -16,9 +16,15 @@ export const meanColour: Colour = [124, 116, 104];
 /** Source rows or columns in a new order; -1 where there is none. */
 type Order = Int32Array;
 
-const ordered = (length: number, from: (i: number) => number): Order => Int32Array.from({ length }, (_, i) => from(i));
+const ordered = (length: number, from: (i: number) => number): Order =>
+  Int32Array.from({ length }, (_, i) => from(i));
 
-function pickPicture({ width, data }: Picture, rows: Order, columns: Order, [red, green, blue]: Colour): Picture {
+function pickPicture(
+  { width, data }: Picture,
+  rows: Order,
+  columns: Order,
+  [red, green, blue]: Colour,
+): Picture {
   const picked = new Uint8Array(rows.length * columns.length * 3);
   let at = 0;
   for (const row of rows) {
@@ -38,14 +44,23 @@ function pickLabels({ width, labels }: LabelMap, rows: Order, columns: Order): L
   const picked = new Uint16Array(rows.length * columns.length);
   let at = 0;
   for (const row of rows) {
-    for (const column of columns) picked[at++] = row >= 0 && column >= 0 ? labels[row * width + column]! : ignoredLabel;
+    for (const column of columns)
+      picked[at++] = row >= 0 && column >= 0 ? labels[row * width + column]! : ignoredLabel;
   }
   return { width: columns.length, height: rows.length, labels: picked };
 }
 
 /** A target of any kind, changed: a class stays, boxes and label maps follow. */
-export function mapTarget<T extends Target>(target: T, box: (one: TrueBox) => TrueBox | undefined, map: (labels: LabelMap) => LabelMap): T;
-export function mapTarget(target: Target, box: (one: TrueBox) => TrueBox | undefined, map: (labels: LabelMap) => LabelMap): Target {
+export function mapTarget<T extends Target>(
+  target: T,
+  box: (one: TrueBox) => TrueBox | undefined,
+  map: (labels: LabelMap) => LabelMap,
+): T;
+export function mapTarget(
+  target: Target,
+  box: (one: TrueBox) => TrueBox | undefined,
+  map: (labels: LabelMap) => LabelMap,
+): Target {
   if (typeof target === 'number') return target;
   return 'labels' in target ? map(target) : target.flatMap((one) => box(one) ?? []);
 }
@@ -56,14 +71,24 @@ export function mapTarget(target: Target, box: (one: TrueBox) => TrueBox | undef
  * @example
  * const mirrored = flip({ picture, target: labels }, 'horizontal');
  */
-export function flip<T extends Target>({ picture, target }: Labelled<T>, axis: 'horizontal' | 'vertical'): Labelled<T> {
+export function flip<T extends Target>(
+  { picture, target }: Labelled<T>,
+  axis: 'horizontal' | 'vertical',
+): Labelled<T> {
   const { width, height } = picture;
   const rows = ordered(height, (y) => (axis === 'vertical' ? height - 1 - y : y));
   const columns = ordered(width, (x) => (axis === 'horizontal' ? width - 1 - x : x));
-  const mirrored = ([left, top, right, bottom]: TrueBox['box']): TrueBox['box'] => (axis === 'horizontal' ? [width - right, top, width - left, bottom] : [left, height - bottom, right, height - top]);
+  const mirrored = ([left, top, right, bottom]: TrueBox['box']): TrueBox['box'] =>
+    axis === 'horizontal'
+      ? [width - right, top, width - left, bottom]
+      : [left, height - bottom, right, height - top];
   return {
     picture: pickPicture(picture, rows, columns, meanColour),
-    target: mapTarget(target, (one) => ({ ...one, box: mirrored(one.box) }), (map) => pickLabels(map, rows, columns)),
+    target: mapTarget(
+      target,
+      (one) => ({ ...one, box: mirrored(one.box) }),
+      (map) => pickLabels(map, rows, columns),
+    ),
   };
 }
 
@@ -78,7 +103,8 @@ function transpose<T extends Target>({ picture, target }: Labelled<T>): Labelled
   }
   const transposed = (map: LabelMap): LabelMap => {
     const labels = new Uint16Array(map.labels.length);
-    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) labels[x * height + y] = map.labels[y * width + x]!;
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++) labels[x * height + y] = map.labels[y * width + x]!;
     return { width: height, height: width, labels };
   };
   const box = (one: TrueBox): TrueBox => {
@@ -120,7 +146,8 @@ export interface CropOptions {
   readonly padding?: Colour;
 }
 
-const area = ([left, top, right, bottom]: TrueBox['box']): number => Math.max(0, right - left) * Math.max(0, bottom - top);
+const area = ([left, top, right, bottom]: TrueBox['box']): number =>
+  Math.max(0, right - left) * Math.max(0, bottom - top);
 
 /**
  * Cuts a window out of picture and target alike.
@@ -128,15 +155,30 @@ const area = ([left, top, right, bottom]: TrueBox['box']): number => Math.max(0,
  * @example
  * const part = crop({ picture, target: boxes }, { top: 10, left: -5, height: 64, width: 64 }, { keep: 0.5 });
  */
-export function crop<T extends Target>({ picture, target }: Labelled<T>, { top, left, height, width }: Window, { keep = 0.3, padding = meanColour }: CropOptions = {}): Labelled<T> {
-  if (top === 0 && left === 0 && height === picture.height && width === picture.width) return { picture, target };
+export function crop<T extends Target>(
+  { picture, target }: Labelled<T>,
+  { top, left, height, width }: Window,
+  { keep = 0.3, padding = meanColour }: CropOptions = {},
+): Labelled<T> {
+  if (top === 0 && left === 0 && height === picture.height && width === picture.width)
+    return { picture, target };
   const rows = ordered(height, (y) => (top + y >= 0 && top + y < picture.height ? top + y : -1));
   const columns = ordered(width, (x) => (left + x >= 0 && left + x < picture.width ? left + x : -1));
   const cut = (one: TrueBox): TrueBox | undefined => {
-    const box = [Math.max(0, one.box[0] - left), Math.max(0, one.box[1] - top), Math.min(width, one.box[2] - left), Math.min(height, one.box[3] - top)] as const;
-    return box[2] > box[0] && box[3] > box[1] && area(box) >= keep * area(one.box) ? { ...one, box } : undefined;
+    const box = [
+      Math.max(0, one.box[0] - left),
+      Math.max(0, one.box[1] - top),
+      Math.min(width, one.box[2] - left),
+      Math.min(height, one.box[3] - top),
+    ] as const;
+    return box[2] > box[0] && box[3] > box[1] && area(box) >= keep * area(one.box)
+      ? { ...one, box }
+      : undefined;
   };
-  return { picture: pickPicture(picture, rows, columns, padding), target: mapTarget(target, cut, (map) => pickLabels(map, rows, columns)) };
+  return {
+    picture: pickPicture(picture, rows, columns, padding),
+    target: mapTarget(target, cut, (map) => pickLabels(map, rows, columns)),
+  };
 }
 
 /**
@@ -146,17 +188,24 @@ export function crop<T extends Target>({ picture, target }: Labelled<T>, { top, 
  * @example
  * const small = resizeSample({ picture, target: labels }, [128, 128]);
  */
-export function resizeSample<T extends Target>({ picture, target }: Labelled<T>, [height, width]: Size, resampling: Resampling = 'bilinear'): Labelled<T> {
+export function resizeSample<T extends Target>(
+  { picture, target }: Labelled<T>,
+  [height, width]: Size,
+  resampling: Resampling = 'bilinear',
+): Labelled<T> {
   if (height === picture.height && width === picture.width) return { picture, target };
   const [down, across] = [height / picture.height, width / picture.width];
-  const nearest = (from: number, to: number): Order => ordered(to, (i) => Math.min(from - 1, Math.floor(((i + 0.5) * from) / to)));
+  const nearest = (from: number, to: number): Order =>
+    ordered(to, (i) => Math.min(from - 1, Math.floor(((i + 0.5) * from) / to)));
   const scaled = (one: TrueBox): TrueBox => {
     const [left, top, right, bottom] = one.box;
     return { ...one, box: [left * across, top * down, right * across, bottom * down] };
   };
   return {
     picture: resizePicture(picture, [height, width], resampling),
-    target: mapTarget(target, scaled, (map) => pickLabels(map, nearest(map.height, height), nearest(map.width, width))),
+    target: mapTarget(target, scaled, (map) =>
+      pickLabels(map, nearest(map.height, height), nearest(map.width, width)),
+    ),
   };
 }
 
@@ -167,18 +216,28 @@ export function resizeSample<T extends Target>({ picture, target }: Labelled<T>,
  * @example
  * const hidden = cover({ picture, target: 3 }, { top: 0, left: 0, height: 8, width: 8 });
  */
-export function cover<T extends Target>({ picture, target }: Labelled<T>, { top, left, height, width }: Window, { keep = 0.3, padding = meanColour }: CropOptions = {}): Labelled<T> {
+export function cover<T extends Target>(
+  { picture, target }: Labelled<T>,
+  { top, left, height, width }: Window,
+  { keep = 0.3, padding = meanColour }: CropOptions = {},
+): Labelled<T> {
   const data = picture.data.slice();
   for (let y = top; y < top + height; y++) {
     for (let x = left; x < left + width; x++) data.set(padding, (y * picture.width + x) * 3);
   }
   const seen = (one: TrueBox): TrueBox | undefined => {
-    const hidden = [Math.max(left, one.box[0]), Math.max(top, one.box[1]), Math.min(left + width, one.box[2]), Math.min(top + height, one.box[3])] as const;
+    const hidden = [
+      Math.max(left, one.box[0]),
+      Math.max(top, one.box[1]),
+      Math.min(left + width, one.box[2]),
+      Math.min(top + height, one.box[3]),
+    ] as const;
     return area(one.box) - area(hidden) >= keep * area(one.box) ? one : undefined;
   };
   const covered = (map: LabelMap): LabelMap => {
     const labels = map.labels.slice();
-    for (let y = top; y < top + height; y++) labels.fill(ignoredLabel, y * map.width + left, y * map.width + left + width);
+    for (let y = top; y < top + height; y++)
+      labels.fill(ignoredLabel, y * map.width + left, y * map.width + left + width);
     return { ...map, labels };
   };
   return { picture: { ...picture, data }, target: mapTarget(target, seen, covered) };

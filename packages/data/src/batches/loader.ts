@@ -5,7 +5,18 @@ import type { DataSet, LabelMap, Opener, Size, Targets, Task } from '../dataSet.
 import { DataError } from '../errors.ts';
 import { shuffle } from '../read/divide.ts';
 import { checkMix, mix, type Mix } from './mix.ts';
-import { checkPlan, createPreparer, inputSize, padLabels, type Fit, type InputBounds, type Job, type Placement, type Plan, type Prepared } from './prepare.ts';
+import {
+  checkPlan,
+  createPreparer,
+  inputSize,
+  padLabels,
+  type Fit,
+  type InputBounds,
+  type Job,
+  type Placement,
+  type Plan,
+  type Prepared,
+} from './prepare.ts';
 
 export interface LoaderOptions {
   /** The input's [height, width] in pixels, or bounds within which each batch takes the size of its pictures. */
@@ -89,19 +100,55 @@ function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** A loader over whatever runner `start` gives for the plan. */
-export function createLoaderWith<K extends Task, Source>(data: DataSet<K, Source>, options: LoaderOptions, start: (plan: Plan) => Runner<K, Source>): Loader<K> {
-  const { size, batch, fit = data.task === 'classify' ? 'cover' : 'letterbox', augment = [], mix: mixing, normalize = imageNet, seed = 0, dropLast = false, prefetch = 2, cacheBytes = 256 * 2 ** 20, signal } = options;
+export function createLoaderWith<K extends Task, Source>(
+  data: DataSet<K, Source>,
+  options: LoaderOptions,
+  start: (plan: Plan) => Runner<K, Source>,
+): Loader<K> {
+  const {
+    size,
+    batch,
+    fit = data.task === 'classify' ? 'cover' : 'letterbox',
+    augment = [],
+    mix: mixing,
+    normalize = imageNet,
+    seed = 0,
+    dropLast = false,
+    prefetch = 2,
+    cacheBytes = 256 * 2 ** 20,
+    signal,
+  } = options;
   const count = data.samples.length;
-  for (const [field, value, least] of [['batch', batch, 1], ['prefetch', prefetch, 0], ['cacheBytes', cacheBytes, 0]] as const) {
-    if (!Number.isSafeInteger(value) || value < least) throw new ConfigError('option-invalid', `createLoader: expected ${field} to be an integer from ${least} on, got ${value}; correct it.`);
+  for (const [field, value, least] of [
+    ['batch', batch, 1],
+    ['prefetch', prefetch, 0],
+    ['cacheBytes', cacheBytes, 0],
+  ] as const) {
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new ConfigError(
+        'option-invalid',
+        `createLoader: expected ${field} to be an integer from ${least} on, got ${value}; correct it.`,
+      );
   }
-  if (count === 0) throw new DataError('data-empty', 'createLoader: expected a data set with samples, got none; read another folder.');
-  if (mixing && data.task !== 'classify') throw new ConfigError('mix-invalid', `createLoader: expected mixup and cutmix to classify, got them to ${data.task}; take mix out.`);
+  if (count === 0)
+    throw new DataError(
+      'data-empty',
+      'createLoader: expected a data set with samples, got none; read another folder.',
+    );
+  if (mixing && data.task !== 'classify')
+    throw new ConfigError(
+      'mix-invalid',
+      `createLoader: expected mixup and cutmix to classify, got them to ${data.task}; take mix out.`,
+    );
   if (mixing) checkMix(mixing);
   const plan: Plan = { size, fit, augment, seed, classes: data.classes.length, cacheBytes };
   checkPlan(data.task, plan);
   const length = dropLast ? Math.floor(count / batch) : Math.ceil(count / batch);
-  if (length === 0) throw new ConfigError('batch-too-large', `createLoader: expected at least one full batch, got ${count} pictures for batches of ${batch}; lower the batch, or keep the last one.`);
+  if (length === 0)
+    throw new ConfigError(
+      'batch-too-large',
+      `createLoader: expected at least one full batch, got ${count} pictures for batches of ${batch}; lower the batch, or keep the last one.`,
+    );
 
   const closing = new AbortController();
   const runner = start(plan);
@@ -114,7 +161,12 @@ export function createLoaderWith<K extends Task, Source>(data: DataSet<K, Source
   signal?.addEventListener('abort', stop, { once: true });
   if (signal?.aborted) stop();
 
-  function assemble(indices: readonly number[], prepared: readonly Prepared<K>[], epoch: number | undefined, number: number): Batch<K> {
+  function assemble(
+    indices: readonly number[],
+    prepared: readonly Prepared<K>[],
+    epoch: number | undefined,
+    number: number,
+  ): Batch<K> {
     const pictures = prepared.map(({ picture }) => picture);
     const [height, width] = inputSize(size, pictures);
     const shape = [pictures.length, height, width, 3] as const;
@@ -122,35 +174,64 @@ export function createLoaderWith<K extends Task, Source>(data: DataSet<K, Source
     pictures.forEach((picture, i) => {
       const values = normalizePicture(picture, { rescale: 1 / 255, normalize });
       const row = picture.width * 3;
-      for (let y = 0; y < picture.height; y++) inputs.set(values.subarray(y * row, (y + 1) * row), (i * height + y) * width * 3);
+      for (let y = 0; y < picture.height; y++)
+        inputs.set(values.subarray(y * row, (y + 1) * row), (i * height + y) * width * 3);
     });
-    const padded = (target: Targets[K]): Targets[K] => (epoch !== undefined && data.task === 'segment' ? (padLabels(target as LabelMap, [height, width]) as Targets[K]) : target);
+    const padded = (target: Targets[K]): Targets[K] =>
+      epoch !== undefined && data.task === 'segment'
+        ? (padLabels(target as LabelMap, [height, width]) as Targets[K])
+        : target;
     const targets = prepared.map(({ target }) => padded(target));
     return {
       inputs,
       shape,
       targets,
       names: indices.map((index) => data.samples[index]!.name),
-      placements: prepared.map(({ picture, original }) => ({ inside: [picture.height, picture.width] as const, original })),
-      ...(mixing && epoch !== undefined && { soft: mixed(inputs, shape, targets as readonly number[], createRandom(`${seed}/${epoch}/batch ${number}`)) }),
+      placements: prepared.map(({ picture, original }) => ({
+        inside: [picture.height, picture.width] as const,
+        original,
+      })),
+      ...(mixing &&
+        epoch !== undefined && {
+          soft: mixed(
+            inputs,
+            shape,
+            targets as readonly number[],
+            createRandom(`${seed}/${epoch}/batch ${number}`),
+          ),
+        }),
     };
   }
 
-  function mixed(inputs: Float32Array, shape: readonly [number, number, number, number], labels: readonly number[], random: ReturnType<typeof createRandom>): Float32Array {
+  function mixed(
+    inputs: Float32Array,
+    shape: readonly [number, number, number, number],
+    labels: readonly number[],
+    random: ReturnType<typeof createRandom>,
+  ): Float32Array {
     const soft = new Float32Array(labels.length * data.classes.length);
     labels.forEach((label, i) => (soft[i * data.classes.length + label] = 1));
     mix(inputs, shape, soft, mixing!, random);
     return soft;
   }
 
-  async function* batchesOf(order: readonly number[], epoch: number | undefined): AsyncGenerator<Batch<K>, void, undefined> {
-    const groups = Array.from({ length: Math.ceil(order.length / batch) }, (_, i) => order.slice(i * batch, (i + 1) * batch));
+  async function* batchesOf(
+    order: readonly number[],
+    epoch: number | undefined,
+  ): AsyncGenerator<Batch<K>, void, undefined> {
+    const groups = Array.from({ length: Math.ceil(order.length / batch) }, (_, i) =>
+      order.slice(i * batch, (i + 1) * batch),
+    );
     // Settled, so that one that fails ahead of its turn waits until then.
     const begun: Promise<PromiseSettledResult<Prepared<K>>[]>[] = [];
     for (const [number, group] of groups.entries()) {
       closing.signal.throwIfAborted();
       for (let i = begun.length; i <= Math.min(number + prefetch, groups.length - 1); i++) {
-        begun.push(Promise.allSettled(groups[i]!.map((index) => runner.run({ index, sample: data.samples[index]!, epoch }))));
+        begun.push(
+          Promise.allSettled(
+            groups[i]!.map((index) => runner.run({ index, sample: data.samples[index]!, epoch })),
+          ),
+        );
       }
       const prepared = (await until(begun[number]!, closing.signal)).map((result) => {
         if (result.status === 'rejected') throw result.reason;
@@ -167,15 +248,28 @@ export function createLoaderWith<K extends Task, Source>(data: DataSet<K, Source
     samples: count,
     length,
     epoch(epoch) {
-      if (!Number.isSafeInteger(epoch) || epoch < 0) throw new ConfigError('epoch-invalid', `epoch: expected a number from 0 on, got ${epoch}; count epochs from 0.`);
+      if (!Number.isSafeInteger(epoch) || epoch < 0)
+        throw new ConfigError(
+          'epoch-invalid',
+          `epoch: expected a number from 0 on, got ${epoch}; count epochs from 0.`,
+        );
       const order = Array.from({ length: count }, (_, i) => i);
       if (options.shuffle ?? true) shuffle(order, createRandom(`${seed}/${epoch}/order`));
       return batchesOf(dropLast ? order.slice(0, length * batch) : order, epoch);
     },
-    evaluation: () => batchesOf(Array.from({ length: count }, (_, i) => i), undefined),
+    evaluation: () =>
+      batchesOf(
+        Array.from({ length: count }, (_, i) => i),
+        undefined,
+      ),
     close: async () => {
       signal?.removeEventListener('abort', stop);
-      await close(new DataError('closed', 'createLoader: expected an open loader, got one that was closed; create it again.'));
+      await close(
+        new DataError(
+          'closed',
+          'createLoader: expected an open loader, got one that was closed; create it again.',
+        ),
+      );
     },
   };
 }

@@ -23,7 +23,10 @@ describe('mix', () => {
         expect(own[i]).toBeCloseTo(share, 6);
         expect(own[3 - i]).toBeCloseTo(1 - share, 6);
         // The picture's mean is the classes' mean, as each picture shows its index.
-        expect(mean(inputs.subarray(i * 192, (i + 1) * 192))).toBeCloseTo(i * share + (3 - i) * (1 - share), 4);
+        expect(mean(inputs.subarray(i * 192, (i + 1) * 192))).toBeCloseTo(
+          i * share + (3 - i) * (1 - share),
+          4,
+        );
       }
     }
   });
@@ -40,7 +43,9 @@ describe('mix', () => {
   it('draws shares from Beta(alpha, alpha): mean 1/2, variance 1 / (8 alpha + 4)', () => {
     for (const alpha of [0.2, 1, 3]) {
       const random = createRandom(alpha);
-      const shares = Float32Array.from({ length: 4000 }, () => mix(new Float32Array(6), [2, 1, 1, 3], new Float32Array(2), { mixup: alpha }, random));
+      const shares = Float32Array.from({ length: 4000 }, () =>
+        mix(new Float32Array(6), [2, 1, 1, 3], new Float32Array(2), { mixup: alpha }, random),
+      );
       const middle = mean(shares);
       expect(Math.abs(middle - 0.5)).toBeLessThan(0.03);
       expect(mean(shares.map((share) => (share - middle) ** 2)) * (8 * alpha + 4)).toBeCloseTo(1, 1);
@@ -58,6 +63,7 @@ describe('mix', () => {
 
   it('says what is no mix', () => {
     const { shape, inputs, soft } = batch();
-    for (const settings of [{}, { mixup: 0 }, { cutmix: NaN }, { mixup: 1, probability: 2 }]) expect(() => mix(inputs, shape, soft, settings, createRandom(1))).toThrow('mix: expected');
+    for (const settings of [{}, { mixup: 0 }, { cutmix: NaN }, { mixup: 1, probability: 2 }])
+      expect(() => mix(inputs, shape, soft, settings, createRandom(1))).toThrow('mix: expected');
   });
 });

@@ -13,8 +13,16 @@ export interface Mix {
 /** @throws ConfigError for what is no mix */
 export function checkMix({ mixup, cutmix, probability = 1 }: Mix): void {
   const given = [mixup, cutmix].filter((value) => value !== undefined);
-  if (given.length === 0 || !given.every((value) => value > 0 && Number.isFinite(value))) throw new ConfigError('mix-invalid', `mix: expected mixup or cutmix to be a positive number, got ${mixup ?? 'none'} and ${cutmix ?? 'none'}; 0.8 and 1 are usual.`);
-  if (!(probability >= 0 && probability <= 1)) throw new ConfigError('mix-invalid', `mix: expected a probability from 0 to 1, got ${probability}; leave it out for 1.`);
+  if (given.length === 0 || !given.every((value) => value > 0 && Number.isFinite(value)))
+    throw new ConfigError(
+      'mix-invalid',
+      `mix: expected mixup or cutmix to be a positive number, got ${mixup ?? 'none'} and ${cutmix ?? 'none'}; 0.8 and 1 are usual.`,
+    );
+  if (!(probability >= 0 && probability <= 1))
+    throw new ConfigError(
+      'mix-invalid',
+      `mix: expected a probability from 0 to 1, got ${probability}; leave it out for 1.`,
+    );
 }
 
 /** Gamma(shape, 1), by Marsaglia and Tsang's method; below a shape of 1 by way of shape + 1. */
@@ -44,7 +52,13 @@ function beta(random: Random, alpha: number): number {
  * @example
  * const share = mix(inputs, [32, 64, 64, 3], soft, { mixup: 0.8, cutmix: 1 }, createRandom(7));
  */
-export function mix(inputs: Float32Array, [batch, height, width, channels]: readonly [number, number, number, number], soft: Float32Array, settings: Mix, random: Random): number {
+export function mix(
+  inputs: Float32Array,
+  [batch, height, width, channels]: readonly [number, number, number, number],
+  soft: Float32Array,
+  settings: Mix,
+  random: Random,
+): number {
   checkMix(settings);
   const { mixup, cutmix, probability = 1 } = settings;
   if (random.uniform() >= probability) return 1;
@@ -54,8 +68,12 @@ export function mix(inputs: Float32Array, [batch, height, width, channels]: read
   if (cutting) {
     const side = Math.sqrt(1 - share);
     const [y, x] = [Math.floor(random.uniform() * height), Math.floor(random.uniform() * width)];
-    [top, bottom] = [-0.5, 0.5].map((half) => Math.min(height, Math.max(0, Math.round(y + half * side * height)))) as [number, number];
-    [left, right] = [-0.5, 0.5].map((half) => Math.min(width, Math.max(0, Math.round(x + half * side * width)))) as [number, number];
+    [top, bottom] = [-0.5, 0.5].map((half) =>
+      Math.min(height, Math.max(0, Math.round(y + half * side * height))),
+    ) as [number, number];
+    [left, right] = [-0.5, 0.5].map((half) =>
+      Math.min(width, Math.max(0, Math.round(x + half * side * width))),
+    ) as [number, number];
     // What the rectangle really covers, its parts beyond the edge aside.
     share = 1 - ((bottom - top) * (right - left)) / (height * width);
   }
@@ -70,7 +88,8 @@ export function mix(inputs: Float32Array, [batch, height, width, channels]: read
   for (let i = 0; i < Math.floor(batch / 2); i++) {
     const j = batch - 1 - i;
     for (let row = top; row < bottom; row++) {
-      for (let at = (row * width + left) * channels; at < (row * width + right) * channels; at++) blend(inputs, i * size + at, j * size + at, own);
+      for (let at = (row * width + left) * channels; at < (row * width + right) * channels; at++)
+        blend(inputs, i * size + at, j * size + at, own);
     }
     for (let k = 0; k < classes; k++) blend(soft, i * classes + k, j * classes + k, share);
   }

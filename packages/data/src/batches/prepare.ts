@@ -1,7 +1,19 @@
 import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
-import { ignoredLabel, type Annotations, type DataSet, type LabelMap, type Mask, type Opener, type Sample, type Size, type Target, type Targets, type Task } from '../dataSet.ts';
+import {
+  ignoredLabel,
+  type Annotations,
+  type DataSet,
+  type LabelMap,
+  type Mask,
+  type Opener,
+  type Sample,
+  type Size,
+  type Target,
+  type Targets,
+  type Task,
+} from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
@@ -61,25 +73,52 @@ const fixed = (size: Size | InputBounds): size is Size => Array.isArray(size);
 export function checkPlan(task: Task, { size, fit, augment: steps }: Plan): void {
   const sides = fixed(size) ? size : [size.shortSide, size.longSide, size.multiple];
   if ((fixed(size) && size.length !== 2) || !sides.every((side) => Number.isSafeInteger(side) && side > 0)) {
-    throw new ConfigError('size-invalid', `createLoader: expected a size [height, width] or { shortSide, longSide, multiple } in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`);
+    throw new ConfigError(
+      'size-invalid',
+      `createLoader: expected a size [height, width] or { shortSide, longSide, multiple } in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`,
+    );
   }
-  if (!['letterbox', 'stretch', 'cover'].includes(fit)) throw new ConfigError('fit-invalid', `createLoader: expected the fit letterbox, stretch or cover, got ${String(fit)}; name one of these.`);
-  if (fit === 'cover' && task !== 'classify') throw new ConfigError('fit-invalid', `createLoader: expected the fit letterbox or stretch to ${task}, got cover, which cuts what has to be found; crop by augmentation instead.`);
+  if (!['letterbox', 'stretch', 'cover'].includes(fit))
+    throw new ConfigError(
+      'fit-invalid',
+      `createLoader: expected the fit letterbox, stretch or cover, got ${String(fit)}; name one of these.`,
+    );
+  if (fit === 'cover' && task !== 'classify')
+    throw new ConfigError(
+      'fit-invalid',
+      `createLoader: expected the fit letterbox or stretch to ${task}, got cover, which cuts what has to be found; crop by augmentation instead.`,
+    );
   checkSteps(steps);
   const cropping = steps.find(({ kind }) => kind === 'resizedCrop' || kind === 'scaledCrop');
-  if (!fixed(size) && (cropping || fit !== 'letterbox')) throw new ConfigError('size-invalid', `createLoader: expected a size [height, width] for ${cropping?.kind ?? fit}, got bounds; name the size.`);
+  if (!fixed(size) && (cropping || fit !== 'letterbox'))
+    throw new ConfigError(
+      'size-invalid',
+      `createLoader: expected a size [height, width] for ${cropping?.kind ?? fit}, got bounds; name the size.`,
+    );
 }
 
 /** A sample's picture and truth as they lie in their files, held against each other. */
-async function readSample<Source>({ source, target, size, name }: Sample<Task, Source>, classes: number, opener: Opener<Source>): Promise<Labelled> {
+async function readSample<Source>(
+  { source, target, size, name }: Sample<Task, Source>,
+  classes: number,
+  opener: Opener<Source>,
+): Promise<Labelled> {
   const picture = isPicture(source) ? source : await opener.picture(source);
   const { width, height } = picture;
   if (size && (size[0] !== height || size[1] !== width)) {
-    throw new DataError('size-mismatch', `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the picture as it is, upright.`);
+    throw new DataError(
+      'size-mismatch',
+      `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the picture as it is, upright.`,
+    );
   }
-  const truth: Target = isMask(target) ? await readLabels(target, classes, `the mask of ${name}`, opener) : target;
+  const truth: Target = isMask(target)
+    ? await readLabels(target, classes, `the mask of ${name}`, opener)
+    : target;
   if (typeof truth === 'object' && 'labels' in truth && (truth.width !== width || truth.height !== height)) {
-    throw new DataError('mask-misfit', `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the picture, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`);
+    throw new DataError(
+      'mask-misfit',
+      `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the picture, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`,
+    );
   }
   return { picture, target: truth };
 }
@@ -91,10 +130,20 @@ function naming(cause: unknown, name: string): unknown {
 }
 
 /** Every sample of a data set as it is, one after the other. */
-export async function* samplesOf<K extends Task, Source>({ samples, classes }: DataSet<K, Source>, opener: Opener<Source>): AsyncGenerator<Labelled<Targets[K]> & { readonly name: string }, void, undefined> {
+export async function* samplesOf<K extends Task, Source>(
+  { samples, classes }: DataSet<K, Source>,
+  opener: Opener<Source>,
+): AsyncGenerator<Labelled<Targets[K]> & { readonly name: string }, void, undefined> {
   for (const sample of samples) {
     try {
-      yield { ...((await readSample(sample as unknown as Sample<Task, Source>, classes.length, opener)) as unknown as Labelled<Targets[K]>), name: sample.name };
+      yield {
+        ...((await readSample(
+          sample as unknown as Sample<Task, Source>,
+          classes.length,
+          opener,
+        )) as unknown as Labelled<Targets[K]>),
+        name: sample.name,
+      };
     } catch (cause) {
       throw naming(cause, sample.name);
     }
@@ -102,7 +151,10 @@ export async function* samplesOf<K extends Task, Source>({ samples, classes }: D
 }
 
 /** Reads samples and keeps what is decoded as long as there is room: the order of an epoch is random, so none is worth more than another. */
-export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K extends Task>(job: Job<K, Source>) => Promise<Prepared<K>> {
+export function createPreparer<Source>(
+  plan: Plan,
+  opener: Opener<Source>,
+): <K extends Task>(job: Job<K, Source>) => Promise<Prepared<K>> {
   const cache = new Map<number, Labelled>();
   let room = plan.cacheBytes;
 
@@ -111,7 +163,9 @@ export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K e
     if (known) return known;
     const labelled = await readSample(sample, plan.classes, opener);
     const { picture, target } = labelled;
-    const bytes = picture.data.byteLength + (typeof target === 'object' && 'labels' in target ? target.labels.byteLength : 0);
+    const bytes =
+      picture.data.byteLength +
+      (typeof target === 'object' && 'labels' in target ? target.labels.byteLength : 0);
     if (bytes <= room && !isPicture(sample.source) && !cache.has(index)) {
       room -= bytes;
       cache.set(index, labelled);
@@ -121,9 +175,16 @@ export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K e
 
   return async <K extends Task>({ index, sample, epoch }: Job<K, Source>): Promise<Prepared<K>> => {
     try {
-      const whole = (await decoded(index, sample as unknown as Sample<Task, Source>)) as unknown as Labelled<Targets[K]>;
+      const whole = (await decoded(index, sample as unknown as Sample<Task, Source>)) as unknown as Labelled<
+        Targets[K]
+      >;
       const original: Size = [whole.picture.height, whole.picture.width];
-      if (epoch === undefined) return { picture: fitted({ picture: whole.picture, target: 0 }, plan).picture, target: whole.target, original };
+      if (epoch === undefined)
+        return {
+          picture: fitted({ picture: whole.picture, target: 0 }, plan).picture,
+          target: whole.target,
+          original,
+        };
       const random = createRandom(`${plan.seed}/${epoch}/${index}`);
       const size = fixed(plan.size) ? plan.size : original;
       const { picture, target } = fitted(augment(wanted(whole), plan.augment, random, size), plan);
@@ -134,34 +195,56 @@ export function createPreparer<Source>(plan: Plan, opener: Opener<Source>): <K e
   };
 }
 
-const isPicture = (source: unknown): source is Picture => typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array;
-const isMask = <Source>(target: Annotations<Source>[Task]): target is Mask<Source> => typeof target === 'object' && 'mask' in target;
+const isPicture = (source: unknown): source is Picture =>
+  typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array;
+const isMask = <Source>(target: Annotations<Source>[Task]): target is Mask<Source> =>
+  typeof target === 'object' && 'mask' in target;
 
 /** Without crowds, which are no targets. */
 function wanted<T extends Target>(sample: Labelled<T>): Labelled<T> {
   const { target } = sample;
-  return Array.isArray(target) ? { ...sample, target: target.filter(({ crowd }) => !crowd) as unknown as T } : sample;
+  return Array.isArray(target)
+    ? { ...sample, target: target.filter(({ crowd }) => !crowd) as unknown as T }
+    : sample;
 }
 
 function fitted<T extends Target>(sample: Labelled<T>, { size, fit }: Plan): Labelled<T> {
   const { picture } = sample;
   if (!fixed(size)) {
-    const scale = Math.min(size.shortSide / Math.min(picture.height, picture.width), size.longSide / Math.max(picture.height, picture.width));
+    const scale = Math.min(
+      size.shortSide / Math.min(picture.height, picture.width),
+      size.longSide / Math.max(picture.height, picture.width),
+    );
     // Rounded as mmcv's rescale_size.
-    return resizeSample(sample, [picture.height, picture.width].map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [number, number]);
+    return resizeSample(
+      sample,
+      [picture.height, picture.width].map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [
+        number,
+        number,
+      ],
+    );
   }
   if (fit === 'stretch') return resizeSample(sample, size);
   if (fit === 'letterbox') return resizeSample(sample, within(picture, size));
   const [height, width] = size;
   const scale = Math.max(height / picture.height, width / picture.width);
-  const filled = resizeSample(sample, [Math.max(height, Math.round(picture.height * scale)), Math.max(width, Math.round(picture.width * scale))]);
-  return crop(filled, { top: Math.floor((filled.picture.height - height) / 2), left: Math.floor((filled.picture.width - width) / 2), height, width });
+  const filled = resizeSample(sample, [
+    Math.max(height, Math.round(picture.height * scale)),
+    Math.max(width, Math.round(picture.width * scale)),
+  ]);
+  return crop(filled, {
+    top: Math.floor((filled.picture.height - height) / 2),
+    left: Math.floor((filled.picture.width - width) / 2),
+    height,
+    width,
+  });
 }
 
 /** The size of a batch's input: as planned, or the largest of its pictures up to the next multiple. */
 export function inputSize(size: Size | InputBounds, pictures: readonly Picture[]): Size {
   if (fixed(size)) return size;
-  const side = (of: 'height' | 'width'): number => Math.ceil(Math.max(...pictures.map((picture) => picture[of])) / size.multiple) * size.multiple;
+  const side = (of: 'height' | 'width'): number =>
+    Math.ceil(Math.max(...pictures.map((picture) => picture[of])) / size.multiple) * size.multiple;
   return [side('height'), side('width')];
 }
 
@@ -169,6 +252,7 @@ export function inputSize(size: Size | InputBounds, pictures: readonly Picture[]
 export function padLabels(map: LabelMap, [height, width]: Size): LabelMap {
   if (map.height === height && map.width === width) return map;
   const labels = new Uint16Array(height * width).fill(ignoredLabel);
-  for (let y = 0; y < map.height; y++) labels.set(map.labels.subarray(y * map.width, (y + 1) * map.width), y * width);
+  for (let y = 0; y < map.height; y++)
+    labels.set(map.labels.subarray(y * map.width, (y + 1) * map.width), y * width);
   return { width, height, labels };
 }

@@ -2,7 +2,20 @@ import type { Opener, Sample, TrueBox } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { isCoco, parseCoco, parseJson } from './coco.ts';
 import type { Placed } from './divide.ts';
-import { byPath, folderOf, join, linesOf, nameOf, pictureIndex, readText, splitNamed, splitOf, stemOf, type DataFile, type Split } from './files.ts';
+import {
+  byPath,
+  folderOf,
+  join,
+  linesOf,
+  nameOf,
+  pictureIndex,
+  readText,
+  splitNamed,
+  splitOf,
+  stemOf,
+  type DataFile,
+  type Split,
+} from './files.ts';
 import { parseVoc, type Annotation } from './voc.ts';
 
 interface Found<Source> {
@@ -14,24 +27,46 @@ interface Found<Source> {
 }
 
 /** Pascal VOC: an XML file per picture, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the picture. */
-export async function readVoc<Source>(files: readonly DataFile<Source>[], given: readonly string[] | undefined, opener: Opener<Source>, notes: string[]) {
+export async function readVoc<Source>(
+  files: readonly DataFile<Source>[],
+  given: readonly string[] | undefined,
+  opener: Opener<Source>,
+  notes: string[],
+) {
   const pictureOf = pictureIndex(files);
   const lists = await readLists(files, opener);
   const found: Found<Source>[] = [];
   const seen = new Set<string>();
-  for (const { path, source } of files.filter(({ path }) => path.toLowerCase().endsWith('.xml')).sort(byPath)) {
+  for (const { path, source } of files
+    .filter(({ path }) => path.toLowerCase().endsWith('.xml'))
+    .sort(byPath)) {
     const annotation = parseVoc(await readText(source, opener), path);
     const folder = folderOf(path);
     const base = nameOf(folder) === 'Annotations' ? folderOf(folder) : folder;
-    const picture = pictureOf([path, ...(annotation.fileName === undefined ? [] : [annotation.fileName])], [join(base, 'JPEGImages'), join(base, 'images'), folder], path);
+    const picture = pictureOf(
+      [path, ...(annotation.fileName === undefined ? [] : [annotation.fileName])],
+      [join(base, 'JPEGImages'), join(base, 'images'), folder],
+      path,
+    );
     const key = join(base, stemOf(path));
     seen.add(key);
-    found.push({ picture, annotation, file: path, split: lists.splits.get(key) ?? (lists.bases.has(base) ? undefined : splitOf(path).split) });
+    found.push({
+      picture,
+      annotation,
+      file: path,
+      split: lists.splits.get(key) ?? (lists.bases.has(base) ? undefined : splitOf(path).split),
+    });
   }
   for (const [key] of lists.splits) {
-    if (!seen.has(key)) throw new DataError('annotation-missing', `readDataSet: expected an annotation for every line of ImageSets/Main, got none for ${key}; add it, or take the line out.`);
+    if (!seen.has(key))
+      throw new DataError(
+        'annotation-missing',
+        `readDataSet: expected an annotation for every line of ImageSets/Main, got none for ${key}; add it, or take the line out.`,
+      );
   }
-  const classes = given ?? [...new Set(found.flatMap(({ annotation }) => annotation.objects.map(({ name }) => name)))].sort();
+  const classes =
+    given ??
+    [...new Set(found.flatMap(({ annotation }) => annotation.objects.map(({ name }) => name)))].sort();
   return { classes, placed: place(found, classes, notes) };
 }
 
@@ -39,7 +74,9 @@ export async function readVoc<Source>(files: readonly DataFile<Source>[], given:
 async function readLists<Source>(files: readonly DataFile<Source>[], opener: Opener<Source>) {
   const splits = new Map<string, Split>();
   const bases = new Set<string>();
-  const main = files.filter(({ path }) => /(^|\/)ImageSets\/Main\/(train|val|test)\.txt$/.test(path)).sort(byPath);
+  const main = files
+    .filter(({ path }) => /(^|\/)ImageSets\/Main\/(train|val|test)\.txt$/.test(path))
+    .sort(byPath);
   for (const { path, source } of main) {
     const base = folderOf(folderOf(folderOf(path)));
     bases.add(base);
@@ -47,7 +84,11 @@ async function readLists<Source>(files: readonly DataFile<Source>[], opener: Ope
       const key = join(base, line.split(/\s/)[0]!);
       const split = splitNamed(stemOf(path))!;
       const other = splits.get(key);
-      if (other !== undefined && other !== split) throw new DataError('split-overlap', `readDataSet: expected every picture in one split, got ${key} in ${other} and in ${path}; take it out of one of them.`);
+      if (other !== undefined && other !== split)
+        throw new DataError(
+          'split-overlap',
+          `readDataSet: expected every picture in one split, got ${key} in ${other} and in ${path}; take it out of one of them.`,
+        );
       splits.set(key, split);
     }
   }
@@ -55,11 +96,18 @@ async function readLists<Source>(files: readonly DataFile<Source>[], opener: Ope
 }
 
 /** COCO: one JSON file per split, named after it or in its folder. */
-export async function readCoco<Source>(files: readonly DataFile<Source>[], given: readonly string[] | undefined, opener: Opener<Source>, notes: string[]) {
+export async function readCoco<Source>(
+  files: readonly DataFile<Source>[],
+  given: readonly string[] | undefined,
+  opener: Opener<Source>,
+  notes: string[],
+) {
   const pictureOf = pictureIndex(files);
   const found: Found<Source>[] = [];
   const named: { readonly path: string; readonly classes: readonly string[] }[] = [];
-  for (const { path, source } of files.filter(({ path }) => path.toLowerCase().endsWith('.json')).sort(byPath)) {
+  for (const { path, source } of files
+    .filter(({ path }) => path.toLowerCase().endsWith('.json'))
+    .sort(byPath)) {
     const document = parseJson(await readText(source, opener), path);
     if (!isCoco(document)) {
       notes.push(`${path} has no objects of COCO's and is left out`);
@@ -74,34 +122,64 @@ export async function readCoco<Source>(files: readonly DataFile<Source>[], given
     const own = /(?:^|_)([a-z]+\d*)$/.exec(stemOf(path))?.[1] ?? '';
     for (const picture of pictures) {
       const within = folderOf(picture.fileName);
-      const folders = [folder, join(base, own), join(base, 'images', own), join(base, 'images'), base].map((place) => join(place, within));
-      found.push({ picture: pictureOf([picture.fileName], folders, `${picture.fileName} in ${path}`), annotation: picture, file: path, split });
+      const folders = [folder, join(base, own), join(base, 'images', own), join(base, 'images'), base].map(
+        (place) => join(place, within),
+      );
+      found.push({
+        picture: pictureOf([picture.fileName], folders, `${picture.fileName} in ${path}`),
+        annotation: picture,
+        file: path,
+        split,
+      });
     }
   }
-  const classes = given ?? named.find(({ path }) => (splitNamed(stemOf(path)) ?? splitOf(path).split) === 'train')?.classes ?? named[0]?.classes ?? [];
+  const classes =
+    given ??
+    named.find(({ path }) => (splitNamed(stemOf(path)) ?? splitOf(path).split) === 'train')?.classes ??
+    named[0]?.classes ??
+    [];
   return { classes, placed: place(found, classes, notes) };
 }
 
 /** Boxes with labels, cut to their picture. */
-function place<Source>(found: readonly Found<Source>[], classes: readonly string[], notes: string[]): Placed<'detect', Source>[] {
+function place<Source>(
+  found: readonly Found<Source>[],
+  classes: readonly string[],
+  notes: string[],
+): Placed<'detect', Source>[] {
   const labels = new Map(classes.map((name, label) => [name, label]));
   return found.map(({ picture, split, annotation: { objects, size }, file }) => {
     const target = objects.flatMap(({ name, box, crowd }): TrueBox[] => {
       const label = labels.get(name);
-      if (label === undefined) throw new DataError('class-unknown', `readDataSet: expected classes ${classes.join(', ')}, got ${name} in ${file}; correct the annotation, or name all classes.`);
+      if (label === undefined)
+        throw new DataError(
+          'class-unknown',
+          `readDataSet: expected classes ${classes.join(', ')}, got ${name} in ${file}; correct the annotation, or name all classes.`,
+        );
       const [height, width] = size ?? [Infinity, Infinity];
       const [left, top, right, bottom] = box;
-      const cut = [Math.max(0, left), Math.max(0, top), Math.min(width, right), Math.min(height, bottom)] as const;
+      const cut = [
+        Math.max(0, left),
+        Math.max(0, top),
+        Math.min(width, right),
+        Math.min(height, bottom),
+      ] as const;
       const described = `${name} [${box.join(', ')}] of ${picture.path}${size ? `, ${width} wide and ${height} high,` : ''}`;
       if (cut[2] <= cut[0] || cut[3] <= cut[1]) {
         notes.push(`${described} has no area in the picture and is left out (${file})`);
         return [];
       }
       // Tools disagree on whether pixels count from 0 or 1.
-      if (box.some((side, i) => Math.abs(side - cut[i]!) > 1)) notes.push(`${described} reaches beyond the picture and is cut (${file})`);
+      if (box.some((side, i) => Math.abs(side - cut[i]!) > 1))
+        notes.push(`${described} reaches beyond the picture and is cut (${file})`);
       return [{ box: cut, label, ...(crowd && { crowd }) }];
     });
-    const sample: Sample<'detect', Source> = { name: picture.path, source: picture.source, target, ...(size && { size }) };
+    const sample: Sample<'detect', Source> = {
+      name: picture.path,
+      source: picture.source,
+      target,
+      ...(size && { size }),
+    };
     return { split, sample };
   });
 }

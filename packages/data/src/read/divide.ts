@@ -25,13 +25,29 @@ export function shuffle<T>(items: T[], random: Random): T[] {
 }
 
 /** Splits of a data set: its own where it has two or more, else a seeded share of every class (of all pictures, where they have none). */
-export function divide<K extends Task, Source>(task: K, classes: readonly string[], placed: readonly Placed<K, Source>[], { seed, share }: { readonly seed: number | string; readonly share: number }, notes: string[]): Divided<K, Source> {
+export function divide<K extends Task, Source>(
+  task: K,
+  classes: readonly string[],
+  placed: readonly Placed<K, Source>[],
+  { seed, share }: { readonly seed: number | string; readonly share: number },
+  notes: string[],
+): Divided<K, Source> {
   const set = (samples: readonly Sample<K, Source>[]): DataSet<K, Source> => ({ task, classes, samples });
-  const own = Object.fromEntries(splitNames.map((name) => [name, placed.filter(({ split }) => split === name).map(({ sample }) => sample)])) as Record<Split, Sample<K, Source>[]>;
+  const own = Object.fromEntries(
+    splitNames.map((name) => [
+      name,
+      placed.filter(({ split }) => split === name).map(({ sample }) => sample),
+    ]),
+  ) as Record<Split, Sample<K, Source>[]>;
   if (own.train.length > 0 && own.validation.length + own.test.length > 0) {
     const left = placed.filter(({ split }) => split === undefined).length;
     if (left > 0) notes.push(`${left} pictures belong to no split and are left out`);
-    if (own.validation.length > 0) return { train: set(own.train), validation: set(own.validation), ...(own.test.length > 0 && { test: set(own.test) }) };
+    if (own.validation.length > 0)
+      return {
+        train: set(own.train),
+        validation: set(own.validation),
+        ...(own.test.length > 0 && { test: set(own.test) }),
+      };
     return { train: set(own.train), validation: set(own.test) };
   }
   const strata = new Map<number, Sample<K, Source>[]>();
@@ -41,8 +57,20 @@ export function divide<K extends Task, Source>(task: K, classes: readonly string
     if (others === undefined) strata.set(stratum, [sample]);
     else others.push(sample);
   }
-  const chosen = new Set([...strata].flatMap(([label, samples]) => shuffle([...samples], createRandom(`${seed}/split/${label}`)).slice(0, Math.round(samples.length * share))));
-  notes.push(`no splits of its own: ${chosen.size} of ${placed.length} pictures are held back to validate, drawn with seed ${seed}`);
+  const chosen = new Set(
+    [...strata].flatMap(([label, samples]) =>
+      shuffle([...samples], createRandom(`${seed}/split/${label}`)).slice(
+        0,
+        Math.round(samples.length * share),
+      ),
+    ),
+  );
+  notes.push(
+    `no splits of its own: ${chosen.size} of ${placed.length} pictures are held back to validate, drawn with seed ${seed}`,
+  );
   const samples = placed.map(({ sample }) => sample);
-  return { train: set(samples.filter((sample) => !chosen.has(sample))), validation: set(samples.filter((sample) => chosen.has(sample))) };
+  return {
+    train: set(samples.filter((sample) => !chosen.has(sample))),
+    validation: set(samples.filter((sample) => chosen.has(sample))),
+  };
 }

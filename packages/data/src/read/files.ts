@@ -18,11 +18,15 @@ const spellings: Record<Split, readonly string[]> = {
 };
 
 /** The split that goes by exactly this name. */
-export const splitCalled = (name: string): Split | undefined => splitNames.find((split) => spellings[split].includes(name.toLowerCase()));
+export const splitCalled = (name: string): Split | undefined =>
+  splitNames.find((split) => spellings[split].includes(name.toLowerCase()));
 
 /** The split that a name speaks of: `train2017`, `instances_val2017`, … */
 export const splitNamed = (name: string): Split | undefined => {
-  const words = name.toLowerCase().replace(/\d+$/, '').split(/[^a-z]+/);
+  const words = name
+    .toLowerCase()
+    .replace(/\d+$/, '')
+    .split(/[^a-z]+/);
   return splitNames.find((split) => spellings[split].some((spelling) => words.includes(spelling)));
 };
 
@@ -30,7 +34,9 @@ export const splitNamed = (name: string): Split | undefined => {
 export function splitOf(path: string): { readonly split: Split | undefined; readonly rest: string } {
   const parts = path.split('/');
   const at = parts.slice(0, -1).findIndex((part) => splitCalled(part) !== undefined);
-  return at < 0 ? { split: undefined, rest: path } : { split: splitCalled(parts[at]!), rest: [...parts.slice(0, at), ...parts.slice(at + 1)].join('/') };
+  return at < 0
+    ? { split: undefined, rest: path }
+    : { split: splitCalled(parts[at]!), rest: [...parts.slice(0, at), ...parts.slice(at + 1)].join('/') };
 }
 
 export const isPictureFile = (path: string): boolean => /\.(jpe?g|png|webp|avif|gif|tiff?|bmp)$/i.test(path);
@@ -41,12 +47,18 @@ export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/')
 export const stemOf = (path: string): string => nameOf(path).replace(/\.[^.]*$/, '');
 export const join = (...parts: readonly string[]): string => parts.filter((part) => part !== '').join('/');
 
-export const byPath = (a: { readonly path: string }, b: { readonly path: string }): number => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);
+export const byPath = (a: { readonly path: string }, b: { readonly path: string }): number =>
+  a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 
-export const readText = async <Source>(source: Source, opener: Opener<Source>): Promise<string> => new TextDecoder().decode(await opener.bytes(source));
+export const readText = async <Source>(source: Source, opener: Opener<Source>): Promise<string> =>
+  new TextDecoder().decode(await opener.bytes(source));
 
 /** The lines of a list that say something. */
-export const linesOf = (text: string): string[] => text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== '');
+export const linesOf = (text: string): string[] =>
+  text
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
 
 /** Pictures by the stem of their file, to be found again whatever their ending. */
 export function pictureIndex<Source>(files: readonly DataFile<Source>[]) {
@@ -68,11 +80,22 @@ export function pictureIndex<Source>(files: readonly DataFile<Source>[]) {
       for (const folder of folders) {
         const here = found.filter(({ path }) => folderOf(path) === folder);
         if (here.length === 1) return here[0]!;
-        if (here.length > 1) throw new DataError('picture-ambiguous', `readDataSet: expected one picture for ${by}, got ${here.map(({ path }) => path).join(' and ')}; keep one of them.`);
+        if (here.length > 1)
+          throw new DataError(
+            'picture-ambiguous',
+            `readDataSet: expected one picture for ${by}, got ${here.map(({ path }) => path).join(' and ')}; keep one of them.`,
+          );
       }
       if (found.length === 1) return found[0]!;
-      if (found.length > 1) throw new DataError('picture-ambiguous', `readDataSet: expected one picture for ${by}, got ${found.map(({ path }) => path).join(' and ')}; put it into ${folders.filter((folder) => folder !== '').join(' or ') || 'the same folder'}.`);
+      if (found.length > 1)
+        throw new DataError(
+          'picture-ambiguous',
+          `readDataSet: expected one picture for ${by}, got ${found.map(({ path }) => path).join(' and ')}; put it into ${folders.filter((folder) => folder !== '').join(' or ') || 'the same folder'}.`,
+        );
     }
-    throw new DataError('picture-missing', `readDataSet: expected a picture for ${by}, got none called ${names.map(stemOf).join(' or ')} with any ending; add it, or delete the annotation.`);
+    throw new DataError(
+      'picture-missing',
+      `readDataSet: expected a picture for ${by}, got none called ${names.map(stemOf).join(' or ')} with any ending; add it, or delete the annotation.`,
+    );
   };
 }

@@ -7,22 +7,37 @@ import { readFiles, type ReadOptions } from './read.ts';
 /** Files in memory; a source is the content. */
 const opener: Opener<string | Uint8Array> = {
   picture: () => Promise.reject(new Error('no picture is decoded to read a data set')),
-  bytes: (content) => Promise.resolve(typeof content === 'string' ? new TextEncoder().encode(content) : content),
+  bytes: (content) =>
+    Promise.resolve(typeof content === 'string' ? new TextEncoder().encode(content) : content),
 };
 type Tree = Record<string, string | Uint8Array>;
 const read = <K extends Task>(tree: Tree, task: K, options: ReadOptions = {}) =>
-  readFiles(Object.entries(tree).map(([path, source]) => ({ path, source })), task, opener, 'the tree', options);
+  readFiles(
+    Object.entries(tree).map(([path, source]) => ({ path, source })),
+    task,
+    opener,
+    'the tree',
+    options,
+  );
 const fails = (tree: Tree, task: Task, code: string, message: string, options: ReadOptions = {}) =>
-  expect(read(tree, task, options)).rejects.toThrow(expect.objectContaining({ name: 'DataError', code, message: expect.stringContaining(message) }));
+  expect(read(tree, task, options)).rejects.toThrow(
+    expect.objectContaining({ name: 'DataError', code, message: expect.stringContaining(message) }),
+  );
 const pictures = (...paths: string[]): Tree => Object.fromEntries(paths.map((path) => [path, path]));
 const names = ({ samples }: { samples: readonly { name: string }[] }) => samples.map(({ name }) => name);
 
 describe('folders', () => {
   it('takes classes in alphabetical order, and train and val as they are', async () => {
-    const { layout, train, validation, summary } = await read(pictures('train/dog/1.jpg', 'train/cat/1.png', 'val/dog/2.JPEG', 'train/cat/notes.md'), 'classify');
+    const { layout, train, validation, summary } = await read(
+      pictures('train/dog/1.jpg', 'train/cat/1.png', 'val/dog/2.JPEG', 'train/cat/notes.md'),
+      'classify',
+    );
     expect(layout).toBe('folders');
     expect(train.classes).toEqual(['cat', 'dog']);
-    expect(train.samples).toEqual([{ name: 'train/cat/1.png', source: 'train/cat/1.png', target: 0 }, { name: 'train/dog/1.jpg', source: 'train/dog/1.jpg', target: 1 }]);
+    expect(train.samples).toEqual([
+      { name: 'train/cat/1.png', source: 'train/cat/1.png', target: 0 },
+      { name: 'train/dog/1.jpg', source: 'train/dog/1.jpg', target: 1 },
+    ]);
     expect(names(validation)).toEqual(['val/dog/2.JPEG']);
     expect(summary).toBe('a folder per class: 2 to train, 1 to validate; 2 classes (cat, dog)');
   });
@@ -35,22 +50,38 @@ describe('folders', () => {
   });
 
   it('holds back the same share of every class, drawn by the seed', async () => {
-    const tree = pictures(...Array.from({ length: 20 }, (_, i) => `a/${i}.jpg`), ...Array.from({ length: 10 }, (_, i) => `b/${i}.jpg`));
+    const tree = pictures(
+      ...Array.from({ length: 20 }, (_, i) => `a/${i}.jpg`),
+      ...Array.from({ length: 10 }, (_, i) => `b/${i}.jpg`),
+    );
     const { train, validation, notes } = await read(tree, 'classify', { seed: 3, share: 0.1 });
     expect(validation.samples.map(({ target }) => target)).toEqual([0, 0, 1]);
     expect([...names(train), ...names(validation)].sort()).toEqual(Object.keys(tree).sort());
     expect(notes).toEqual([expect.stringContaining('3 of 30 pictures are held back')]);
-    expect(names((await read(tree, 'classify', { seed: 3, share: 0.1 })).validation)).toEqual(names(validation));
-    expect(names((await read(tree, 'classify', { seed: 4, share: 0.1 })).validation)).not.toEqual(names(validation));
+    expect(names((await read(tree, 'classify', { seed: 3, share: 0.1 })).validation)).toEqual(
+      names(validation),
+    );
+    expect(names((await read(tree, 'classify', { seed: 4, share: 0.1 })).validation)).not.toEqual(
+      names(validation),
+    );
   });
 
   it('says what is missing or unknown', async () => {
     await fails({}, 'classify', 'data-empty', 'got no file in the tree');
     await fails(pictures('1.jpg', '2.jpg'), 'classify', 'data-empty', 'got 2 files, 2 of them pictures');
-    await fails(pictures('train/cat/1.jpg', 'val/dog/1.jpg'), 'classify', 'class-unknown', 'got dog of val/dog/1.jpg');
-    await fails(pictures('cat/1.jpg', 'emu/1.jpg'), 'classify', 'class-unknown', 'emu', { classes: ['cat', 'dog'] });
+    await fails(
+      pictures('train/cat/1.jpg', 'val/dog/1.jpg'),
+      'classify',
+      'class-unknown',
+      'got dog of val/dog/1.jpg',
+    );
+    await fails(pictures('cat/1.jpg', 'emu/1.jpg'), 'classify', 'class-unknown', 'emu', {
+      classes: ['cat', 'dog'],
+    });
     await fails(pictures('cat/1.jpg'), 'classify', 'split-empty', 'got none for validation');
-    await expect(read({}, 'draw' as Task)).rejects.toThrow('expected the task classify, segment, detect, got draw');
+    await expect(read({}, 'draw' as Task)).rejects.toThrow(
+      'expected the task classify, segment, detect, got draw',
+    );
     await expect(read({}, 'classify', { share: 1 })).rejects.toThrow('expected a share between 0 and 1');
     await expect(read({}, 'classify', { classes: ['a', 'a'] })).rejects.toThrow('expected distinct names');
   });
@@ -58,7 +89,10 @@ describe('folders', () => {
 
 const xml = (...boxes: [string, number, number, number, number][]) =>
   `<annotation><filename>other.jpg</filename><size><width>64</width><height>48</height></size>${boxes
-    .map(([name, a, b, c, d]) => `<object><name>${name}</name><bndbox><xmin>${a}</xmin><ymin>${b}</ymin><xmax>${c}</xmax><ymax>${d}</ymax></bndbox></object>`)
+    .map(
+      ([name, a, b, c, d]) =>
+        `<object><name>${name}</name><bndbox><xmin>${a}</xmin><ymin>${b}</ymin><xmax>${c}</xmax><ymax>${d}</ymax></bndbox></object>`,
+    )
     .join('')}</annotation>`;
 
 describe('Pascal VOC', () => {
@@ -76,8 +110,21 @@ describe('Pascal VOC', () => {
     const { layout, train, validation, summary, notes } = await read(tree, 'detect');
     expect(layout).toBe('voc');
     expect(train.samples).toEqual([
-      { name: 'JPEGImages/1.jpg', source: 'JPEGImages/1.jpg', size: [48, 64], target: [{ box: [0, 0, 20, 20], label: 0 }] },
-      { name: 'JPEGImages/2.png', source: 'JPEGImages/2.png', size: [48, 64], target: [{ box: [10, 10, 30, 30], label: 1 }, { box: [0, 0, 64, 48], label: 0 }] },
+      {
+        name: 'JPEGImages/1.jpg',
+        source: 'JPEGImages/1.jpg',
+        size: [48, 64],
+        target: [{ box: [0, 0, 20, 20], label: 0 }],
+      },
+      {
+        name: 'JPEGImages/2.png',
+        source: 'JPEGImages/2.png',
+        size: [48, 64],
+        target: [
+          { box: [10, 10, 30, 30], label: 1 },
+          { box: [0, 0, 64, 48], label: 0 },
+        ],
+      },
     ]);
     expect(names(validation)).toEqual(['JPEGImages/3.jpg']);
     expect(summary).toBe('Pascal VOC: 2 to train, 1 to validate; 2 classes (rbc, wbc)');
@@ -85,13 +132,34 @@ describe('Pascal VOC', () => {
   });
 
   it('reads annotations beside their pictures, in folders of splits', async () => {
-    const { train, validation } = await read({ 'train/a.xml': xml(['x', 1, 1, 9, 9]), 'valid/a.xml': xml(), ...pictures('train/a.jpg', 'valid/a.jpg') }, 'detect');
+    const { train, validation } = await read(
+      {
+        'train/a.xml': xml(['x', 1, 1, 9, 9]),
+        'valid/a.xml': xml(),
+        ...pictures('train/a.jpg', 'valid/a.jpg'),
+      },
+      'detect',
+    );
     expect([names(train), names(validation)]).toEqual([['train/a.jpg'], ['valid/a.jpg']]);
   });
 
   it('cuts boxes to the picture, drops those without area, and says so', async () => {
-    const { train, notes } = await read({ ...tree, 'Annotations/1.xml': xml(['rbc', -5, 1, 20, 80], ['wbc', 70, 1, 90, 9], ['rbc', 9, 9, 8, 20], ['wbc', 0, 0, 64, 48]) }, 'detect');
-    expect(train.samples[0]!.target).toEqual([{ box: [0, 0, 20, 48], label: 0 }, { box: [0, 0, 64, 48], label: 1 }]);
+    const { train, notes } = await read(
+      {
+        ...tree,
+        'Annotations/1.xml': xml(
+          ['rbc', -5, 1, 20, 80],
+          ['wbc', 70, 1, 90, 9],
+          ['rbc', 9, 9, 8, 20],
+          ['wbc', 0, 0, 64, 48],
+        ),
+      },
+      'detect',
+    );
+    expect(train.samples[0]!.target).toEqual([
+      { box: [0, 0, 20, 48], label: 0 },
+      { box: [0, 0, 64, 48], label: 1 },
+    ]);
     expect(notes).toEqual([
       'rbc [-6, 0, 20, 80] of JPEGImages/1.jpg, 64 wide and 48 high, reaches beyond the picture and is cut (Annotations/1.xml)',
       'wbc [69, 0, 90, 9] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the picture and is left out (Annotations/1.xml)',
@@ -101,47 +169,108 @@ describe('Pascal VOC', () => {
 
   it('names the file that is broken, missing or unknown', async () => {
     const { 'JPEGImages/3.jpg': _, ...without } = tree;
-    await fails(without, 'detect', 'picture-missing', 'a picture for Annotations/3.xml, got none called 3 or other');
-    await fails({ ...tree, 'JPEGImages/3.webp': '' }, 'detect', 'picture-ambiguous', 'got JPEGImages/3.jpg and JPEGImages/3.webp');
-    await fails({ ...tree, 'Annotations/2.xml': '<annotation>' }, 'detect', 'annotation-broken', 'Annotations/2.xml');
-    await fails({ ...tree, 'ImageSets/Main/val.txt': '3\n4\n' }, 'detect', 'annotation-missing', 'got none for 4');
-    await fails({ ...tree, 'ImageSets/Main/val.txt': '3\n1\n' }, 'detect', 'split-overlap', 'got 1 in train and in ImageSets/Main/val.txt');
+    await fails(
+      without,
+      'detect',
+      'picture-missing',
+      'a picture for Annotations/3.xml, got none called 3 or other',
+    );
+    await fails(
+      { ...tree, 'JPEGImages/3.webp': '' },
+      'detect',
+      'picture-ambiguous',
+      'got JPEGImages/3.jpg and JPEGImages/3.webp',
+    );
+    await fails(
+      { ...tree, 'Annotations/2.xml': '<annotation>' },
+      'detect',
+      'annotation-broken',
+      'Annotations/2.xml',
+    );
+    await fails(
+      { ...tree, 'ImageSets/Main/val.txt': '3\n4\n' },
+      'detect',
+      'annotation-missing',
+      'got none for 4',
+    );
+    await fails(
+      { ...tree, 'ImageSets/Main/val.txt': '3\n1\n' },
+      'detect',
+      'split-overlap',
+      'got 1 in train and in ImageSets/Main/val.txt',
+    );
     await fails(tree, 'detect', 'class-unknown', 'got wbc in Annotations/2.xml', { classes: ['rbc'] });
     await fails(pictures('a.jpg'), 'detect', 'data-empty', 'VOC annotations (*.xml) or a COCO file');
   });
 });
 
 describe('COCO', () => {
-  const coco = (file: string, categories = [{ id: 1, name: 'dog' }, { id: 0, name: 'cat' }]) =>
-    JSON.stringify({ images: [{ id: 1, file_name: file, width: 64, height: 48 }], categories, annotations: [{ image_id: 1, category_id: 1, bbox: [1, 2, 3, 4] }] });
+  const coco = (
+    file: string,
+    categories = [
+      { id: 1, name: 'dog' },
+      { id: 0, name: 'cat' },
+    ],
+  ) =>
+    JSON.stringify({
+      images: [{ id: 1, file_name: file, width: 64, height: 48 }],
+      categories,
+      annotations: [{ image_id: 1, category_id: 1, bbox: [1, 2, 3, 4] }],
+    });
   const target = [{ box: [1, 2, 4, 6], label: 1 }];
 
   it('reads the layout of COCO itself', async () => {
     const { layout, train, validation, notes } = await read(
-      { 'annotations/instances_train2017.json': coco('1.jpg'), 'annotations/instances_val2017.json': coco('1.jpg'), 'annotations/captions_val2017.json': '{"images":[],"annotations":[]}', ...pictures('train2017/1.jpg', 'val2017/1.jpg') },
+      {
+        'annotations/instances_train2017.json': coco('1.jpg'),
+        'annotations/instances_val2017.json': coco('1.jpg'),
+        'annotations/captions_val2017.json': '{"images":[],"annotations":[]}',
+        ...pictures('train2017/1.jpg', 'val2017/1.jpg'),
+      },
       'detect',
     );
     expect(layout).toBe('coco');
-    expect(train).toEqual({ task: 'detect', classes: ['cat', 'dog'], samples: [{ name: 'train2017/1.jpg', source: 'train2017/1.jpg', size: [48, 64], target }] });
+    expect(train).toEqual({
+      task: 'detect',
+      classes: ['cat', 'dog'],
+      samples: [{ name: 'train2017/1.jpg', source: 'train2017/1.jpg', size: [48, 64], target }],
+    });
     expect(names(validation)).toEqual(['val2017/1.jpg']);
     expect(notes).toEqual([expect.stringContaining('captions_val2017.json')]);
   });
 
   it('reads a file in the folder of each split', async () => {
-    const { train, validation } = await read({ 'train/_annotations.coco.json': coco('a.jpg'), 'valid/_annotations.coco.json': coco('a.jpg'), ...pictures('train/a.jpg', 'valid/a.jpg') }, 'detect');
+    const { train, validation } = await read(
+      {
+        'train/_annotations.coco.json': coco('a.jpg'),
+        'valid/_annotations.coco.json': coco('a.jpg'),
+        ...pictures('train/a.jpg', 'valid/a.jpg'),
+      },
+      'detect',
+    );
     expect([names(train), names(validation)]).toEqual([['train/a.jpg'], ['valid/a.jpg']]);
   });
 
   it('names the file that is broken, missing or unknown', async () => {
     await fails({ 'a.json': coco('1.jpg') }, 'detect', 'picture-missing', 'a picture for 1.jpg in a.json');
     await fails({ 'a.json': '{' }, 'detect', 'annotation-broken', 'a.json');
-    await fails({ 'train.json': coco('1.jpg', [{ id: 1, name: 'dog' }]), 'val.json': coco('2.jpg', [{ id: 1, name: 'emu' }]), ...pictures('1.jpg', '2.jpg') }, 'detect', 'class-unknown', 'got emu in val.json');
+    await fails(
+      {
+        'train.json': coco('1.jpg', [{ id: 1, name: 'dog' }]),
+        'val.json': coco('2.jpg', [{ id: 1, name: 'emu' }]),
+        ...pictures('1.jpg', '2.jpg'),
+      },
+      'detect',
+      'class-unknown',
+      'got emu in val.json',
+    );
     await fails({ 'a.json': '{}' }, 'detect', 'data-empty', 'a COCO file with images');
   });
 });
 
 describe('masks', () => {
-  const grey = (...data: number[]) => encode({ width: data.length, height: 1, channels: 1, depth: 8, data: Uint8Array.from(data) });
+  const grey = (...data: number[]) =>
+    encode({ width: data.length, height: 1, channels: 1, depth: 8, data: Uint8Array.from(data) });
   const tree = {
     ...pictures('images/a.jpg', 'images/b.png', 'images/c.jpg'),
     'masks/a.png': grey(0, 1, 1),
@@ -156,17 +285,48 @@ describe('masks', () => {
     expect(layout).toBe('masks');
     expect(train.classes).toEqual(['background', 'foreground']);
     expect(train.samples).toEqual([
-      { name: 'images/a.jpg', source: 'images/a.jpg', target: { mask: tree['masks/a.png'], foreground: false } },
-      { name: 'images/b.png', source: 'images/b.png', target: { mask: tree['masks/b.png'], foreground: false } },
+      {
+        name: 'images/a.jpg',
+        source: 'images/a.jpg',
+        target: { mask: tree['masks/a.png'], foreground: false },
+      },
+      {
+        name: 'images/b.png',
+        source: 'images/b.png',
+        target: { mask: tree['masks/b.png'], foreground: false },
+      },
     ]);
     expect(names(validation)).toEqual(['images/c.jpg']);
   });
 
   it('reads splits as folders, either way round', async () => {
-    const inside = await read({ ...pictures('images/training/a.jpg', 'images/validation/a.jpg'), 'annotations/training/a.png': grey(0, 5), 'annotations/validation/a.png': grey(1) }, 'segment');
-    expect([names(inside.train), names(inside.validation), inside.train.classes]).toEqual([['images/training/a.jpg'], ['images/validation/a.jpg'], ['class 0', 'class 1', 'class 2', 'class 3', 'class 4', 'class 5']]);
-    const outside = await read({ ...pictures('train/images/a.jpg', 'val/images/a.jpg'), 'train/masks/a.png': grey(0, 1), 'val/masks/a.png': grey(0, 1), 'classes.txt': 'sky\nsea\n' }, 'segment');
-    expect([names(outside.train), names(outside.validation), outside.train.classes]).toEqual([['train/images/a.jpg'], ['val/images/a.jpg'], ['sky', 'sea']]);
+    const inside = await read(
+      {
+        ...pictures('images/training/a.jpg', 'images/validation/a.jpg'),
+        'annotations/training/a.png': grey(0, 5),
+        'annotations/validation/a.png': grey(1),
+      },
+      'segment',
+    );
+    expect([names(inside.train), names(inside.validation), inside.train.classes]).toEqual([
+      ['images/training/a.jpg'],
+      ['images/validation/a.jpg'],
+      ['class 0', 'class 1', 'class 2', 'class 3', 'class 4', 'class 5'],
+    ]);
+    const outside = await read(
+      {
+        ...pictures('train/images/a.jpg', 'val/images/a.jpg'),
+        'train/masks/a.png': grey(0, 1),
+        'val/masks/a.png': grey(0, 1),
+        'classes.txt': 'sky\nsea\n',
+      },
+      'segment',
+    );
+    expect([names(outside.train), names(outside.validation), outside.train.classes]).toEqual([
+      ['train/images/a.jpg'],
+      ['val/images/a.jpg'],
+      ['sky', 'sea'],
+    ]);
   });
 
   it('takes 255 for the foreground where all masks hold 0 and 255 alone', async () => {
@@ -174,30 +334,61 @@ describe('masks', () => {
     const { train } = await read(two, 'segment', { classes: ['background', 'nucleus'] });
     const target = train.samples[0]!.target as { mask: Uint8Array; foreground: boolean };
     expect(target.foreground).toBe(true);
-    expect(await readLabels(target, 2, 'a', opener)).toEqual({ width: 3, height: 1, labels: Uint16Array.of(0, 1, 1) });
-    await expect(readLabels({ mask: grey(0, 7), foreground: true }, 2, 'a', opener)).rejects.toThrow('expected 0 and 255 alone, as in the masks beside it, got 7 in a');
+    expect(await readLabels(target, 2, 'a', opener)).toEqual({
+      width: 3,
+      height: 1,
+      labels: Uint16Array.of(0, 1, 1),
+    });
+    await expect(readLabels({ mask: grey(0, 7), foreground: true }, 2, 'a', opener)).rejects.toThrow(
+      'expected 0 and 255 alone, as in the masks beside it, got 7 in a',
+    );
   });
 
   it('names the file that is missing or does not fit', async () => {
     const { 'masks/b.png': _, ...without } = tree;
     await fails(without, 'segment', 'mask-missing', 'images/b.png');
-    await fails({ ...tree, 'masks/a.gif': '' }, 'segment', 'mask-ambiguous', 'got masks/a.gif and masks/a.png');
+    await fails(
+      { ...tree, 'masks/a.gif': '' },
+      'segment',
+      'mask-ambiguous',
+      'got masks/a.gif and masks/a.png',
+    );
     await fails({ ...tree, 'val.txt': 'd' }, 'segment', 'picture-missing', 'got none called d');
     await fails({ ...tree, 'val.txt': 'a' }, 'segment', 'split-overlap', 'got a in train');
-    await fails({ ...tree, 'masks/b.png': grey(1, 2).subarray(0, 40) }, 'segment', 'mask-broken', 'masks/b.png');
-    await fails({ ...tree, 'masks/b.png': encode({ width: 1, height: 1, channels: 3, depth: 8, data: Uint8Array.of(1, 2, 3) }) }, 'segment', 'mask-coloured', 'the colour 1, 2, 3 in masks/b.png');
+    await fails(
+      { ...tree, 'masks/b.png': grey(1, 2).subarray(0, 40) },
+      'segment',
+      'mask-broken',
+      'masks/b.png',
+    );
+    await fails(
+      {
+        ...tree,
+        'masks/b.png': encode({ width: 1, height: 1, channels: 3, depth: 8, data: Uint8Array.of(1, 2, 3) }),
+      },
+      'segment',
+      'mask-coloured',
+      'the colour 1, 2, 3 in masks/b.png',
+    );
     await fails(pictures('a.jpg'), 'segment', 'data-empty', 'pictures in images/ and their masks');
   });
 
   it('reads palettes, levels of few bits and alpha', async () => {
-    const values = async (bytes: Uint8Array) => [...(await readLabels({ mask: bytes, foreground: false }, 16, 'a', opener)).labels];
-    const png = (settings: object, data: number[]) => encode({ width: 3, height: 2, channels: 1, depth: 8, data: Uint8Array.from(data), ...settings });
-    expect(await values(png({ channels: 2 }, [5, 255, 4, 0, 3, 255, 2, 255, 1, 255, 0, 255]))).toEqual([5, 4, 3, 2, 1, 0]);
+    const values = async (bytes: Uint8Array) => [
+      ...(await readLabels({ mask: bytes, foreground: false }, 16, 'a', opener)).labels,
+    ];
+    const png = (settings: object, data: number[]) =>
+      encode({ width: 3, height: 2, channels: 1, depth: 8, data: Uint8Array.from(data), ...settings });
+    expect(await values(png({ channels: 2 }, [5, 255, 4, 0, 3, 255, 2, 255, 1, 255, 0, 255]))).toEqual([
+      5, 4, 3, 2, 1, 0,
+    ]);
     // Rows of 3 pixels in 2 bits each: 1 2 3 and 0 1 2.
     const packed = palettePng(3, 2, 2, [0b01101100, 0b00011000]);
     expect(decode(packed).palette).toHaveLength(4);
     expect(await values(packed)).toEqual([1, 2, 3, 0, 1, 2]);
-    await expect(values(png({}, [0, 1, 16, 0, 0, 0]))).rejects.toThrow(expect.objectContaining({ code: 'mask-value', message: expect.stringContaining('got 16 in a') }));
+    await expect(values(png({}, [0, 1, 16, 0, 0, 0]))).rejects.toThrow(
+      expect.objectContaining({ code: 'mask-value', message: expect.stringContaining('got 16 in a') }),
+    );
     expect(await values(png({}, [0, 1, 255, 0, 0, 0]))).toEqual([0, 1, 255, 0, 0, 0]);
   });
 });
@@ -211,9 +402,19 @@ function palettePng(width: number, height: number, depth: number, rows: number[]
   const raw = rows.flatMap((row) => [0, row]);
   const zlib = [0x78, 1, 1, raw.length, 0, 255 - raw.length, 255, ...raw, ...big(adler(raw))];
   return Uint8Array.from([
-    137, 80, 78, 71, 13, 10, 26, 10,
+    137,
+    80,
+    78,
+    71,
+    13,
+    10,
+    26,
+    10,
     ...chunk('IHDR', [...big(width), ...big(height), depth, 3, 0, 0, 0]),
-    ...chunk('PLTE', Array.from({ length: 12 }, (_, i) => 20 * i)),
+    ...chunk(
+      'PLTE',
+      Array.from({ length: 12 }, (_, i) => 20 * i),
+    ),
     ...chunk('IDAT', zlib),
     ...chunk('IEND', []),
   ]);

@@ -18,10 +18,15 @@ export interface Annotation {
 }
 
 // Values stay text: a class may be called 007.
-const parser = new XMLParser({ isArray: (name) => name === 'object', parseTagValue: false, processEntities: true });
+const parser = new XMLParser({
+  isArray: (name) => name === 'object',
+  parseTagValue: false,
+  processEntities: true,
+});
 
 type Fields = Readonly<Record<string, unknown>>;
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
  * The objects of a Pascal VOC annotation. VOC counts pixels from 1 and includes the last, so a box's left and top are one less
@@ -34,7 +39,10 @@ const isFields = (value: unknown): value is Fields => typeof value === 'object' 
  */
 export function parseVoc(text: string, file: string): Annotation {
   const broken = (expected: string, got: string): never => {
-    throw new DataError('annotation-broken', `parseVoc: expected ${expected}, got ${got} in ${file}; export the annotation again.`);
+    throw new DataError(
+      'annotation-broken',
+      `parseVoc: expected ${expected}, got ${got} in ${file}; export the annotation again.`,
+    );
   };
   const verdict = XMLValidator.validate(text);
   if (verdict !== true) broken('well-formed XML', `“${verdict.err.msg}” at line ${verdict.err.line}`);
@@ -46,13 +54,23 @@ export function parseVoc(text: string, file: string): Annotation {
   const number = (fields: unknown, field: string): number => {
     const value = isFields(fields) ? fields[field] : undefined;
     const parsed = typeof value === 'string' && value.trim() !== '' ? Number(value) : NaN;
-    return Number.isFinite(parsed) ? parsed : broken(`a number in <${field}>`, value === undefined ? 'none' : JSON.stringify(value));
+    return Number.isFinite(parsed)
+      ? parsed
+      : broken(`a number in <${field}>`, value === undefined ? 'none' : JSON.stringify(value));
   };
   const objects = (Array.isArray(root['object']) ? root['object'] : []).map((object: unknown): NamedBox => {
     const fields = isFields(object) ? object : broken('fields in <object>', 'none');
-    const name = typeof fields['name'] === 'string' && fields['name'] !== '' ? fields['name'] : broken('a <name> in every <object>', 'one without');
+    const name =
+      typeof fields['name'] === 'string' && fields['name'] !== ''
+        ? fields['name']
+        : broken('a <name> in every <object>', 'one without');
     const corners = fields['bndbox'];
-    const box = [number(corners, 'xmin') - 1, number(corners, 'ymin') - 1, number(corners, 'xmax'), number(corners, 'ymax')] as const;
+    const box = [
+      number(corners, 'xmin') - 1,
+      number(corners, 'ymin') - 1,
+      number(corners, 'xmax'),
+      number(corners, 'ymax'),
+    ] as const;
     return { name, box, ...(fields['difficult'] === '1' && { crowd: true }) };
   });
   const size = root['size'];

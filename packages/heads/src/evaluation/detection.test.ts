@@ -8,8 +8,15 @@ const truth = (...boxes: Box[]): TrueObject[] => boxes.map((box) => ({ box, labe
 
 describe('scoreDetections, by hand', () => {
   it('is 1 for what is right and 0 for what is not', () => {
-    expect(scoreDetections([{ found: [found(at(0), 0.9)], truth: truth(at(0)) }])).toMatchObject({ mAP: 1, mAP50: 1, mAP75: 1 });
-    expect(scoreDetections([{ found: [found(at(50), 0.9)], truth: truth(at(0)) }])).toMatchObject({ mAP: 0, mAP50: 0 });
+    expect(scoreDetections([{ found: [found(at(0), 0.9)], truth: truth(at(0)) }])).toMatchObject({
+      mAP: 1,
+      mAP50: 1,
+      mAP75: 1,
+    });
+    expect(scoreDetections([{ found: [found(at(50), 0.9)], truth: truth(at(0)) }])).toMatchObject({
+      mAP: 0,
+      mAP50: 0,
+    });
     expect(scoreDetections([{ found: [], truth: truth(at(0)) }]).mAP).toBe(0);
     expect(scoreDetections([{ found: [found(at(0), 0.9)], truth: [] }]).mAP).toBe(NaN);
   });
@@ -24,7 +31,10 @@ describe('scoreDetections, by hand', () => {
 
   it('interpolates precision over 101 recalls', () => {
     // Right, wrong, right, of three objects: precision 1 to a recall of 1/3 (34 points), 2/3 to 2/3 (33 points), then 0.
-    const pair = { found: [found(at(0), 0.9), found(at(100), 0.8), found(at(20), 0.7)], truth: truth(at(0), at(20), at(40)) };
+    const pair = {
+      found: [found(at(0), 0.9), found(at(100), 0.8), found(at(20), 0.7)],
+      truth: truth(at(0), at(20), at(40)),
+    };
     expect(scoreDetections([pair]).mAP50).toBeCloseTo((34 + 33 * (2 / 3)) / 101, 12);
   });
 
@@ -32,25 +42,42 @@ describe('scoreDetections, by hand', () => {
     const twice = { found: [found(at(0), 0.9), found(at(0), 0.8)], truth: truth(at(0)) };
     expect(scoreDetections([twice]).mAP50).toBe(1);
     // 0.9 right, 0.8 wrong, 0.5 right: precision 1 to a recall of 1/2 (51 points), then 2/3 (50 points).
-    expect(scoreDetections([twice, { found: [found(at(0), 0.5)], truth: truth(at(0)) }]).mAP50).toBeCloseTo((51 + 50 * (2 / 3)) / 101, 12);
+    expect(scoreDetections([twice, { found: [found(at(0), 0.5)], truth: truth(at(0)) }]).mAP50).toBeCloseTo(
+      (51 + 50 * (2 / 3)) / 101,
+      12,
+    );
   });
 
   it('averages over the classes that have objects', () => {
-    const pair = { found: [found(at(0), 0.9), found(at(20), 0.9, 1), found(at(40), 0.9, 2)], truth: [{ box: at(0), label: 0 }, { box: at(60), label: 1 }] };
+    const pair = {
+      found: [found(at(0), 0.9), found(at(20), 0.9, 1), found(at(40), 0.9, 2)],
+      truth: [
+        { box: at(0), label: 0 },
+        { box: at(60), label: 1 },
+      ],
+    };
     const { mAP50, byClass } = scoreDetections([pair]);
     expect(mAP50).toBe(0.5);
-    expect([...byClass]).toEqual([[0, 1], [1, 0]]);
+    expect([...byClass]).toEqual([
+      [0, 1],
+      [1, 0],
+    ]);
   });
 
   it('leaves out what lies in a crowd', () => {
     const crowd: TrueObject = { box: at(20, 40), label: 0, crowd: true };
-    const pair = { found: [found(at(20), 0.95), found(at(40), 0.9), found(at(0), 0.5)], truth: [crowd, ...truth(at(0))] };
+    const pair = {
+      found: [found(at(20), 0.95), found(at(40), 0.9), found(at(0), 0.5)],
+      truth: [crowd, ...truth(at(0))],
+    };
     expect(scoreDetections([pair]).mAP50).toBe(1);
   });
 
   it('looks at the best hundred of a picture', () => {
     const many = Array.from({ length: 100 }, (_, i) => found(at(1000 + 20 * i), 0.9));
     expect(scoreDetections([{ found: [...many, found(at(0), 0.5)], truth: truth(at(0)) }]).mAP50).toBe(0);
-    expect(scoreDetections([{ found: [...many.slice(1), found(at(0), 0.5)], truth: truth(at(0)) }]).mAP50).toBeCloseTo(0.01, 12);
+    expect(
+      scoreDetections([{ found: [...many.slice(1), found(at(0), 0.5)], truth: truth(at(0)) }]).mAP50,
+    ).toBeCloseTo(0.01, 12);
   });
 });

@@ -33,7 +33,11 @@ const overlaps = Array.from({ length: 10 }, (_, i) => 0.5 + 0.05 * i);
 const recalls = Array.from({ length: 101 }, (_, i) => i / 100);
 
 /** What becomes of a picture's detections of one class: right, wrong, or neither (in a crowd). */
-function judge(found: readonly Detection[], truth: readonly TrueObject[], threshold: number): (boolean | undefined)[] {
+function judge(
+  found: readonly Detection[],
+  truth: readonly TrueObject[],
+  threshold: number,
+): (boolean | undefined)[] {
   const taken = new Set<TrueObject>();
   // Objects before crowds: a detection counts as in a crowd only where it matches no object.
   const order = [...truth].sort((a, b) => Number(a.crowd ?? false) - Number(b.crowd ?? false));
@@ -55,19 +59,28 @@ function judge(found: readonly Detection[], truth: readonly TrueObject[], thresh
 /** The share of a box that lies in another. */
 const inside = (box: Box, crowd: Box): number => {
   const area = (b: Box) => (b[2] - b[0]) * (b[3] - b[1]);
-  const cut: Box = [Math.max(box[0], crowd[0]), Math.max(box[1], crowd[1]), Math.min(box[2], crowd[2]), Math.min(box[3], crowd[3])];
+  const cut: Box = [
+    Math.max(box[0], crowd[0]),
+    Math.max(box[1], crowd[1]),
+    Math.min(box[2], crowd[2]),
+    Math.min(box[3], crowd[3]),
+  ];
   return cut[2] > cut[0] && cut[3] > cut[1] ? area(cut) / area(box) : 0;
 };
 
 /** Area under the precision envelope, sampled at 101 recalls. */
-function averagePrecision(verdicts: readonly { readonly score: number; readonly right: boolean | undefined }[], objects: number): number {
+function averagePrecision(
+  verdicts: readonly { readonly score: number; readonly right: boolean | undefined }[],
+  objects: number,
+): number {
   const counted = verdicts.filter(({ right }) => right !== undefined).sort((a, b) => b.score - a.score);
   let hits = 0;
   const curve = counted.map(({ right }, i) => {
     if (right) hits++;
     return { recall: hits / objects, precision: hits / (i + 1) };
   });
-  for (let i = curve.length - 2; i >= 0; i--) curve[i]!.precision = Math.max(curve[i]!.precision, curve[i + 1]!.precision);
+  for (let i = curve.length - 2; i >= 0; i--)
+    curve[i]!.precision = Math.max(curve[i]!.precision, curve[i + 1]!.precision);
   let at = 0;
   let sum = 0;
   for (const recall of recalls) {
@@ -85,13 +98,21 @@ function averagePrecision(verdicts: readonly { readonly score: number; readonly 
  * const { mAP, mAP50 } = scoreDetections(pictures.map(({ found, truth }) => ({ found, truth })));
  */
 export function scoreDetections(pairs: readonly DetectionPair[], limit = 100): DetectionScores {
-  const labels = [...new Set(pairs.flatMap(({ truth }) => truth.filter(({ crowd }) => !crowd).map(({ label }) => label)))].sort((a, b) => a - b);
+  const labels = [
+    ...new Set(pairs.flatMap(({ truth }) => truth.filter(({ crowd }) => !crowd).map(({ label }) => label))),
+  ].sort((a, b) => a - b);
   const table = labels.map((label) => {
     const chosen = pairs.map(({ found, truth }) => ({
-      found: found.filter((one) => one.label === label).sort((a, b) => b.score - a.score).slice(0, limit),
+      found: found
+        .filter((one) => one.label === label)
+        .sort((a, b) => b.score - a.score)
+        .slice(0, limit),
       truth: truth.filter((one) => one.label === label),
     }));
-    const objects = chosen.reduce((count, { truth }) => count + truth.filter(({ crowd }) => !crowd).length, 0);
+    const objects = chosen.reduce(
+      (count, { truth }) => count + truth.filter(({ crowd }) => !crowd).length,
+      0,
+    );
     return overlaps.map((threshold) =>
       averagePrecision(
         chosen.flatMap(({ found, truth }) => {

@@ -20,16 +20,31 @@ export interface SegmentationScores {
  * @example
  * const { meanIoU } = scoreSegmentation([{ found, truth }], 150);
  */
-export function scoreSegmentation(pairs: Iterable<{ readonly found: LabelMap; readonly truth: LabelMap }>, classes: number, ignore = ignoredLabel): SegmentationScores {
-  const [shared, found, truth] = [0, 1, 2].map(() => new Float64Array(classes)) as [Float64Array, Float64Array, Float64Array];
+export function scoreSegmentation(
+  pairs: Iterable<{ readonly found: LabelMap; readonly truth: LabelMap }>,
+  classes: number,
+  ignore = ignoredLabel,
+): SegmentationScores {
+  const [shared, found, truth] = [0, 1, 2].map(() => new Float64Array(classes)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
   for (const pair of pairs) {
     if (pair.found.width !== pair.truth.width || pair.found.height !== pair.truth.height) {
-      throw new ShapeError('labels-misfit', `scoreSegmentation: expected maps of one size, got ${pair.found.height}x${pair.found.width} and ${pair.truth.height}x${pair.truth.width}; upsample to the truth's size.`);
+      throw new ShapeError(
+        'labels-misfit',
+        `scoreSegmentation: expected maps of one size, got ${pair.found.height}x${pair.found.width} and ${pair.truth.height}x${pair.truth.width}; upsample to the truth's size.`,
+      );
     }
     for (const [i, label] of pair.truth.labels.entries()) {
       if (label === ignore) continue;
       const guess = pair.found.labels[i]!;
-      if (label >= classes || guess >= classes) throw new ConfigError('label-invalid', `scoreSegmentation: expected labels below ${classes} or ${ignore} to ignore, got ${Math.max(label, guess)}; correct the number of classes.`);
+      if (label >= classes || guess >= classes)
+        throw new ConfigError(
+          'label-invalid',
+          `scoreSegmentation: expected labels below ${classes} or ${ignore} to ignore, got ${Math.max(label, guess)}; correct the number of classes.`,
+        );
       truth[label]!++;
       found[guess]!++;
       if (guess === label) shared[label]!++;

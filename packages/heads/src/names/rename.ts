@@ -8,7 +8,8 @@ export type RenameTable = readonly (readonly [path: RegExp, ...names: string[]])
 
 /** The names that a path may have; the path itself where no row fits. */
 export function namesOf(path: string, table: RenameTable): string[] {
-  for (const [pattern, ...names] of table) if (pattern.test(path)) return names.map((name) => path.replace(pattern, name));
+  for (const [pattern, ...names] of table)
+    if (pattern.test(path)) return names.map((name) => path.replace(pattern, name));
   return [path];
 }
 
@@ -27,6 +28,10 @@ export function renamed(source: ParamSource, table: RenameTable): ParamSource {
       }
       return undefined;
     },
-    values: (path, leaf) => source.values(namesOf(path, table).find((name) => source.shape(name, leaf) !== undefined)!, leaf),
+    values: (path, leaf) =>
+      source.values(
+        namesOf(path, table).find((name) => source.shape(name, leaf) !== undefined)!,
+        leaf,
+      ),
   };
 }

@@ -14,8 +14,24 @@ export const torchvisionFpnNames = (levels: number): RenameTable => [
 
 /** torchvision's `RetinaNetHead`, below `head`. Versions before 0.13 number the ReLUs between the convolutions too. */
 export const torchvisionRetinaNetNames = (depth = 4): RenameTable => [
-  ...Array.from({ length: depth }, (_, i) => [new RegExp(`^cls_convs\\.${i}\\.conv\\.`), `classification_head.conv.${i}.0.`, `classification_head.conv.${2 * i}.`] as const),
-  ...Array.from({ length: depth }, (_, i) => [new RegExp(`^reg_convs\\.${i}\\.conv\\.`), `regression_head.conv.${i}.0.`, `regression_head.conv.${2 * i}.`] as const),
+  ...Array.from(
+    { length: depth },
+    (_, i) =>
+      [
+        new RegExp(`^cls_convs\\.${i}\\.conv\\.`),
+        `classification_head.conv.${i}.0.`,
+        `classification_head.conv.${2 * i}.`,
+      ] as const,
+  ),
+  ...Array.from(
+    { length: depth },
+    (_, i) =>
+      [
+        new RegExp(`^reg_convs\\.${i}\\.conv\\.`),
+        `regression_head.conv.${i}.0.`,
+        `regression_head.conv.${2 * i}.`,
+      ] as const,
+  ),
   [/^retina_cls\./, 'classification_head.cls_logits.'],
   [/^retina_reg\./, 'regression_head.bbox_reg.'],
 ];

@@ -20,10 +20,12 @@ export interface AnchorLevel {
   readonly grid: readonly [height: number, width: number];
 }
 
-const halfToEven = (value: number): number => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+const halfToEven = (value: number): number =>
+  Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);
 
 /** Anchors per cell: one for each ratio and size. */
-export const anchorsPerCell = ({ sizes, ratios }: AnchorRules, stride: number): number => sizes(stride).length * ratios.length;
+export const anchorsPerCell = ({ sizes, ratios }: AnchorRules, stride: number): number =>
+  sizes(stride).length * ratios.length;
 
 /**
  * The anchors of one level as a function of their place, which runs over rows, then columns, then ratios, then sizes.
@@ -33,10 +35,17 @@ export const anchorsPerCell = ({ sizes, ratios }: AnchorRules, stride: number): 
  * const anchor = anchorsOf(rules, { stride: 8, grid: [12, 16] }, [96, 128]);
  * anchor(0); // the first cell's first anchor
  */
-export function anchorsOf({ sizes, ratios, rounded, step }: AnchorRules, { stride, grid: [rows, columns] }: AnchorLevel, [height, width]: readonly [number, number]): (index: number) => Box {
+export function anchorsOf(
+  { sizes, ratios, rounded, step }: AnchorRules,
+  { stride, grid: [rows, columns] }: AnchorLevel,
+  [height, width]: readonly [number, number],
+): (index: number) => Box {
   const corner = (side: number): number => (rounded ? halfToEven(side / 2) : side / 2);
-  const base = ratios.flatMap((ratio) => sizes(stride).map((size) => [corner(size / Math.sqrt(ratio)), corner(size * Math.sqrt(ratio))] as const));
-  const [stepY, stepX] = step === 'stride' ? [stride, stride] : [Math.floor(height / rows), Math.floor(width / columns)];
+  const base = ratios.flatMap((ratio) =>
+    sizes(stride).map((size) => [corner(size / Math.sqrt(ratio)), corner(size * Math.sqrt(ratio))] as const),
+  );
+  const [stepY, stepX] =
+    step === 'stride' ? [stride, stride] : [Math.floor(height / rows), Math.floor(width / columns)];
   return (index) => {
     const cell = Math.floor(index / base.length);
     const [halfWidth, halfHeight] = base[index % base.length]!;

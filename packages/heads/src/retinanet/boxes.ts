@@ -18,7 +18,8 @@ export function encodeBox(anchor: Box, box: Box): Deltas {
   return [(x - ax) / aw, (y - ay) / ah, Math.log(w / aw), Math.log(h / ah)];
 }
 
-const centered = ([left, top, right, bottom]: Box) => [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top] as const;
+const centered = ([left, top, right, bottom]: Box) =>
+  [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top] as const;
 
 /**
  * The box that deltas make of an anchor. Growth is cut at {@link growthLimit}; shrinking too where `limitShrinking`.
@@ -28,7 +29,8 @@ const centered = ([left, top, right, bottom]: Box) => [(left + right) / 2, (top 
  */
 export function decodeBox(anchor: Box, [dx, dy, dw, dh]: Deltas, limitShrinking: boolean): Box {
   const [ax, ay, aw, ah] = centered(anchor);
-  const cut = (growth: number): number => Math.max(Math.min(growth, growthLimit), limitShrinking ? -growthLimit : -Infinity);
+  const cut = (growth: number): number =>
+    Math.max(Math.min(growth, growthLimit), limitShrinking ? -growthLimit : -Infinity);
   const [x, y] = [ax + dx * aw, ay + dy * ah];
   const [w, h] = [(aw * Math.exp(cut(dw))) / 2, (ah * Math.exp(cut(dh))) / 2];
   return [x - w, y - h, x + w, y + h];

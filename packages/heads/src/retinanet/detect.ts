@@ -41,7 +41,10 @@ interface LevelValues {
 }
 
 /** Places of (anchor, class) pairs above the score, as the rules let them compete. */
-function candidates({ logits, classes }: LevelValues, { candidates, perLevel, score }: RetinaNetRules): number[] {
+function candidates(
+  { logits, classes }: LevelValues,
+  { candidates, perLevel, score }: RetinaNetRules,
+): number[] {
   // Logits order as scores do and cost no exponential; what a rounded threshold lets in is compared again below.
   const threshold = Math.log(score / (1 - score)) - 1e-3;
   if (candidates === 'pairs') return largest(logits, perLevel, threshold);
@@ -49,10 +52,18 @@ function candidates({ logits, classes }: LevelValues, { candidates, perLevel, sc
   for (let i = 0, anchor = 0; anchor < best.length; anchor++) {
     for (let end = i + classes; i < end; i++) if (logits[i]! > best[anchor]!) best[anchor] = logits[i]!;
   }
-  return largest(best, perLevel, threshold).flatMap((anchor) => Array.from({ length: classes }, (_, label) => anchor * classes + label).filter((i) => logits[i]! > threshold));
+  return largest(best, perLevel, threshold).flatMap((anchor) =>
+    Array.from({ length: classes }, (_, label) => anchor * classes + label).filter(
+      (i) => logits[i]! > threshold,
+    ),
+  );
 }
 
-function detectOne(levels: readonly LevelValues[], rules: RetinaNetRules, { inside, original }: PicturePlacement): Detection[] {
+function detectOne(
+  levels: readonly LevelValues[],
+  rules: RetinaNetRules,
+  { inside, original }: PicturePlacement,
+): Detection[] {
   const [scaleY, scaleX] = [original[0] / inside[0], original[1] / inside[1]];
   const toPicture = (detection: Detection): Detection => {
     const [left, top, right, bottom] = detection.box;
@@ -66,7 +77,11 @@ function detectOne(levels: readonly LevelValues[], rules: RetinaNetRules, { insi
       if (!(score > rules.score)) continue;
       const index = Math.floor(place / classes);
       const at = 4 * index;
-      const moved = decodeBox(anchor(index), [deltas[at]!, deltas[at + 1]!, deltas[at + 2]!, deltas[at + 3]!], rules.limitShrinking);
+      const moved = decodeBox(
+        anchor(index),
+        [deltas[at]!, deltas[at + 1]!, deltas[at + 2]!, deltas[at + 3]!],
+        rules.limitShrinking,
+      );
       found.push({ box: clipBox(moved, inside), score, label: place % classes });
     }
   }
@@ -84,24 +99,51 @@ function detectOne(levels: readonly LevelValues[], rules: RetinaNetRules, { insi
  * @example
  * const [objects] = await detect(head.forward(fpn.forward(pyramid)), { input: [640, 640], pictures: [{ inside: [480, 640], original: [960, 1280] }] });
  */
-export async function detect(levels: readonly RetinaNetLevel[], { rules = mmdetRules, input, pictures }: DetectOptions): Promise<Detection[][]> {
+export async function detect(
+  levels: readonly RetinaNetLevel[],
+  { rules = mmdetRules, input, pictures }: DetectOptions,
+): Promise<Detection[][]> {
   for (const field of ['score', 'overlap'] as const) {
-    if (!(rules[field] >= 0 && rules[field] <= 1)) throw new ConfigError('threshold-invalid', `detect: expected ${field} between 0 and 1, got ${rules[field]}; correct the rules.`);
+    if (!(rules[field] >= 0 && rules[field] <= 1))
+      throw new ConfigError(
+        'threshold-invalid',
+        `detect: expected ${field} between 0 and 1, got ${rules[field]}; correct the rules.`,
+      );
   }
   const batch = levels[0]?.logits.shape[0] ?? 0;
   const placements = pictures ?? Array.from({ length: batch }, () => ({ inside: input, original: input }));
-  if (placements.length !== batch) throw new ShapeError('pictures-misfit', `detect: expected ${batch} placements, one per picture of the batch, got ${placements.length}; pass as many.`);
+  if (placements.length !== batch)
+    throw new ShapeError(
+      'pictures-misfit',
+      `detect: expected ${batch} placements, one per picture of the batch, got ${placements.length}; pass as many.`,
+    );
   const read = await Promise.all(
     levels.map(async ({ logits, deltas, stride, grid }) => {
-      const [logitValues, deltaValues] = (await Promise.all([logits.data(), deltas.data()])) as [Float32Array, Float32Array];
+      const [logitValues, deltaValues] = (await Promise.all([logits.data(), deltas.data()])) as [
+        Float32Array,
+        Float32Array,
+      ];
       if (hasNaN(logitValues) || hasNaN(deltaValues)) {
-        throw new PvtError('scores-nan', `detect: expected scores and boxes that are numbers, got NaN at stride ${stride}; look for NaN in the input or the checkpoint.`);
+        throw new PvtError(
+          'scores-nan',
+          `detect: expected scores and boxes that are numbers, got NaN at stride ${stride}; look for NaN in the input or the checkpoint.`,
+        );
       }
-      return { logits: logitValues, deltas: deltaValues, classes: logits.shape[2], anchor: anchorsOf(rules.anchors, { stride, grid }, input) };
+      return {
+        logits: logitValues,
+        deltas: deltaValues,
+        classes: logits.shape[2],
+        anchor: anchorsOf(rules.anchors, { stride, grid }, input),
+      };
     }),
   );
   return placements.map((placement, i) => {
-    const part = (values: Float32Array) => values.subarray((i * values.length) / batch, ((i + 1) * values.length) / batch);
-    return detectOne(read.map((level) => ({ ...level, logits: part(level.logits), deltas: part(level.deltas) })), rules, placement);
+    const part = (values: Float32Array) =>
+      values.subarray((i * values.length) / batch, ((i + 1) * values.length) / batch);
+    return detectOne(
+      read.map((level) => ({ ...level, logits: part(level.logits), deltas: part(level.deltas) })),
+      rules,
+      placement,
+    );
   });
 }

@@ -15,7 +15,11 @@ import { mmdetRules, type RetinaNetRules } from './rules.ts';
  * @example
  * const loss = tf.sum(focalLoss(logits, targets));
  */
-export function focalLoss<T extends tf.Tensor>(logits: T, targets: T, { alpha = 0.25, gamma = 2 }: { readonly alpha?: number | undefined; readonly gamma?: number } = {}): T {
+export function focalLoss<T extends tf.Tensor>(
+  logits: T,
+  targets: T,
+  { alpha = 0.25, gamma = 2 }: { readonly alpha?: number | undefined; readonly gamma?: number } = {},
+): T {
   return tf.tidy(() => {
     const entropy = tf.sub(tf.softplus(logits), tf.mul(logits, targets));
     const probability = tf.sigmoid(logits);
@@ -25,7 +29,8 @@ export function focalLoss<T extends tf.Tensor>(logits: T, targets: T, { alpha = 
   });
 }
 
-const balance = (targets: tf.Tensor, alpha: number | undefined): tf.Tensor => (alpha === undefined || alpha < 0 ? tf.onesLike(targets) : tf.add(1 - alpha, tf.mul(targets, 2 * alpha - 1)));
+const balance = (targets: tf.Tensor, alpha: number | undefined): tf.Tensor =>
+  alpha === undefined || alpha < 0 ? tf.onesLike(targets) : tf.add(1 - alpha, tf.mul(targets, 2 * alpha - 1));
 
 /** |x| with a gradient of 0 at 0, where tfjs has -1. */
 const absolute = <T extends tf.Tensor>(x: T): T => tf.add(tf.relu(x), tf.relu(tf.neg(x)));
@@ -61,9 +66,21 @@ export function giouLoss(a: tf.Tensor, b: tf.Tensor, eps = 1e-7): tf.Tensor {
     const [left, top, right, bottom] = sides(a);
     const [left2, top2, right2, bottom2] = sides(b);
     const area = (width: tf.Tensor, height: tf.Tensor) => tf.mul(width, height);
-    const shared = area(tf.relu(tf.sub(tf.minimum(right, right2), tf.maximum(left, left2))), tf.relu(tf.sub(tf.minimum(bottom, bottom2), tf.maximum(top, top2))));
-    const union = tf.sub(tf.add(area(tf.sub(right, left), tf.sub(bottom, top)), area(tf.sub(right2, left2), tf.sub(bottom2, top2))), shared);
-    const hull = area(tf.sub(tf.maximum(right, right2), tf.minimum(left, left2)), tf.sub(tf.maximum(bottom, bottom2), tf.minimum(top, top2)));
+    const shared = area(
+      tf.relu(tf.sub(tf.minimum(right, right2), tf.maximum(left, left2))),
+      tf.relu(tf.sub(tf.minimum(bottom, bottom2), tf.maximum(top, top2))),
+    );
+    const union = tf.sub(
+      tf.add(
+        area(tf.sub(right, left), tf.sub(bottom, top)),
+        area(tf.sub(right2, left2), tf.sub(bottom2, top2)),
+      ),
+      shared,
+    );
+    const hull = area(
+      tf.sub(tf.maximum(right, right2), tf.minimum(left, left2)),
+      tf.sub(tf.maximum(bottom, bottom2), tf.minimum(top, top2)),
+    );
     const iou = tf.div(shared, tf.add(union, eps));
     return tf.add(tf.sub(1, iou), tf.div(tf.sub(hull, union), tf.add(hull, eps)));
   });
@@ -77,12 +94,20 @@ export function giouLoss(a: tf.Tensor, b: tf.Tensor, eps = 1e-7): tf.Tensor {
  */
 export function decodeBoxes(anchors: tf.Tensor, deltas: tf.Tensor, limitShrinking: boolean): tf.Tensor {
   return tf.tidy(() => {
-    const [left, top, right, bottom] = tf.unstack(anchors, -1) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+    const [left, top, right, bottom] = tf.unstack(anchors, -1) as [
+      tf.Tensor,
+      tf.Tensor,
+      tf.Tensor,
+      tf.Tensor,
+    ];
     const [dx, dy, dw, dh] = tf.unstack(deltas, -1) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
     const along = (from: tf.Tensor, to: tf.Tensor, shift: tf.Tensor, growth: tf.Tensor) => {
       const side = tf.sub(to, from);
       const center = tf.add(tf.add(from, tf.div(side, 2)), tf.mul(shift, side));
-      const half = tf.div(tf.mul(side, tf.exp(tf.clipByValue(growth, limitShrinking ? -growthLimit : -1e4, growthLimit))), 2);
+      const half = tf.div(
+        tf.mul(side, tf.exp(tf.clipByValue(growth, limitShrinking ? -growthLimit : -1e4, growthLimit))),
+        2,
+      );
       return [tf.sub(center, half), tf.add(center, half)] as const;
     };
     const [l, r] = along(left, right, dx, dw);
@@ -117,12 +142,28 @@ export interface RetinaNetLossOptions {
  * const { classification, regression } = retinaNetLoss(head.forward(fpn.forward(pyramid)), [[{ box: [8, 8, 40, 30], label: 2 }]], { input: [96, 128] });
  * const loss = tf.add(classification, regression);
  */
-export function retinaNetLoss(levels: readonly RetinaNetLevel[], objects: readonly (readonly LabelledBox[])[], { rules = mmdetRules, input, regression = 'l1' }: RetinaNetLossOptions): { classification: tf.Scalar; regression: tf.Scalar } {
+export function retinaNetLoss(
+  levels: readonly RetinaNetLevel[],
+  objects: readonly (readonly LabelledBox[])[],
+  { rules = mmdetRules, input, regression = 'l1' }: RetinaNetLossOptions,
+): { classification: tf.Scalar; regression: tf.Scalar } {
   const [batch, , classes] = levels[0]!.logits.shape;
-  if (objects.length !== batch) throw new ShapeError('objects-misfit', `retinaNetLoss: expected the objects of ${batch} pictures, got ${objects.length} lists; pass one list per picture, empty where there is nothing.`);
+  if (objects.length !== batch)
+    throw new ShapeError(
+      'objects-misfit',
+      `retinaNetLoss: expected the objects of ${batch} pictures, got ${objects.length} lists; pass one list per picture, empty where there is nothing.`,
+    );
   for (const { box, label } of objects.flat()) {
-    if (!isCount(label, 0) || label >= classes) throw new ConfigError('label-invalid', `retinaNetLoss: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`);
-    if (!(box[2] > box[0] && box[3] > box[1])) throw new ConfigError('box-invalid', `retinaNetLoss: expected boxes [left, top, right, bottom] with an area, got [${box}]; leave it out.`);
+    if (!isCount(label, 0) || label >= classes)
+      throw new ConfigError(
+        'label-invalid',
+        `retinaNetLoss: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`,
+      );
+    if (!(box[2] > box[0] && box[3] > box[1]))
+      throw new ConfigError(
+        'box-invalid',
+        `retinaNetLoss: expected boxes [left, top, right, bottom] with an area, got [${box}]; leave it out.`,
+      );
   }
   const anchors = levels.flatMap((level) => {
     const at = anchorsOf(rules.anchors, level, input);
@@ -133,7 +174,13 @@ export function retinaNetLoss(levels: readonly RetinaNetLevel[], objects: readon
   const deltas = new Float32Array(batch * count * 4);
   const weights = new Float32Array(batch * count);
   const boxWeights = new Float32Array(batch * count);
-  const matches = objects.map((some) => matchAnchors(anchors, some.map(({ box }) => box), { best: rules.bestMatch }));
+  const matches = objects.map((some) =>
+    matchAnchors(
+      anchors,
+      some.map(({ box }) => box),
+      { best: rules.bestMatch },
+    ),
+  );
   const matched = matches.map((one) => Math.max(1, one.filter((object) => object >= 0).length));
   const all = matched.reduce((a, b) => a + b, 0);
   for (const [i, one] of matches.entries()) {
@@ -149,8 +196,14 @@ export function retinaNetLoss(levels: readonly RetinaNetLevel[], objects: readon
     }
   }
   return tf.tidy(() => {
-    const logits = tf.concat(levels.map((level) => level.logits), 1);
-    const found = tf.concat(levels.map((level) => level.deltas), 1);
+    const logits = tf.concat(
+      levels.map((level) => level.logits),
+      1,
+    );
+    const found = tf.concat(
+      levels.map((level) => level.deltas),
+      1,
+    );
     const wanted = tf.tensor3d(deltas, [batch, count, 4]);
     const focal = focalLoss(logits, tf.tensor3d(targets, [batch, count, classes]));
     let apart: tf.Tensor;

@@ -24,7 +24,11 @@ export interface MatchOptions {
  * @example
  * matchAnchors([[0, 0, 10, 10], [40, 40, 50, 50]], [[1, 0, 11, 10]]); // Int32Array [0, -1]
  */
-export function matchAnchors(anchors: readonly Box[], objects: readonly Box[], { positive = 0.5, negative = 0.4, best = 'own' }: MatchOptions = {}): Int32Array {
+export function matchAnchors(
+  anchors: readonly Box[],
+  objects: readonly Box[],
+  { positive = 0.5, negative = 0.4, best = 'own' }: MatchOptions = {},
+): Int32Array {
   const nearest = new Int32Array(anchors.length);
   const most = new Float64Array(anchors.length);
   const shared = objects.map((object, i) =>
@@ -34,12 +38,15 @@ export function matchAnchors(anchors: readonly Box[], objects: readonly Box[], {
       return value;
     }),
   );
-  const matches = Int32Array.from(anchors, (_, j) => (most[j]! >= positive ? nearest[j]! : most[j]! < negative ? background : ignored));
+  const matches = Int32Array.from(anchors, (_, j) =>
+    most[j]! >= positive ? nearest[j]! : most[j]! < negative ? background : ignored,
+  );
   if (best === 'none') return matches;
   for (const [i, values] of shared.entries()) {
     const top = values.reduce((a, b) => Math.max(a, b), 0);
     if (top === 0) continue;
-    for (const [j, value] of values.entries()) if (value === top) matches[j] = best === 'own' ? nearest[j]! : i;
+    for (const [j, value] of values.entries())
+      if (value === top) matches[j] = best === 'own' ? nearest[j]! : i;
   }
   return matches;
 }

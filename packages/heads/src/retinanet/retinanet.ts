@@ -1,5 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, convolution, createModel, pipe, type Feature, type FeatureMap, type Model, type ParamSource, type ParamsOf } from '@pvt/core';
+import {
+  ConfigError,
+  convolution,
+  createModel,
+  pipe,
+  type Feature,
+  type FeatureMap,
+  type Model,
+  type ParamSource,
+  type ParamsOf,
+} from '@pvt/core';
 import { convolutionFrom } from '../convModule.ts';
 import { checkFeatures, isCount, takeMaps } from '../features.ts';
 import { anchorsPerCell } from './anchors.ts';
@@ -34,7 +44,8 @@ const prior = 0.01;
 export function retinaNetSpec({ features, classes, depth = 4, rules = mmdetRules }: RetinaNetConfig) {
   const { channels, stride } = features[0]!;
   const anchors = anchorsPerCell(rules.anchors, stride);
-  const layer = (outputs: number, bias = 0) => convolutionFrom(channels, outputs, 3, { kind: 'normal', std: 0.01 }, bias);
+  const layer = (outputs: number, bias = 0) =>
+    convolutionFrom(channels, outputs, 3, { kind: 'normal', std: 0.01 }, bias);
   const tower = () => Array.from({ length: depth }, () => ({ conv: layer(channels) }));
   return {
     cls_convs: tower(),
@@ -45,7 +56,10 @@ export function retinaNetSpec({ features, classes, depth = 4, rules = mmdetRules
 }
 
 /** From a pyramid to class logits and box deltas of every anchor. */
-export interface RetinaNet extends Model<ReturnType<typeof retinaNetSpec>, (pyramid: readonly FeatureMap[]) => RetinaNetLevel[]> {
+export interface RetinaNet extends Model<
+  ReturnType<typeof retinaNetSpec>,
+  (pyramid: readonly FeatureMap[]) => RetinaNetLevel[]
+> {
   readonly config: Required<RetinaNetConfig>;
   readonly consumes: readonly Feature[];
 }
@@ -53,9 +67,22 @@ export interface RetinaNet extends Model<ReturnType<typeof retinaNetSpec>, (pyra
 type Layer = ParamsOf<typeof convolutionFrom>;
 
 /** A tower's output with one row per anchor: channels are (anchor, value), so this is a view. */
-function tower(map: tf.Tensor4D, layers: readonly { readonly conv: Layer }[], output: Layer, width: number): tf.Tensor3D {
-  const steps = layers.flatMap(({ conv }) => [(t: tf.Tensor4D) => convolution(t, conv, 1, 1), tf.relu as (t: tf.Tensor4D) => tf.Tensor4D]);
-  return pipe(map, ...steps, (t: tf.Tensor4D) => convolution(t, output, 1, 1), (t: tf.Tensor4D) => tf.reshape(t, [t.shape[0], t.size / t.shape[0] / width, width]));
+function tower(
+  map: tf.Tensor4D,
+  layers: readonly { readonly conv: Layer }[],
+  output: Layer,
+  width: number,
+): tf.Tensor3D {
+  const steps = layers.flatMap(({ conv }) => [
+    (t: tf.Tensor4D) => convolution(t, conv, 1, 1),
+    tf.relu as (t: tf.Tensor4D) => tf.Tensor4D,
+  ]);
+  return pipe(
+    map,
+    ...steps,
+    (t: tf.Tensor4D) => convolution(t, output, 1, 1),
+    (t: tf.Tensor4D) => tf.reshape(t, [t.shape[0], t.size / t.shape[0] / width, width]),
+  );
 }
 
 /**
@@ -70,20 +97,40 @@ export function createRetinaNet(config: RetinaNetConfig, source: ParamSource): R
   const { features, classes, depth = 4, rules = mmdetRules } = config;
   checkFeatures('RetinaNet', features);
   if (new Set(features.map(({ channels }) => channels)).size > 1) {
-    throw new ConfigError('features-invalid', `RetinaNet: expected levels of one width, got ${features.map(({ channels }) => channels).join(', ')}; put an FPN in front.`);
+    throw new ConfigError(
+      'features-invalid',
+      `RetinaNet: expected levels of one width, got ${features.map(({ channels }) => channels).join(', ')}; put an FPN in front.`,
+    );
   }
-  if (!isCount(classes)) throw new ConfigError('classes-invalid', `RetinaNet: expected at least one class, got ${classes}; correct classes.`);
-  if (!isCount(depth, 0)) throw new ConfigError('depth-invalid', `RetinaNet: expected depth to be an integer of at least 0, got ${depth}; correct it.`);
+  if (!isCount(classes))
+    throw new ConfigError(
+      'classes-invalid',
+      `RetinaNet: expected at least one class, got ${classes}; correct classes.`,
+    );
+  if (!isCount(depth, 0))
+    throw new ConfigError(
+      'depth-invalid',
+      `RetinaNet: expected depth to be an integer of at least 0, got ${depth}; correct it.`,
+    );
   if (new Set(features.map(({ stride }) => anchorsPerCell(rules.anchors, stride))).size > 1) {
-    throw new ConfigError('anchors-invalid', 'RetinaNet: expected as many anchor sizes on every level, got different numbers; the head is shared by all levels.');
+    throw new ConfigError(
+      'anchors-invalid',
+      'RetinaNet: expected as many anchor sizes on every level, got different numbers; the head is shared by all levels.',
+    );
   }
-  const model = createModel('RetinaNet', retinaNetSpec(config), source, ({ cls_convs, reg_convs, retina_cls, retina_reg }) => (pyramid: readonly FeatureMap[]) =>
-    takeMaps('RetinaNet', features, pyramid).map((map, i): RetinaNetLevel => ({
-      stride: features[i]!.stride,
-      grid: [map.shape[1], map.shape[2]],
-      logits: tower(map, cls_convs, retina_cls, classes),
-      deltas: tower(map, reg_convs, retina_reg, 4),
-    })));
+  const model = createModel(
+    'RetinaNet',
+    retinaNetSpec(config),
+    source,
+    ({ cls_convs, reg_convs, retina_cls, retina_reg }) =>
+      (pyramid: readonly FeatureMap[]) =>
+        takeMaps('RetinaNet', features, pyramid).map((map, i): RetinaNetLevel => ({
+          stride: features[i]!.stride,
+          grid: [map.shape[1], map.shape[2]],
+          logits: tower(map, cls_convs, retina_cls, classes),
+          deltas: tower(map, reg_convs, retina_reg, 4),
+        })),
+  );
   return Object.defineProperties(model, {
     config: { value: { features, classes, depth, rules }, enumerable: true },
     consumes: { value: features, enumerable: true },

@@ -24,7 +24,10 @@ export interface RetinaNetRules {
 }
 
 /** Three sizes an octave from `scale` strides on. */
-const octave = (scale: number) => (stride: number): number[] => [0, 1, 2].map((third) => scale * stride * 2 ** (third / 3));
+const octave =
+  (scale: number) =>
+  (stride: number): number[] =>
+    [0, 1, 2].map((third) => scale * stride * 2 ** (third / 3));
 const ratios = [0.5, 1, 2];
 
 /** mmdetection 2: `retinanet_r50_fpn.py`, which the official PVT detection configs extend. */
@@ -62,4 +65,7 @@ export const torchvisionRules: RetinaNetRules = {
  * @example
  * const head = createRetinaNet({ features: neck.features, classes: 3, rules: retinaNetRules(2) }, randomInit(1));
  */
-export const retinaNetRules = (scale = 4): RetinaNetRules => ({ ...mmdetRules, anchors: { ...mmdetRules.anchors, sizes: octave(scale) } });
+export const retinaNetRules = (scale = 4): RetinaNetRules => ({
+  ...mmdetRules,
+  anchors: { ...mmdetRules.anchors, sizes: octave(scale) },
+});

@@ -19,7 +19,11 @@ export interface Detection {
  * @example
  * const kept = suppress(candidates, 0.5, 100);
  */
-export function suppress<D extends Detection>(detections: readonly D[], threshold: number, limit = Infinity): D[] {
+export function suppress<D extends Detection>(
+  detections: readonly D[],
+  threshold: number,
+  limit = Infinity,
+): D[] {
   const kept: D[] = [];
   const byClass = new Map<number, Box[]>();
   // Sorting is stable, and stopping at the limit leaves out only what would have come after.
@@ -43,7 +47,8 @@ export function suppress<D extends Detection>(detections: readonly D[], threshol
 export function largest(values: ArrayLike<number>, count: number, threshold = -Infinity): number[] {
   // A heap whose root is the one that would leave next: the smallest value, the latest of equal ones.
   const heap: number[] = [];
-  const worse = (a: number, b: number): boolean => values[a]! < values[b]! || (values[a] === values[b] && a > b);
+  const worse = (a: number, b: number): boolean =>
+    values[a]! < values[b]! || (values[a] === values[b] && a > b);
   const swap = (i: number, j: number) => ([heap[i], heap[j]] = [heap[j]!, heap[i]!]);
   const sink = (): void => {
     for (let i = 0, child = 1; child < heap.length; i = child, child = 2 * i + 1) {
@@ -58,7 +63,12 @@ export function largest(values: ArrayLike<number>, count: number, threshold = -I
     if (!(value > threshold)) continue;
     if (heap.length < count) {
       heap.push(index);
-      for (let i = heap.length - 1, parent = (i - 1) >> 1; i > 0 && worse(heap[i]!, heap[parent]!); i = parent, parent = (i - 1) >> 1) swap(i, parent);
+      for (
+        let i = heap.length - 1, parent = (i - 1) >> 1;
+        i > 0 && worse(heap[i]!, heap[parent]!);
+        i = parent, parent = (i - 1) >> 1
+      )
+        swap(i, parent);
     } else if (value > values[heap[0]!]!) {
       heap[0] = index;
       sink();

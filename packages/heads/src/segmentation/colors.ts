@@ -9,7 +9,11 @@ function linear([lightness, a, b]: Point): [red: number, green: number, blue: nu
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
   const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
   const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
-  return [4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s, -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s, -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s];
+  return [
+    4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
+    -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
+    -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s,
+  ];
 }
 
 const toColor = (point: Point): Color =>
@@ -31,14 +35,22 @@ const lightnesses = [0.62, 0.71, 0.8, 0.88];
 
 /** All hues and lightnesses, each as far as can be from those before it: the first few could hardly differ more. */
 function farthestFirst(): Color[] {
-  const left = lightnesses.flatMap((lightness) => Array.from({ length: hues }, (_, i) => vivid(lightness, (2 * Math.PI * i) / hues)));
+  const left = lightnesses.flatMap((lightness) =>
+    Array.from({ length: hues }, (_, i) => vivid(lightness, (2 * Math.PI * i) / hues)),
+  );
   const gaps = left.map(() => Infinity);
   const order: Point[] = [];
   for (let next = hues + 3; left.length > 0; next = gaps.indexOf(Math.max(...gaps))) {
     const [chosen] = left.splice(next, 1) as [Point];
     gaps.splice(next, 1);
     order.push(chosen);
-    left.forEach((point, i) => (gaps[i] = Math.min(gaps[i]!, Math.hypot(point[0] - chosen[0], point[1] - chosen[1], point[2] - chosen[2]))));
+    left.forEach(
+      (point, i) =>
+        (gaps[i] = Math.min(
+          gaps[i]!,
+          Math.hypot(point[0] - chosen[0], point[1] - chosen[1], point[2] - chosen[2]),
+        )),
+    );
   }
   return order.map(toColor);
 }

@@ -20,7 +20,12 @@ const bilinear = (from: number, to: number): Taps =>
     const position = Math.max(((i + 0.5) * from) / to - 0.5, 0);
     const index = Math.min(Math.floor(position), from - 1);
     const weight = index === from - 1 ? 0 : position - index;
-    return weight === 0 ? [{ index, weight: 1 }] : [{ index, weight: 1 - weight }, { index: index + 1, weight }];
+    return weight === 0
+      ? [{ index, weight: 1 }]
+      : [
+          { index, weight: 1 - weight },
+          { index: index + 1, weight },
+        ];
   });
 
 /** One step's taps seen through the steps before. */
@@ -28,13 +33,17 @@ const through = (before: Taps, step: Taps): Taps =>
   step.map((taps) => {
     const sums = new Map<number, number>();
     for (const outer of taps) {
-      for (const { index, weight } of before[outer.index]!) sums.set(index, (sums.get(index) ?? 0) + outer.weight * weight);
+      for (const { index, weight } of before[outer.index]!)
+        sums.set(index, (sums.get(index) ?? 0) + outer.weight * weight);
     }
     return Array.from(sums, ([index, weight]) => ({ index, weight }));
   });
 
 const tapsOf = (from: number, sizes: readonly number[]): Taps =>
-  [from, ...sizes].slice(1).reduce<Taps>((taps, to) => through(taps, bilinear(taps.length, to)), Array.from({ length: from }, (_, index) => [{ index, weight: 1 }]));
+  [from, ...sizes].slice(1).reduce<Taps>(
+    (taps, to) => through(taps, bilinear(taps.length, to)),
+    Array.from({ length: from }, (_, index) => [{ index, weight: 1 }]),
+  );
 
 /**
  * The best class of every pixel after bilinear upsampling through `sizes` in turn (mmsegmentation goes by way of the
@@ -46,16 +55,32 @@ const tapsOf = (from: number, sizes: readonly number[]): Taps =>
  * @example
  * const [map] = await labelMaps(logits, [[512, 683], [960, 1280]]);
  */
-export async function labelMaps(logits: tf.Tensor4D, sizes: readonly (readonly [height: number, width: number])[] = [], { scores = false } = {}): Promise<LabelMap[]> {
+export async function labelMaps(
+  logits: tf.Tensor4D,
+  sizes: readonly (readonly [height: number, width: number])[] = [],
+  { scores = false } = {},
+): Promise<LabelMap[]> {
   const [batch, rows, columns, classes] = logits.shape;
   for (const size of sizes) {
-    if (!size.every((side) => Number.isSafeInteger(side) && side > 0)) throw new ShapeError('size-invalid', `labelMaps: expected a size [height, width] of positive integers, got [${size}]; pass whole pixels.`);
+    if (!size.every((side) => Number.isSafeInteger(side) && side > 0))
+      throw new ShapeError(
+        'size-invalid',
+        `labelMaps: expected a size [height, width] of positive integers, got [${size}]; pass whole pixels.`,
+      );
   }
-  const vertical = tapsOf(rows, sizes.map(([height]) => height));
-  const horizontal = tapsOf(columns, sizes.map(([, width]) => width));
+  const vertical = tapsOf(
+    rows,
+    sizes.map(([height]) => height),
+  );
+  const horizontal = tapsOf(
+    columns,
+    sizes.map(([, width]) => width),
+  );
   const values = (await logits.data()) as Float32Array;
   const size = values.length / batch;
-  return Array.from({ length: batch }, (_, i) => labelOne(values.subarray(i * size, (i + 1) * size), classes, columns, vertical, horizontal, scores));
+  return Array.from({ length: batch }, (_, i) =>
+    labelOne(values.subarray(i * size, (i + 1) * size), classes, columns, vertical, horizontal, scores),
+  );
 }
 
 /** Neighbouring target positions that see the same source positions, with the weights of each. */
@@ -81,7 +106,14 @@ function runsOf(taps: Taps): Run[] {
  * A block of pixels at a time that see the same corners. Each pixel is a mean of the corners, so a class whose best
  * corner is below another one's worst cannot win anywhere in the block: of 150 classes few are left to be compared.
  */
-function labelOne(values: Float32Array, classes: number, columns: number, vertical: Taps, horizontal: Taps, withScores: boolean): LabelMap {
+function labelOne(
+  values: Float32Array,
+  classes: number,
+  columns: number,
+  vertical: Taps,
+  horizontal: Taps,
+  withScores: boolean,
+): LabelMap {
   const [height, width] = [vertical.length, horizontal.length];
   const labels = new Uint16Array(height * width);
   const scores = withScores ? new Float32Array(height * width) : undefined;
@@ -93,7 +125,9 @@ function labelOne(values: Float32Array, classes: number, columns: number, vertic
   for (const down of runsOf(vertical)) {
     for (const along of across) {
       const wide = along.sources.length;
-      const corners = down.sources.flatMap((row) => along.sources.map((column) => (row * columns + column) * classes));
+      const corners = down.sources.flatMap((row) =>
+        along.sources.map((column) => (row * columns + column) * classes),
+      );
       const count = contenders(values, classes, corners, withScores, tops, candidates);
       for (let j = 0; j < down.weights.length; j++) {
         const start = (down.start + j) * width + along.start;
@@ -106,7 +140,8 @@ function labelOne(values: Float32Array, classes: number, columns: number, vertic
         for (let k = 0, side = 0; k < count; k++) {
           for (let column = 0; column < wide; column++, side++) {
             sides[side] = 0;
-            for (let row = 0; row < rowWeights.length; row++) sides[side]! += rowWeights[row]! * values[corners[row * wide + column]! + candidates[k]!]!;
+            for (let row = 0; row < rowWeights.length; row++)
+              sides[side]! += rowWeights[row]! * values[corners[row * wide + column]! + candidates[k]!]!;
           }
         }
         for (let i = 0; i < along.weights.length; i++) {
@@ -118,7 +153,8 @@ function labelOne(values: Float32Array, classes: number, columns: number, vertic
             let value = 0;
             for (let column = 0; column < wide; column++) value += weights[column]! * sides[side++]!;
             // The softmax's sum, kept relative to the largest value so far.
-            if (scores !== undefined) sum = value > most ? sum * Math.exp(most - value) + 1 : sum + Math.exp(value - most);
+            if (scores !== undefined)
+              sum = value > most ? sum * Math.exp(most - value) + 1 : sum + Math.exp(value - most);
             if (value > most) {
               best = k;
               most = value;
@@ -134,7 +170,14 @@ function labelOne(values: Float32Array, classes: number, columns: number, vertic
 }
 
 /** Fills in the classes that can be the best somewhere between the corners, in order, or all; returns how many. */
-function contenders(values: Float32Array, classes: number, corners: readonly number[], all: boolean, tops: Float64Array, candidates: Int32Array): number {
+function contenders(
+  values: Float32Array,
+  classes: number,
+  corners: readonly number[],
+  all: boolean,
+  tops: Float64Array,
+  candidates: Int32Array,
+): number {
   let bar = -Infinity;
   let valid = true;
   for (let k = 0; k < classes; k++) {
@@ -149,7 +192,11 @@ function contenders(values: Float32Array, classes: number, corners: readonly num
     if (low > bar) bar = low;
     tops[k] = high;
   }
-  if (!valid) throw new PvtError('scores-nan', 'labelMaps: expected logits that are numbers, got NaN; look for NaN in the input or the checkpoint.');
+  if (!valid)
+    throw new PvtError(
+      'scores-nan',
+      'labelMaps: expected logits that are numbers, got NaN; look for NaN in the input or the checkpoint.',
+    );
   let count = 0;
   for (let k = 0; k < classes; k++) if (all || tops[k]! >= bar) candidates[count++] = k;
   return count;

@@ -15,11 +15,21 @@ export const ignoredLabel = 255;
  * @example
  * const loss = segmentationLoss(head.forward(pyramid, { training: true, random }), [labels]);
  */
-export function segmentationLoss(logits: tf.Tensor4D, labels: readonly LabelMap[], ignore = ignoredLabel): tf.Scalar {
+export function segmentationLoss(
+  logits: tf.Tensor4D,
+  labels: readonly LabelMap[],
+  ignore = ignoredLabel,
+): tf.Scalar {
   const [batch, , , classes] = logits.shape;
   const { width, height } = labels[0] ?? { width: 0, height: 0 };
-  if (labels.length !== batch || labels.some((map) => map.width !== width || map.height !== height || map.labels.length !== width * height)) {
-    throw new ShapeError('labels-misfit', `segmentationLoss: expected ${batch} label maps of one size, got ${labels.map((map) => `${map.height}x${map.width}`).join(', ') || 'none'}; crop them alike.`);
+  if (
+    labels.length !== batch ||
+    labels.some((map) => map.width !== width || map.height !== height || map.labels.length !== width * height)
+  ) {
+    throw new ShapeError(
+      'labels-misfit',
+      `segmentationLoss: expected ${batch} label maps of one size, got ${labels.map((map) => `${map.height}x${map.width}`).join(', ') || 'none'}; crop them alike.`,
+    );
   }
   const pixels = width * height;
   const targets = new Float32Array(batch * pixels * classes);
@@ -27,14 +37,20 @@ export function segmentationLoss(logits: tf.Tensor4D, labels: readonly LabelMap[
   for (const [i, map] of labels.entries()) {
     for (const [p, label] of map.labels.entries()) {
       if (label === ignore) continue;
-      if (label >= classes) throw new ConfigError('label-invalid', `segmentationLoss: expected labels below ${classes} or ${ignore} to ignore, got ${label}; correct the labels.`);
+      if (label >= classes)
+        throw new ConfigError(
+          'label-invalid',
+          `segmentationLoss: expected labels below ${classes} or ${ignore} to ignore, got ${label}; correct the labels.`,
+        );
       targets[(i * pixels + p) * classes + label] = 1;
       counted++;
     }
   }
   return tf.tidy(() => {
     const full = resample(logits, [height, width], 'bilinear');
-    const entropy = tf.sum(tf.mul(tf.logSoftmax(full), tf.tensor4d(targets, [batch, height, width, classes])));
+    const entropy = tf.sum(
+      tf.mul(tf.logSoftmax(full), tf.tensor4d(targets, [batch, height, width, classes])),
+    );
     return tf.div(entropy, -Math.max(1, counted)) as tf.Scalar;
   });
 }

@@ -39,11 +39,16 @@ export function runLengths({ width, height, labels }: LabelMap, label: number): 
  */
 export function fromRunLengths({ size: [height, width], counts }: RunLengths): LabelMap {
   const total = counts.reduce((sum, run) => sum + run, 0);
-  if (total !== width * height) throw new ShapeError('runs-misfit', `fromRunLengths: expected runs of ${height * width} pixels, got ${total}; check the size, [height, width].`);
+  if (total !== width * height)
+    throw new ShapeError(
+      'runs-misfit',
+      `fromRunLengths: expected runs of ${height * width} pixels, got ${total}; check the size, [height, width].`,
+    );
   const labels = new Uint16Array(total);
   let at = 0;
   for (const [i, run] of counts.entries()) {
-    for (const end = at + run; at < end; at++) if (i % 2 === 1) labels[(at % height) * width + Math.floor(at / height)] = 1;
+    for (const end = at + run; at < end; at++)
+      if (i % 2 === 1) labels[(at % height) * width + Math.floor(at / height)] = 1;
   }
   return { width, height, labels };
 }
@@ -58,7 +63,7 @@ export function encodeRuns(counts: readonly number[]): string {
   let text = '';
   for (const [i, count] of counts.entries()) {
     let rest = i > 2 ? count - counts[i - 2]! : count;
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const bits = rest & 31;
       rest >>= 5;
       more = bits & 16 ? rest !== -1 : rest !== 0;
@@ -75,11 +80,15 @@ export function encodeRuns(counts: readonly number[]): string {
  */
 export function decodeRuns(text: string): number[] {
   const counts: number[] = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let value = 0;
     for (let shift = 0, more = true; more; shift += 5) {
       const bits = text.charCodeAt(at++) - 48;
-      if (!(bits >= 0 && bits < 64) || shift > 25) throw new ConfigError('runs-invalid', `decodeRuns: expected COCO run lengths, got another character or a cut at place ${at - 1}; check the text.`);
+      if (!(bits >= 0 && bits < 64) || shift > 25)
+        throw new ConfigError(
+          'runs-invalid',
+          `decodeRuns: expected COCO run lengths, got another character or a cut at place ${at - 1}; check the text.`,
+        );
       more = (bits & 32) !== 0;
       value |= (bits & 31) << shift;
       if (!more && bits & 16) value |= -1 << (shift + 5);
@@ -90,7 +99,12 @@ export function decodeRuns(text: string): number[] {
 }
 
 /** Steps along pixel corners, clockwise: right, down, left, up. */
-const steps = [[1, 0], [0, 1], [-1, 0], [0, -1]] as const;
+const steps = [
+  [1, 0],
+  [0, 1],
+  [-1, 0],
+  [0, -1],
+] as const;
 
 /**
  * Outlines of the regions of one class, corners only. Pixels that touch at a corner alone are regions apart; the areas
@@ -100,7 +114,8 @@ const steps = [[1, 0], [0, 1], [-1, 0], [0, -1]] as const;
  * outlines({ width: 2, height: 1, labels: Uint16Array.of(1, 1) }, 1); // [[0, 0, 2, 0, 2, 1, 0, 1]]
  */
 export function outlines({ width, height, labels }: LabelMap, label: number): Outline[] {
-  const has = (x: number, y: number): boolean => x >= 0 && y >= 0 && x < width && y < height && labels[y * width + x] === label;
+  const has = (x: number, y: number): boolean =>
+    x >= 0 && y >= 0 && x < width && y < height && labels[y * width + x] === label;
   const columns = width + 1;
   /** Per corner, a bit for each direction in which a border with the region at its right leaves it. */
   const leaving = new Uint8Array(columns * (height + 1));

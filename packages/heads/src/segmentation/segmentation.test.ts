@@ -15,11 +15,30 @@ import { createUperNet } from './uperNet.ts';
 
 const features = [4, 6, 8].map((channels, i) => ({ name: `stage${i + 1}`, stride: 4 * 2 ** i, channels }));
 const pyramidFor = (height: number, width: number): FeatureMap[] =>
-  features.map((feature) => ({ ...feature, tensor: tf.randomNormal([2, Math.ceil(height / feature.stride), Math.ceil(width / feature.stride), feature.channels], 0, 1, 'float32', 5) }));
-const map = (rows: readonly (readonly number[])[]): LabelMap => ({ width: rows[0]!.length, height: rows.length, labels: Uint16Array.from(rows.flat()) });
+  features.map((feature) => ({
+    ...feature,
+    tensor: tf.randomNormal(
+      [2, Math.ceil(height / feature.stride), Math.ceil(width / feature.stride), feature.channels],
+      0,
+      1,
+      'float32',
+      5,
+    ),
+  }));
+const map = (rows: readonly (readonly number[])[]): LabelMap => ({
+  width: rows[0]!.length,
+  height: rows.length,
+  labels: Uint16Array.from(rows.flat()),
+});
 const release = (pyramid: readonly FeatureMap[]) => tf.dispose(pyramid.map(({ tensor }) => tensor));
 
-const heads = { linear: createLinearSegmentation, 'semantic FPN': createSemanticFpn, UPerNet: createUperNet, 'U-Net': createUnet, SegFormer: createSegFormer };
+const heads = {
+  linear: createLinearSegmentation,
+  'semantic FPN': createSemanticFpn,
+  UPerNet: createUperNet,
+  'U-Net': createUnet,
+  SegFormer: createSegFormer,
+};
 
 // The numbers are compared with mmsegmentation's and PyTorch's in tooling/golden.
 describe.each(Object.entries(heads))('%s', (name, create) => {
@@ -46,9 +65,17 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
 
   it('passes gradients to what it consumes', async () => {
     const head = create(config, randomInit(1));
-    const maps = head.consumes.map((feature, i) => ({ ...feature, tensor: tf.randomNormal([1, 6 - i, 7 - 2 * i, feature.channels], 0, 1, 'float32', 2) as tf.Tensor4D }));
+    const maps = head.consumes.map((feature, i) => ({
+      ...feature,
+      tensor: tf.randomNormal([1, 6 - i, 7 - 2 * i, feature.channels], 0, 1, 'float32', 2) as tf.Tensor4D,
+    }));
     // A BatchNorm and a ReLU away, differences cross a kink now and then: a small step crosses few.
-    await expectGradient((...tensors) => head.forward(tensors.map((tensor, i) => ({ ...maps[i]!, tensor: tensor as tf.Tensor4D }))), maps.map(({ tensor }) => tensor), 1e-3);
+    await expectGradient(
+      (...tensors) =>
+        head.forward(tensors.map((tensor, i) => ({ ...maps[i]!, tensor: tensor as tf.Tensor4D }))),
+      maps.map(({ tensor }) => tensor),
+      1e-3,
+    );
   });
 
   it.each([
@@ -57,7 +84,9 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     ['classes-invalid', { classes: 0 }],
     ['channels-invalid', { channels: 0.5 }],
     ['dropout-invalid', { dropout: 1 }],
-    ...(name === 'semantic FPN' ? ([['strides-invalid', { features: [features[0]!, { ...features[1]!, stride: 12 }] }]] as const) : []),
+    ...(name === 'semantic FPN'
+      ? ([['strides-invalid', { features: [features[0]!, { ...features[1]!, stride: 12 }] }]] as const)
+      : []),
   ] as const)('refuses with %s before a tensor exists', async (code, wrong) => {
     await expectNoLeak(() => {
       expect(() => create({ ...config, ...wrong }, randomInit(1))).toThrow(expect.objectContaining({ code }));
@@ -68,28 +97,54 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     const head = create(config, randomInit(1));
     const pyramid = pyramidFor(32, 32);
     expect(() => head.forward([])).toThrow(expect.objectContaining({ code: 'pyramid-misfit' }));
-    expect(() => head.forward(pyramid.map((level) => ({ ...level, stride: level.stride * 2 })).slice(0, 1))).toThrow(expect.objectContaining({ code: 'pyramid-misfit' }));
-    expect(() => head.forward(pyramid.map((level) => ({ ...level, tensor: tf.zeros([1, 4, 4, 9]) as tf.Tensor4D })))).toThrow(expect.objectContaining({ code: 'pyramid-misfit' }));
+    expect(() =>
+      head.forward(pyramid.map((level) => ({ ...level, stride: level.stride * 2 })).slice(0, 1)),
+    ).toThrow(expect.objectContaining({ code: 'pyramid-misfit' }));
+    expect(() =>
+      head.forward(pyramid.map((level) => ({ ...level, tensor: tf.zeros([1, 4, 4, 9]) as tf.Tensor4D }))),
+    ).toThrow(expect.objectContaining({ code: 'pyramid-misfit' }));
   });
 });
 
 describe('labelMaps', () => {
   beforeAll(() => useBackend('wasm'));
 
-  it.each([[[[23, 31]]], [[[6, 9], [40, 17]]], [[[3, 2]]]] as const)('is the best class of the logits resampled through %j', async (sizes) => {
+  it.each([
+    [[[23, 31]]],
+    [
+      [
+        [6, 9],
+        [40, 17],
+      ],
+    ],
+    [[[3, 2]]],
+  ] as const)('is the best class of the logits resampled through %j', async (sizes) => {
     const logits = tf.randomNormal([2, 7, 5, 4], 0, 1, 'float32', 9) as tf.Tensor4D;
-    const full = sizes.reduce<tf.Tensor4D>((t, size) => resample(t, size as unknown as [number, number], 'bilinear'), logits);
+    const full = sizes.reduce<tf.Tensor4D>(
+      (t, size) => resample(t, size as unknown as [number, number], 'bilinear'),
+      logits,
+    );
     const expected = await tf.argMax(full, -1).data();
     const best = await tf.max(tf.softmax(full), -1).data();
     const maps = await labelMaps(logits, sizes as unknown as [number, number][], { scores: true });
     expect(maps.flatMap(({ labels }) => [...labels])).toEqual([...expected]);
-    await expectClose(maps.flatMap(({ scores }) => [...scores!]), best, 2e-6);
+    await expectClose(
+      maps.flatMap(({ scores }) => [...scores!]),
+      best,
+      2e-6,
+    );
   });
 
   it('keeps the size of the logits where none is given, and refuses what is no size or number', async () => {
-    expect(await labelMaps(tf.tensor4d([1, 0, 0, 2], [1, 1, 2, 2]))).toEqual([{ width: 2, height: 1, labels: Uint16Array.of(0, 1) }]);
-    await expect(labelMaps(tf.zeros([1, 2, 2, 2]), [[0, 5]])).rejects.toThrow(expect.objectContaining({ code: 'size-invalid' }));
-    await expect(labelMaps(tf.fill([1, 2, 2, 2], NaN) as tf.Tensor4D)).rejects.toThrow(expect.objectContaining({ code: 'scores-nan' }));
+    expect(await labelMaps(tf.tensor4d([1, 0, 0, 2], [1, 1, 2, 2]))).toEqual([
+      { width: 2, height: 1, labels: Uint16Array.of(0, 1) },
+    ]);
+    await expect(labelMaps(tf.zeros([1, 2, 2, 2]), [[0, 5]])).rejects.toThrow(
+      expect.objectContaining({ code: 'size-invalid' }),
+    );
+    await expect(labelMaps(tf.fill([1, 2, 2, 2], NaN) as tf.Tensor4D)).rejects.toThrow(
+      expect.objectContaining({ code: 'scores-nan' }),
+    );
   });
 });
 
@@ -107,21 +162,36 @@ describe('segmentationLoss', () => {
   });
 
   it('has the gradient of its values, through the upsampling', () =>
-    expectGradient((x) => segmentationLoss(x as tf.Tensor4D, [map([[0, 1, 2, 255, 1], [2, 2, 1, 0, 0], [1, 0, 255, 2, 1]])]), [tf.randomNormal([1, 2, 3, 3], 0, 1, 'float32', 4)]));
+    expectGradient(
+      (x) =>
+        segmentationLoss(x as tf.Tensor4D, [
+          map([
+            [0, 1, 2, 255, 1],
+            [2, 2, 1, 0, 0],
+            [1, 0, 255, 2, 1],
+          ]),
+        ]),
+      [tf.randomNormal([1, 2, 3, 3], 0, 1, 'float32', 4)],
+    ));
 
   it.each([
     ['labels-misfit', []],
     ['labels-misfit', [map([[0]]), map([[0]])]],
     ['label-invalid', [map([[7]])]],
-  ])('says %s', (code, labels) => expect(() => segmentationLoss(tf.zeros([1, 1, 1, 2]), labels)).toThrow(expect.objectContaining({ code })));
+  ])('says %s', (code, labels) =>
+    expect(() => segmentationLoss(tf.zeros([1, 1, 1, 2]), labels)).toThrow(expect.objectContaining({ code })),
+  );
 });
 
 describe('scoreSegmentation', () => {
   it('counts intersections and unions over all pictures', () => {
-    const { meanIoU, accuracy, iou } = scoreSegmentation([
-      { found: map([[0, 0, 1]]), truth: map([[0, 1, 1]]) },
-      { found: map([[1, 2, 0]]), truth: map([[1, 1, 255]]) },
-    ], 4);
+    const { meanIoU, accuracy, iou } = scoreSegmentation(
+      [
+        { found: map([[0, 0, 1]]), truth: map([[0, 1, 1]]) },
+        { found: map([[1, 2, 0]]), truth: map([[1, 1, 255]]) },
+      ],
+      4,
+    );
     expect(iou).toEqual([1 / 2, 2 / 4, 0, NaN]);
     expect(meanIoU).toBeCloseTo(1 / 3, 12);
     expect(accuracy).toBe(3 / 5);
@@ -130,14 +200,20 @@ describe('scoreSegmentation', () => {
   it.each([
     ['labels-misfit', map([[0]]), map([[0, 0]])],
     ['label-invalid', map([[4]]), map([[0]])],
-  ])('says %s', (code, found, truth) => expect(() => scoreSegmentation([{ found, truth }], 4)).toThrow(expect.objectContaining({ code })));
+  ])('says %s', (code, found, truth) =>
+    expect(() => scoreSegmentation([{ found, truth }], 4)).toThrow(expect.objectContaining({ code })),
+  );
 });
 
 describe('regions', () => {
   const random = createRandom(5);
   const noisy = (): LabelMap => {
     const [width, height] = [1 + Math.floor(random.uniform() * 12), 1 + Math.floor(random.uniform() * 12)];
-    return { width, height, labels: Uint16Array.from({ length: width * height }, () => (random.uniform() < 0.5 ? 1 : 0)) };
+    return {
+      width,
+      height,
+      labels: Uint16Array.from({ length: width * height }, () => (random.uniform() < 0.5 ? 1 : 0)),
+    };
   };
 
   it('are the runs that pycocotools writes', () => {
@@ -163,7 +239,12 @@ describe('regions', () => {
       let twice = 0;
       for (const outline of outlines(region, 1)) {
         for (let p = 0; p < outline.length; p += 2) {
-          const [x, y, nextX, nextY] = [outline[p]!, outline[p + 1]!, outline[(p + 2) % outline.length]!, outline[(p + 3) % outline.length]!];
+          const [x, y, nextX, nextY] = [
+            outline[p]!,
+            outline[p + 1]!,
+            outline[(p + 2) % outline.length]!,
+            outline[(p + 3) % outline.length]!,
+          ];
           twice += x * nextY - nextX * y;
           expect((x === nextX) !== (y === nextY)).toBe(true);
         }
@@ -173,13 +254,38 @@ describe('regions', () => {
   });
 
   it('turn round holes the other way, and part at corners', () => {
-    expect(outlines(map([[1, 1, 1], [1, 0, 1], [1, 1, 1]]), 1)).toEqual([[0, 0, 3, 0, 3, 3, 0, 3], [1, 1, 1, 2, 2, 2, 2, 1]]);
-    expect(outlines(map([[1, 0], [0, 1]]), 1)).toEqual([[0, 0, 1, 0, 1, 1, 0, 1], [1, 1, 2, 1, 2, 2, 1, 2]]);
+    expect(
+      outlines(
+        map([
+          [1, 1, 1],
+          [1, 0, 1],
+          [1, 1, 1],
+        ]),
+        1,
+      ),
+    ).toEqual([
+      [0, 0, 3, 0, 3, 3, 0, 3],
+      [1, 1, 1, 2, 2, 2, 2, 1],
+    ]);
+    expect(
+      outlines(
+        map([
+          [1, 0],
+          [0, 1],
+        ]),
+        1,
+      ),
+    ).toEqual([
+      [0, 0, 1, 0, 1, 1, 0, 1],
+      [1, 1, 2, 1, 2, 2, 1, 2],
+    ]);
     expect(outlines(map([[0, 0]]), 1)).toEqual([]);
   });
 
   it('refuse broken runs', () => {
-    expect(() => fromRunLengths({ size: [2, 2], counts: [1, 2] })).toThrow(expect.objectContaining({ code: 'runs-misfit' }));
+    expect(() => fromRunLengths({ size: [2, 2], counts: [1, 2] })).toThrow(
+      expect.objectContaining({ code: 'runs-misfit' }),
+    );
     expect(() => decodeRuns('6\n')).toThrow(expect.objectContaining({ code: 'runs-invalid' }));
     expect(() => decodeRuns('X')).toThrow(expect.objectContaining({ code: 'runs-invalid' }));
   });
@@ -188,6 +294,7 @@ describe('regions', () => {
 it('gives a hundred classes colours that differ', () => {
   const colors = Array.from({ length: 100 }, (_, i) => classColor(i));
   for (const [i, a] of colors.entries()) {
-    for (const b of colors.slice(i + 1)) expect(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])).toBeGreaterThan(15);
+    for (const b of colors.slice(i + 1))
+      expect(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])).toBeGreaterThan(15);
   }
 });

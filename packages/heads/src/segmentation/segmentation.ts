@@ -1,5 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, convolution, createModel, dropChannels, pipe, resample, type Feature, type FeatureMap, type ForwardContext, type Model, type ParamSource, type ParamsOf, type Spec } from '@pvt/core';
+import {
+  ConfigError,
+  convolution,
+  createModel,
+  dropChannels,
+  pipe,
+  resample,
+  type Feature,
+  type FeatureMap,
+  type ForwardContext,
+  type Model,
+  type ParamSource,
+  type ParamsOf,
+  type Spec,
+} from '@pvt/core';
 import { convolutionFrom } from '../convModule.ts';
 import { checkFeatures, isCount, takeMaps } from '../features.ts';
 
@@ -15,17 +29,30 @@ export interface SegmentationConfig {
 }
 
 /** From a pyramid to logits [B, h, w, classes] at the stride of its finest level. */
-export interface SegmentationHead<S extends Spec = Spec> extends Model<S, (pyramid: readonly FeatureMap[], context?: ForwardContext) => tf.Tensor4D> {
+export interface SegmentationHead<S extends Spec = Spec> extends Model<
+  S,
+  (pyramid: readonly FeatureMap[], context?: ForwardContext) => tf.Tensor4D
+> {
   readonly config: SegmentationConfig;
   readonly consumes: readonly Feature[];
 }
 
 /** The 1x1 convolution to classes that heads end in. */
-export const classifierSpec = (channels: number, classes: number) => convolutionFrom(channels, classes, 1, { kind: 'normal', std: 0.01 });
+export const classifierSpec = (channels: number, classes: number) =>
+  convolutionFrom(channels, classes, 1, { kind: 'normal', std: 0.01 });
 
 /** Dropout and the classifier over a map that is freed. */
-export function classify(map: tf.Tensor4D, params: ParamsOf<typeof classifierSpec>, { dropout = 0.1 }: SegmentationConfig, context: ForwardContext): tf.Tensor4D {
-  const logits = pipe<tf.Tensor4D>(map, (t: tf.Tensor4D) => dropChannels(t, dropout, context), (t: tf.Tensor4D) => convolution(t, params));
+export function classify(
+  map: tf.Tensor4D,
+  params: ParamsOf<typeof classifierSpec>,
+  { dropout = 0.1 }: SegmentationConfig,
+  context: ForwardContext,
+): tf.Tensor4D {
+  const logits = pipe<tf.Tensor4D>(
+    map,
+    (t: tf.Tensor4D) => dropChannels(t, dropout, context),
+    (t: tf.Tensor4D) => convolution(t, params),
+  );
   map.dispose();
   return logits;
 }
@@ -58,16 +85,41 @@ export const sizeOfMap = (map: tf.Tensor4D): [height: number, width: number] => 
 export function segmentationHead<S extends Spec>(
   who: string,
   config: SegmentationConfig,
-  { consumes, spec }: { readonly consumes: (features: readonly Feature[]) => readonly Feature[]; readonly spec: () => S },
+  {
+    consumes,
+    spec,
+  }: { readonly consumes: (features: readonly Feature[]) => readonly Feature[]; readonly spec: () => S },
   source: ParamSource,
   forward: (maps: tf.Tensor4D[], params: ParamsOf<S>, context: ForwardContext) => tf.Tensor4D,
 ): SegmentationHead<S> {
   const { features, classes, channels = 1, dropout = 0 } = config;
   checkFeatures(who, features);
-  if (!isCount(classes)) throw new ConfigError('classes-invalid', `${who}: expected at least one class, got ${classes}; correct classes.`);
-  if (!isCount(channels)) throw new ConfigError('channels-invalid', `${who}: expected channels to be a positive integer, got ${channels}; correct it.`);
-  if (!(dropout >= 0 && dropout < 1)) throw new ConfigError('dropout-invalid', `${who}: expected dropout in [0, 1), got ${dropout}; use 0 to switch it off.`);
+  if (!isCount(classes))
+    throw new ConfigError(
+      'classes-invalid',
+      `${who}: expected at least one class, got ${classes}; correct classes.`,
+    );
+  if (!isCount(channels))
+    throw new ConfigError(
+      'channels-invalid',
+      `${who}: expected channels to be a positive integer, got ${channels}; correct it.`,
+    );
+  if (!(dropout >= 0 && dropout < 1))
+    throw new ConfigError(
+      'dropout-invalid',
+      `${who}: expected dropout in [0, 1), got ${dropout}; use 0 to switch it off.`,
+    );
   const consumed = consumes(features);
-  const model = createModel(who, spec(), source, (params) => (pyramid: readonly FeatureMap[], context: ForwardContext = {}) => forward(takeMaps(who, consumed, pyramid), params, context));
-  return Object.defineProperties(model, { config: { value: config, enumerable: true }, consumes: { value: consumed, enumerable: true } }) as unknown as SegmentationHead<S>;
+  const model = createModel(
+    who,
+    spec(),
+    source,
+    (params) =>
+      (pyramid: readonly FeatureMap[], context: ForwardContext = {}) =>
+        forward(takeMaps(who, consumed, pyramid), params, context),
+  );
+  return Object.defineProperties(model, {
+    config: { value: config, enumerable: true },
+    consumes: { value: consumed, enumerable: true },
+  }) as unknown as SegmentationHead<S>;
 }

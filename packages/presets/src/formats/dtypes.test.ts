@@ -2,14 +2,19 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { decode, encode, type Dtype } from './dtypes.ts';
 
-const sha256 = (data: ArrayBufferView) => createHash('sha256').update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest('hex');
-const codes = (dtype: Dtype, ...values: number[]) => Array.from(new Uint16Array(encode(values, dtype).buffer));
+const sha256 = (data: ArrayBufferView) =>
+  createHash('sha256')
+    .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    .digest('hex');
+const codes = (dtype: Dtype, ...values: number[]) =>
+  Array.from(new Uint16Array(encode(values, dtype).buffer));
 const bytes = (dtype: Dtype, ...values: number[]) => Array.from(encode(values, dtype));
 
 /** Every 16-bit code once. */
 const all16 = () => new Uint8Array(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer);
 /** A million float32 bit patterns, spread over all signs, exponents and mantissas. */
-const floats = () => new Float32Array(Uint32Array.from({ length: 2 ** 20 }, (_, i) => (i * 4099) % 2 ** 32).buffer);
+const floats = () =>
+  new Float32Array(Uint32Array.from({ length: 2 ** 20 }, (_, i) => (i * 4099) % 2 ** 32).buffer);
 
 describe('16-bit floats', () => {
   it('decodes all 65536 halfs to what numpy has (NaN as 0 in both)', () => {
@@ -30,20 +35,46 @@ describe('16-bit floats', () => {
   it.each(['F16', 'BF16'] as const)('returns every %s code that is a number unchanged', (dtype) => {
     const values = decode(all16(), dtype);
     const back = new Uint16Array(encode(values, dtype).buffer);
-    expect(values.reduce((wrong, value, code) => wrong + (back[code] === code || (Number.isNaN(value) && Number.isNaN(decode(encode([value], dtype), dtype)[0])) ? 0 : 1), 0)).toBe(0);
+    expect(
+      values.reduce(
+        (wrong, value, code) =>
+          wrong +
+          (back[code] === code ||
+          (Number.isNaN(value) && Number.isNaN(decode(encode([value], dtype), dtype)[0]))
+            ? 0
+            : 1),
+        0,
+      ),
+    ).toBe(0);
   });
 
   it('rounds at the borders of the formats as IEEE 754 says', () => {
-    expect(codes('F16', 65519.99, 65520, 2 ** -25, 2 ** -25 * 1.001, 2049, 2051, -0)).toEqual([0x7bff, 0x7c00, 0, 1, 0x6800, 0x6802, 0x8000]);
-    expect(codes('BF16', 1 + 2 ** -8, 1 + 3 * 2 ** -8, Infinity, -Infinity)).toEqual([0x3f80, 0x3f82, 0x7f80, 0xff80]);
+    expect(codes('F16', 65519.99, 65520, 2 ** -25, 2 ** -25 * 1.001, 2049, 2051, -0)).toEqual([
+      0x7bff, 0x7c00, 0, 1, 0x6800, 0x6802, 0x8000,
+    ]);
+    expect(codes('BF16', 1 + 2 ** -8, 1 + 3 * 2 ** -8, Infinity, -Infinity)).toEqual([
+      0x3f80, 0x3f82, 0x7f80, 0xff80,
+    ]);
     expect(codes('F16', Number.MAX_VALUE, Number.MIN_VALUE)).toEqual([0x7c00, 0]);
   });
 });
 
 describe('8-bit floats', () => {
   it('has the extreme values of arXiv:2209.05433, table 1', () => {
-    expect(Array.from(decode(Uint8Array.of(0x7e, 0x08, 0x07, 0x01, 0xfe), 'F8_E4M3'))).toEqual([448, 2 ** -6, 0.875 * 2 ** -6, 2 ** -9, -448]);
-    expect(Array.from(decode(Uint8Array.of(0x7b, 0x04, 0x03, 0x01, 0x7c), 'F8_E5M2'))).toEqual([57344, 2 ** -14, 0.75 * 2 ** -14, 2 ** -16, Infinity]);
+    expect(Array.from(decode(Uint8Array.of(0x7e, 0x08, 0x07, 0x01, 0xfe), 'F8_E4M3'))).toEqual([
+      448,
+      2 ** -6,
+      0.875 * 2 ** -6,
+      2 ** -9,
+      -448,
+    ]);
+    expect(Array.from(decode(Uint8Array.of(0x7b, 0x04, 0x03, 0x01, 0x7c), 'F8_E5M2'))).toEqual([
+      57344,
+      2 ** -14,
+      0.75 * 2 ** -14,
+      2 ** -16,
+      Infinity,
+    ]);
     expect(decode(Uint8Array.of(0x7f), 'F8_E4M3')[0]).toBeNaN();
   });
 
@@ -71,7 +102,13 @@ describe('integers', () => {
     expect(decode(Uint8Array.from(stored), dtype)[0]).toBe(Math.fround(value));
   });
 
-  it.each([['U8', 256], ['I8', 0.5], ['BOOL', 2], ['I64', NaN], ['U32', -1]] as const)('refuses to put %2$d into %1$s', (dtype, value) => {
+  it.each([
+    ['U8', 256],
+    ['I8', 0.5],
+    ['BOOL', 2],
+    ['I64', NaN],
+    ['U32', -1],
+  ] as const)('refuses to put %2$d into %1$s', (dtype, value) => {
     expect(() => encode([value], dtype)).toThrow(expect.objectContaining({ code: 'dtype-range' }));
   });
 });

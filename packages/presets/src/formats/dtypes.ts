@@ -22,15 +22,50 @@ export const dtypes = {
   BF16: /* @__PURE__ */ smallFloat(8, 7),
   F8_E5M2: /* @__PURE__ */ smallFloat(5, 2),
   F8_E4M3: /* @__PURE__ */ smallFloat(4, 3, true),
-  I64: { size: 8, read: (v, at) => Number(v.getBigInt64(at, true)), write: (v, at, x) => v.setBigInt64(at, BigInt(x), true), range: [-(2 ** 53), 2 ** 53] },
-  U64: { size: 8, read: (v, at) => Number(v.getBigUint64(at, true)), write: (v, at, x) => v.setBigUint64(at, BigInt(x), true), range: [0, 2 ** 53] },
-  I32: { size: 4, read: (v, at) => v.getInt32(at, true), write: (v, at, x) => v.setInt32(at, x, true), range: [-(2 ** 31), 2 ** 31 - 1] },
-  U32: { size: 4, read: (v, at) => v.getUint32(at, true), write: (v, at, x) => v.setUint32(at, x, true), range: [0, 2 ** 32 - 1] },
-  I16: { size: 2, read: (v, at) => v.getInt16(at, true), write: (v, at, x) => v.setInt16(at, x, true), range: [-(2 ** 15), 2 ** 15 - 1] },
-  U16: { size: 2, read: (v, at) => v.getUint16(at, true), write: (v, at, x) => v.setUint16(at, x, true), range: [0, 2 ** 16 - 1] },
+  I64: {
+    size: 8,
+    read: (v, at) => Number(v.getBigInt64(at, true)),
+    write: (v, at, x) => v.setBigInt64(at, BigInt(x), true),
+    range: [-(2 ** 53), 2 ** 53],
+  },
+  U64: {
+    size: 8,
+    read: (v, at) => Number(v.getBigUint64(at, true)),
+    write: (v, at, x) => v.setBigUint64(at, BigInt(x), true),
+    range: [0, 2 ** 53],
+  },
+  I32: {
+    size: 4,
+    read: (v, at) => v.getInt32(at, true),
+    write: (v, at, x) => v.setInt32(at, x, true),
+    range: [-(2 ** 31), 2 ** 31 - 1],
+  },
+  U32: {
+    size: 4,
+    read: (v, at) => v.getUint32(at, true),
+    write: (v, at, x) => v.setUint32(at, x, true),
+    range: [0, 2 ** 32 - 1],
+  },
+  I16: {
+    size: 2,
+    read: (v, at) => v.getInt16(at, true),
+    write: (v, at, x) => v.setInt16(at, x, true),
+    range: [-(2 ** 15), 2 ** 15 - 1],
+  },
+  U16: {
+    size: 2,
+    read: (v, at) => v.getUint16(at, true),
+    write: (v, at, x) => v.setUint16(at, x, true),
+    range: [0, 2 ** 16 - 1],
+  },
   I8: { size: 1, read: (v, at) => v.getInt8(at), write: (v, at, x) => v.setInt8(at, x), range: [-128, 127] },
   U8: { size: 1, read: (v, at) => v.getUint8(at), write: (v, at, x) => v.setUint8(at, x), range: [0, 255] },
-  BOOL: { size: 1, read: (v, at) => (v.getUint8(at) === 0 ? 0 : 1), write: (v, at, x) => v.setUint8(at, x), range: [0, 1] },
+  BOOL: {
+    size: 1,
+    read: (v, at) => (v.getUint8(at) === 0 ? 0 : 1),
+    write: (v, at, x) => v.setUint8(at, x),
+    range: [0, 1],
+  },
 } as const satisfies Record<string, Codec>;
 
 export type Dtype = keyof typeof dtypes;
@@ -64,7 +99,12 @@ function smallFloat(exponent: number, mantissa: number, finite = false): Codec {
     const fraction = code % steps;
     if (power === top && !finite) return fraction === 0 ? sign * Infinity : NaN;
     if (code % negative === nan) return NaN;
-    return sign * (power === 0 ? fraction * 2 ** (least - mantissa) : (steps + fraction) * 2 ** (power - 1 + least - mantissa));
+    return (
+      sign *
+      (power === 0
+        ? fraction * 2 ** (least - mantissa)
+        : (steps + fraction) * 2 ** (power - 1 + least - mantissa))
+    );
   };
   let values: Float32Array | undefined;
   let scales: Float64Array | undefined;
@@ -85,11 +125,13 @@ function smallFloat(exponent: number, mantissa: number, finite = false): Codec {
       values ??= Float32Array.from({ length: 2 * negative }, (_, code) => valueOf(code));
       return values[size === 1 ? view.getUint8(at) : view.getUint16(at, true)]!;
     },
-    write: (view, at, value) => (size === 1 ? view.setUint8(at, codeOf(value)) : view.setUint16(at, codeOf(value), true)),
+    write: (view, at, value) =>
+      size === 1 ? view.setUint8(at, codeOf(value)) : view.setUint16(at, codeOf(value), true),
   };
 }
 
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /**
  * Stored bytes as float32: a view of them where they are aligned F32, else a conversion.
@@ -126,7 +168,10 @@ export function encode(values: ArrayLike<number>, dtype: Dtype): Uint8Array {
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     if (range && !(Number.isInteger(value) && value >= range[0] && value <= range[1])) {
-      throw new CheckpointError('dtype-range', `encode: expected integers from ${range[0]} to ${range[1]} for ${dtype}, got ${value} at ${i}; choose a floating-point dtype.`);
+      throw new CheckpointError(
+        'dtype-range',
+        `encode: expected integers from ${range[0]} to ${range[1]} for ${dtype}, got ${value} at ${i}; choose a floating-point dtype.`,
+      );
     }
     write(view, i * size, value);
   }

@@ -37,9 +37,16 @@ export function* readRange(begin: number, end: number): Reading<Uint8Array> {
   return yield [begin, end];
 }
 
-function checked(file: ReadableFile, [begin, end]: readonly [begin: number, end: number], bytes: Uint8Array): Uint8Array {
+function checked(
+  file: ReadableFile,
+  [begin, end]: readonly [begin: number, end: number],
+  bytes: Uint8Array,
+): Uint8Array {
   if (bytes.length === end - begin) return bytes;
-  throw new CheckpointError('file-changed', `${file.name}: expected ${end - begin} bytes from byte ${begin} on, got ${bytes.length}; the file changed while it was read, read it again.`);
+  throw new CheckpointError(
+    'file-changed',
+    `${file.name}: expected ${end - begin} bytes from byte ${begin} on, got ${bytes.length}; the file changed while it was read, read it again.`,
+  );
 }
 
 /** Runs a reader on a file in time. */
@@ -57,7 +64,9 @@ export function readAtOnce<T>(file: SynchronousFile, reading: Reading<T>, room?:
   let step = reading.next();
   while (!step.done) {
     const [begin, end] = step.value;
-    step = reading.next(checked(file, step.value, file.readNow(begin, end, room?.length === end - begin ? room : undefined)));
+    step = reading.next(
+      checked(file, step.value, file.readNow(begin, end, room?.length === end - begin ? room : undefined)),
+    );
   }
   return step.value;
 }

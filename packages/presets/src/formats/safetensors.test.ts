@@ -1,6 +1,13 @@
 import { CheckpointError } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { fromFloat32, parseSafetensors, parseSafetensorsHeader, safetensorsHeaderEnd, toFloat32, writeSafetensors } from './safetensors.ts';
+import {
+  fromFloat32,
+  parseSafetensors,
+  parseSafetensorsHeader,
+  safetensorsHeaderEnd,
+  toFloat32,
+  writeSafetensors,
+} from './safetensors.ts';
 
 /** A file with this header text and as many bytes of data. */
 function file(header: string | Uint8Array, data = 0, length?: bigint): Uint8Array {
@@ -10,7 +17,8 @@ function file(header: string | Uint8Array, data = 0, length?: bigint): Uint8Arra
   bytes.set(text, 8);
   return bytes;
 }
-const entry = (shape: string, offsets: string, dtype = '"F32"') => `{"dtype":${dtype},"shape":${shape},"data_offsets":${offsets}}`;
+const entry = (shape: string, offsets: string, dtype = '"F32"') =>
+  `{"dtype":${dtype},"shape":${shape},"data_offsets":${offsets}}`;
 const one = (shape: string, offsets: string, dtype?: string) => `{"a":${entry(shape, offsets, dtype)}}`;
 const two = (first: string, second: string) => `{"a":${entry('[1]', first)},"b":${entry('[1]', second)}}`;
 
@@ -34,8 +42,16 @@ const malformed: [what: string, code: string, bytes: Uint8Array][] = [
   ['top-level number', 'header-not-object', file('1')],
   ['deep nesting', 'too-deep', file('['.repeat(100_000))],
   ['duplicate key', 'duplicate-key', file(`{"a":${entry('[1]', '[0,4]')},"a":${entry('[1]', '[0,4]')}}`, 4)],
-  ['duplicate key, one of them escaped', 'duplicate-key', file(`{"a":${entry('[1]', '[0,4]')},"\\u0061":${entry('[1]', '[0,4]')}}`, 4)],
-  ['duplicate field', 'duplicate-key', file('{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4)],
+  [
+    'duplicate key, one of them escaped',
+    'duplicate-key',
+    file(`{"a":${entry('[1]', '[0,4]')},"\\u0061":${entry('[1]', '[0,4]')}}`, 4),
+  ],
+  [
+    'duplicate field',
+    'duplicate-key',
+    file('{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4),
+  ],
   ['__proto__', 'name-forbidden', file(`{"__proto__":${entry('[1]', '[0,4]')}}`, 4)],
   ['__proto__ in metadata', 'name-forbidden', file('{"__metadata__":{"__proto__":"x"}}')],
   ['metadata that is a list', 'metadata-invalid', file('{"__metadata__":[]}')],
@@ -97,7 +113,9 @@ describe('an unusual but whole file', () => {
   });
 
   it('with tensors of no values', () => {
-    const { tensors } = parseSafetensors(file(`{"a":${entry('[0,3]', '[0,0]')},"b":${entry('[1]', '[0,4]')},"c":${entry('[0]', '[4,4]')}}`, 4));
+    const { tensors } = parseSafetensors(
+      file(`{"a":${entry('[0,3]', '[0,0]')},"b":${entry('[1]', '[0,4]')},"c":${entry('[0]', '[4,4]')}}`, 4),
+    );
     expect([...tensors.values()].map(({ bytes }) => bytes.length)).toEqual([0, 4, 0]);
   });
 
@@ -117,9 +135,13 @@ describe('writeSafetensors', () => {
   it('writes what parseSafetensors reads, with each tensor aligned to its dtype', () => {
     const bytes = writeSafetensors(entries, { labels: 'cat,dog', quoted: '"\n' });
     const { tensors, metadata } = parseSafetensors(bytes);
-    expect([...metadata]).toEqual([['labels', 'cat,dog'], ['quoted', '"\n']]);
+    expect([...metadata]).toEqual([
+      ['labels', 'cat,dog'],
+      ['quoted', '"\n'],
+    ]);
     expect([...tensors.keys()].sort()).toEqual(['Grüße "\\', 'half', 'none', 'whole']);
-    for (const [name, { dtype, shape, bytes: stored }] of entries) expect(tensors.get(name)).toEqual({ dtype, shape, bytes: stored });
+    for (const [name, { dtype, shape, bytes: stored }] of entries)
+      expect(tensors.get(name)).toEqual({ dtype, shape, bytes: stored });
     const ranges = parseSafetensorsHeader(bytes).tensors;
     expect([...ranges.values()].map(({ range }) => range[0] % 8)).toEqual([0, 0, 0, 4]);
     expect(Array.from(toFloat32(tensors.get('half')!))).toEqual([1, -2, 65504]);
@@ -128,20 +150,41 @@ describe('writeSafetensors', () => {
   it('writes the bytes that the format prescribes', () => {
     const bytes = writeSafetensors([['a', fromFloat32([1], [1])]]);
     const header = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  ';
-    expect(Array.from(bytes)).toEqual([header.length, 0, 0, 0, 0, 0, 0, 0, ...new TextEncoder().encode(header), 0, 0, 0x80, 0x3f]);
+    expect(Array.from(bytes)).toEqual([
+      header.length,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      ...new TextEncoder().encode(header),
+      0,
+      0,
+      0x80,
+      0x3f,
+    ]);
   });
 
   it('keeps the order of names that look like numbers', () => {
-    const bytes = writeSafetensors([['2', fromFloat32([2], [1])], ['1', fromFloat32([1], [1])]]);
+    const bytes = writeSafetensors([
+      ['2', fromFloat32([2], [1])],
+      ['1', fromFloat32([1], [1])],
+    ]);
     expect(toFloat32(parseSafetensors(bytes).tensors.get('2')!)[0]).toBe(2);
   });
 
   it.each([['__proto__'], ['__metadata__']])('refuses the name %s', (name) => {
-    expect(() => writeSafetensors([[name, fromFloat32([1], [1])]])).toThrow(expect.objectContaining({ code: 'safetensors-name-forbidden' }));
+    expect(() => writeSafetensors([[name, fromFloat32([1], [1])]])).toThrow(
+      expect.objectContaining({ code: 'safetensors-name-forbidden' }),
+    );
   });
 
   it('refuses bytes that are not what the shape says', () => {
-    expect(() => writeSafetensors([['a', fromFloat32([1], [2])]])).toThrow(expect.objectContaining({ code: 'safetensors-size-mismatch' }));
+    expect(() => writeSafetensors([['a', fromFloat32([1], [2])]])).toThrow(
+      expect.objectContaining({ code: 'safetensors-size-mismatch' }),
+    );
   });
 });
 
@@ -151,5 +194,7 @@ it('reads a header by ranges', () => {
   const { tensors, metadata } = parseSafetensorsHeader(bytes.slice(0, end), bytes.length);
   expect(tensors.get('a')).toEqual({ dtype: 'F32', shape: [2], range: [end, end + 8] });
   expect(metadata.get('from')).toBe('here');
-  expect(() => parseSafetensorsHeader(bytes.slice(0, end - 1), bytes.length)).toThrow(expect.objectContaining({ code: 'safetensors-header-incomplete' }));
+  expect(() => parseSafetensorsHeader(bytes.slice(0, end - 1), bytes.length)).toThrow(
+    expect.objectContaining({ code: 'safetensors-header-incomplete' }),
+  );
 });

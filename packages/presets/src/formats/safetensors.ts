@@ -28,13 +28,24 @@ const maxHeader = 100_000_000;
 /** Sixty times the largest PVT; a file with more names is an attack, or no model. */
 const maxTensors = 65_536;
 
-const fail = (problem: string, expected: string, got: string, remedy = 'the file is broken, get it again'): never => {
-  throw new CheckpointError(`safetensors-${problem}`, `safetensors: expected ${expected}, got ${got}; ${remedy}.`);
+const fail = (
+  problem: string,
+  expected: string,
+  got: string,
+  remedy = 'the file is broken, get it again',
+): never => {
+  throw new CheckpointError(
+    `safetensors-${problem}`,
+    `safetensors: expected ${expected}, got ${got}; ${remedy}.`,
+  );
 };
 
 /** A name out of a file, short enough to print. */
 const shown = (value: unknown): string => {
-  const text = JSON.stringify(value, (_, inner: unknown) => (inner instanceof Map ? Object.fromEntries(inner) : inner)) ?? 'nothing';
+  const text =
+    JSON.stringify(value, (_, inner: unknown) =>
+      inner instanceof Map ? Object.fromEntries(inner) : inner,
+    ) ?? 'nothing';
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 };
 
@@ -45,13 +56,22 @@ const shown = (value: unknown): string => {
  */
 export function safetensorsHeaderEnd(start: Uint8Array, fileSize: number): number {
   if (fileSize === 0) fail('empty', 'a file with a header', 'an empty file');
-  if (fileSize < 8 || start.length < 8) fail('short', 'at least 8 bytes', `${Math.min(fileSize, start.length)}`);
+  if (fileSize < 8 || start.length < 8)
+    fail('short', 'at least 8 bytes', `${Math.min(fileSize, start.length)}`);
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
-  if (length > BigInt(Number.MAX_SAFE_INTEGER)) fail('header-unsafe', 'a header length below 2^53', `${length}`, 'this is no safetensors file');
-  if (length > maxHeader) fail('header-long', `a header of at most ${maxHeader} bytes`, `${length}`, 'this is no safetensors file');
+  if (length > BigInt(Number.MAX_SAFE_INTEGER))
+    fail('header-unsafe', 'a header length below 2^53', `${length}`, 'this is no safetensors file');
+  if (length > maxHeader)
+    fail('header-long', `a header of at most ${maxHeader} bytes`, `${length}`, 'this is no safetensors file');
   if (length === 0n) fail('header-missing', 'a header', 'one of 0 bytes');
   const end = 8 + Number(length);
-  if (end > fileSize) fail('header-cut', `a header of ${length} bytes`, `a file of ${fileSize} bytes`, 'the file is cut off, get it again');
+  if (end > fileSize)
+    fail(
+      'header-cut',
+      `a header of ${length} bytes`,
+      `a file of ${fileSize} bytes`,
+      'the file is cut off, get it again',
+    );
   return end;
 }
 
@@ -63,17 +83,28 @@ export function safetensorsHeaderEnd(start: Uint8Array, fileSize: number): numbe
  * const { tensors } = parseSafetensorsHeader(firstBytes, size);
  * const [begin, end] = tensors.get('head.bias')!.range;
  */
-export function parseSafetensorsHeader(bytes: Uint8Array, fileSize = bytes.length): Safetensors<TensorLocation> {
+export function parseSafetensorsHeader(
+  bytes: Uint8Array,
+  fileSize = bytes.length,
+): Safetensors<TensorLocation> {
   const dataStart = safetensorsHeaderEnd(bytes, fileSize);
-  if (bytes.length < dataStart) fail('header-incomplete', `${dataStart} bytes to read the header from`, `${bytes.length}`, 'fetch as many as safetensorsHeaderEnd says');
+  if (bytes.length < dataStart)
+    fail(
+      'header-incomplete',
+      `${dataStart} bytes to read the header from`,
+      `${bytes.length}`,
+      'fetch as many as safetensorsHeaderEnd says',
+    );
   const header = readHeader(bytes.subarray(8, dataStart));
-  if (!(header instanceof Map)) fail('header-not-object', 'a JSON object for a header', shown(header), 'this is no safetensors file');
+  if (!(header instanceof Map))
+    fail('header-not-object', 'a JSON object for a header', shown(header), 'this is no safetensors file');
 
   const metadata = new Map<string, string>();
   const tensors = new Map<string, TensorLocation>();
   for (const [name, value] of header as ReadonlyMap<string, Json>) {
     if (name === '__metadata__') readMetadata(value, metadata);
-    else if (name === '__proto__') fail('name-forbidden', 'names of parameters', shown(name), 'do not trust this file');
+    else if (name === '__proto__')
+      fail('name-forbidden', 'names of parameters', shown(name), 'do not trust this file');
     else tensors.set(name, readLocation(name, value, dataStart));
   }
   checkLayout(tensors, dataStart, fileSize);
@@ -90,7 +121,10 @@ export function parseSafetensorsHeader(bytes: Uint8Array, fileSize = bytes.lengt
  */
 export function parseSafetensors(bytes: Uint8Array): Safetensors {
   const { tensors, metadata } = parseSafetensorsHeader(bytes);
-  const entries = Array.from(tensors, ([name, { dtype, shape, range }]) => [name, { dtype, shape, bytes: bytes.subarray(...range) }] as const);
+  const entries = Array.from(
+    tensors,
+    ([name, { dtype, shape, range }]) => [name, { dtype, shape, bytes: bytes.subarray(...range) }] as const,
+  );
   return { tensors: new Map(entries), metadata };
 }
 
@@ -98,7 +132,11 @@ export function parseSafetensors(bytes: Uint8Array): Safetensors {
 export const toFloat32 = ({ bytes, dtype }: TensorEntry): Float32Array => decode(bytes, dtype);
 
 /** Values as an entry to write; F16 and BF16 round to nearest, ties to even. */
-export const fromFloat32 = (values: ArrayLike<number>, shape: readonly number[], dtype: Dtype = 'F32'): TensorEntry => ({ dtype, shape, bytes: encode(values, dtype) });
+export const fromFloat32 = (
+  values: ArrayLike<number>,
+  shape: readonly number[],
+  dtype: Dtype = 'F32',
+): TensorEntry => ({ dtype, shape, bytes: encode(values, dtype) });
 
 /**
  * A safetensors file. Tensors lie from wide dtypes to narrow ones, so that each is aligned, and otherwise in the order given.
@@ -107,13 +145,22 @@ export const fromFloat32 = (values: ArrayLike<number>, shape: readonly number[],
  * @example
  * const file = writeSafetensors([['head.bias', fromFloat32(bias, [10], 'F16')]], { labels: 'cat,dog' });
  */
-export function writeSafetensors(entries: Iterable<readonly [name: string, entry: TensorEntry]>, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
+export function writeSafetensors(
+  entries: Iterable<readonly [name: string, entry: TensorEntry]>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
   const sorted = [...entries].sort(([, a], [, b]) => dtypes[b.dtype].size - dtypes[a.dtype].size);
   const header = new Map<string, unknown>();
   if (Object.keys(metadata).length > 0) header.set('__metadata__', metadata);
   let offset = 0;
   for (const [name, { dtype, shape, bytes }] of sorted) {
-    if (name.startsWith('__') || header.has(name)) fail('name-forbidden', 'a new name that does not begin with two underscores', shown(name), 'rename the tensor');
+    if (name.startsWith('__') || header.has(name))
+      fail(
+        'name-forbidden',
+        'a new name that does not begin with two underscores',
+        shown(name),
+        'rename the tensor',
+      );
     checkSize(name, shape, dtype, bytes.length);
     header.set(name, { dtype, shape, data_offsets: [offset, (offset += bytes.length)] });
   }
@@ -135,7 +182,12 @@ function readHeader(bytes: Uint8Array): Json {
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
-    throw new CheckpointError('safetensors-not-utf8', 'safetensors: expected a header in UTF-8, got bytes that are none; this is no safetensors file.', {}, { cause: error });
+    throw new CheckpointError(
+      'safetensors-not-utf8',
+      'safetensors: expected a header in UTF-8, got bytes that are none; this is no safetensors file.',
+      {},
+      { cause: error },
+    );
   }
   try {
     return parseJson(text, maxTensors);
@@ -158,8 +210,10 @@ function readHeader(bytes: Uint8Array): Json {
 function readMetadata(value: Json, metadata: Map<string, string>): void {
   if (!(value instanceof Map)) fail('metadata-invalid', 'an object for __metadata__', shown(value));
   for (const [key, text] of value as ReadonlyMap<string, Json>) {
-    if (key === '__proto__') fail('name-forbidden', 'names of metadata', shown(key), 'do not trust this file');
-    if (typeof text !== 'string') fail('metadata-invalid', `a string for the metadata ${shown(key)}`, shown(text));
+    if (key === '__proto__')
+      fail('name-forbidden', 'names of metadata', shown(key), 'do not trust this file');
+    if (typeof text !== 'string')
+      fail('metadata-invalid', `a string for the metadata ${shown(key)}`, shown(text));
     metadata.set(key, text as string);
   }
 }
@@ -171,10 +225,17 @@ function readLocation(name: string, value: Json, dataStart: number): TensorLocat
     return fail('entry-invalid', `dtype, shape and data_offsets for ${who}`, shown(value));
   }
   const [dtype, shape, offsets] = fields.map((field) => value.get(field) as Json);
-  if (typeof dtype !== 'string' || !Object.hasOwn(dtypes, dtype)) fail('dtype-unknown', `a dtype out of ${Object.keys(dtypes).join(', ')} for ${who}`, shown(dtype), 'convert the file first');
+  if (typeof dtype !== 'string' || !Object.hasOwn(dtypes, dtype))
+    fail(
+      'dtype-unknown',
+      `a dtype out of ${Object.keys(dtypes).join(', ')} for ${who}`,
+      shown(dtype),
+      'convert the file first',
+    );
   if (!Array.isArray(shape)) fail('shape-invalid', `a list of sides for ${who}`, shown(shape));
   for (const side of shape as Json[]) checkInteger('dimension', `sides of ${who}`, side);
-  if (!Array.isArray(offsets) || offsets.length !== 2) fail('offsets-invalid', `two offsets for ${who}`, shown(offsets));
+  if (!Array.isArray(offsets) || offsets.length !== 2)
+    fail('offsets-invalid', `two offsets for ${who}`, shown(offsets));
   for (const offset of offsets as Json[]) checkInteger('offset', `offsets of ${who}`, offset);
   const [begin, end] = offsets as [number, number];
   if (end < begin) fail('offsets-inverted', `an end after the beginning of ${who}`, `${begin} to ${end}`);
@@ -185,7 +246,8 @@ function readLocation(name: string, value: Json, dataStart: number): TensorLocat
 function checkInteger(problem: string, what: string, value: Json): void {
   if (typeof value !== 'number') return fail(`${problem}-invalid`, `numbers for the ${what}`, shown(value));
   if (value < 0) fail(`${problem}-negative`, `the ${what} from 0 up`, `${value}`);
-  if (value % 1 !== 0 && Number.isFinite(value)) fail(`${problem}-fractional`, `whole numbers for the ${what}`, `${value}`);
+  if (value % 1 !== 0 && Number.isFinite(value))
+    fail(`${problem}-fractional`, `whole numbers for the ${what}`, `${value}`);
   if (!Number.isSafeInteger(value)) fail(`${problem}-unsafe`, `the ${what} below 2^53`, `${value}`);
 }
 
@@ -193,21 +255,39 @@ function checkSize(name: string, shape: readonly number[], dtype: Dtype, bytes: 
   let size: number = dtypes[dtype].size;
   for (const side of shape) {
     size *= side;
-    if (size > Number.MAX_SAFE_INTEGER) fail('size-overflow', `fewer than 2^53 bytes in the tensor ${shown(name)}`, `the shape ${shown(shape)}`);
+    if (size > Number.MAX_SAFE_INTEGER)
+      fail(
+        'size-overflow',
+        `fewer than 2^53 bytes in the tensor ${shown(name)}`,
+        `the shape ${shown(shape)}`,
+      );
   }
-  if (size !== bytes) fail('size-mismatch', `${size} bytes for the tensor ${shown(name)}, ${dtype} ${shown(shape)}`, `${bytes}`);
+  if (size !== bytes)
+    fail(
+      'size-mismatch',
+      `${size} bytes for the tensor ${shown(name)}, ${dtype} ${shown(shape)}`,
+      `${bytes}`,
+    );
 }
 
 /** The tensors must cover the data from its first byte to its last, each byte once. */
-function checkLayout(tensors: ReadonlyMap<string, TensorLocation>, dataStart: number, fileSize: number): void {
+function checkLayout(
+  tensors: ReadonlyMap<string, TensorLocation>,
+  dataStart: number,
+  fileSize: number,
+): void {
   let covered = dataStart;
   const inOrder = [...tensors].sort(([, a], [, b]) => a.range[0] - b.range[0] || a.range[1] - b.range[1]);
   for (const [name, { range }] of inOrder) {
     const [begin, end] = range;
-    if (begin < covered) fail('overlap', `the tensor ${shown(name)} from byte ${covered} on`, `${begin}, inside another`);
-    if (begin > covered) fail('hole', `the tensor ${shown(name)} at byte ${covered}`, `${begin}, after bytes of no tensor`);
+    if (begin < covered)
+      fail('overlap', `the tensor ${shown(name)} from byte ${covered} on`, `${begin}, inside another`);
+    if (begin > covered)
+      fail('hole', `the tensor ${shown(name)} at byte ${covered}`, `${begin}, after bytes of no tensor`);
     covered = end;
   }
-  if (covered > fileSize) fail('cut', `a file of ${covered} bytes`, `${fileSize}`, 'the file is cut off, get it again');
-  if (covered < fileSize) fail('trailing', `a file of ${covered} bytes`, `${fileSize}, with bytes of no tensor behind`);
+  if (covered > fileSize)
+    fail('cut', `a file of ${covered} bytes`, `${fileSize}`, 'the file is cut off, get it again');
+  if (covered < fileSize)
+    fail('trailing', `a file of ${covered} bytes`, `${fileSize}, with bytes of no tensor behind`);
 }

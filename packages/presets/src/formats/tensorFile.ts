@@ -37,7 +37,8 @@ export interface TensorFile {
 export function entryOf({ dtype, shape, offset, strides }: StoredTensor, storage: Uint8Array): TensorEntry {
   const { size } = dtypes[dtype];
   const count = sizeOf(shape);
-  if (strides === undefined || count === 0) return { dtype, shape, bytes: storage.subarray(offset, offset + count * size) };
+  if (strides === undefined || count === 0)
+    return { dtype, shape, bytes: storage.subarray(offset, offset + count * size) };
   const bytes = new Uint8Array(count * size);
   const index = new Array<number>(shape.length).fill(0);
   for (let to = 0, from = offset; to < bytes.length; to += size) {

@@ -15,10 +15,15 @@ for (const target of targets.filter(({ name }) => only === undefined || name ===
   fc.assert(
     fc.property(target.inputs, (bytes) => {
       slowest = Math.max(slowest, tryOne(target, bytes));
-      if (slowest > 2000) throw new Error(`${target.name}: ${slowest} ms for ${Buffer.from(bytes).toString('base64').slice(0, 4000)}`);
+      if (slowest > 2000)
+        throw new Error(
+          `${target.name}: ${slowest} ms for ${Buffer.from(bytes).toString('base64').slice(0, 4000)}`,
+        );
       if (++tried % 50_000 === 0 && process.stderr.isTTY) report();
     }),
     { numRuns: count, seed: Number(seed) },
   );
-  process.stdout.write(`${target.name}: ${tried} inputs, seed ${seed}, ${((performance.now() - start) / 1000).toFixed(0)} s, slowest ${slowest.toFixed(0)} ms, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most\n`);
+  process.stdout.write(
+    `${target.name}: ${tried} inputs, seed ${seed}, ${((performance.now() - start) / 1000).toFixed(0)} s, slowest ${slowest.toFixed(0)} ms, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most\n`,
+  );
 }

@@ -12,8 +12,10 @@ export const huggingFaceV1 = {
     'pvt.encoder.block.{stage}.{block}.attention.self.key.*',
     'pvt.encoder.block.{stage}.{block}.attention.self.value.*',
   ],
-  'stages.{stage}.blocks.{block}.attn.sr.*': 'pvt.encoder.block.{stage}.{block}.attention.self.sequence_reduction.*',
-  'stages.{stage}.blocks.{block}.attn.norm.*': 'pvt.encoder.block.{stage}.{block}.attention.self.layer_norm.*',
+  'stages.{stage}.blocks.{block}.attn.sr.*':
+    'pvt.encoder.block.{stage}.{block}.attention.self.sequence_reduction.*',
+  'stages.{stage}.blocks.{block}.attn.norm.*':
+    'pvt.encoder.block.{stage}.{block}.attention.self.layer_norm.*',
   'stages.{stage}.blocks.{block}.attn.proj.*': 'pvt.encoder.block.{stage}.{block}.attention.output.dense.*',
   'stages.{stage}.blocks.{block}.norm2.*': 'pvt.encoder.block.{stage}.{block}.layer_norm_2.*',
   'stages.{stage}.blocks.{block}.mlp.fc1.*': 'pvt.encoder.block.{stage}.{block}.mlp.dense1.*',
@@ -32,12 +34,16 @@ export const huggingFaceV2 = {
     'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.key.*',
     'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.value.*',
   ],
-  'stages.{stage}.blocks.{block}.attn.sr.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.spatial_reduction.*',
-  'stages.{stage}.blocks.{block}.attn.norm.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.layer_norm.*',
-  'stages.{stage}.blocks.{block}.attn.proj.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.proj.*',
+  'stages.{stage}.blocks.{block}.attn.sr.*':
+    'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.spatial_reduction.*',
+  'stages.{stage}.blocks.{block}.attn.norm.*':
+    'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.layer_norm.*',
+  'stages.{stage}.blocks.{block}.attn.proj.*':
+    'pvt_v2.encoder.layers.{stage}.blocks.{block}.attention.proj.*',
   'stages.{stage}.blocks.{block}.norm2.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.layer_norm_2.*',
   'stages.{stage}.blocks.{block}.mlp.fc1.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.mlp.dense1.*',
-  'stages.{stage}.blocks.{block}.mlp.dwconv.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.mlp.dwconv.dwconv.*',
+  'stages.{stage}.blocks.{block}.mlp.dwconv.*':
+    'pvt_v2.encoder.layers.{stage}.blocks.{block}.mlp.dwconv.dwconv.*',
   'stages.{stage}.blocks.{block}.mlp.fc2.*': 'pvt_v2.encoder.layers.{stage}.blocks.{block}.mlp.dense2.*',
   'stages.{stage}.norm.*': 'pvt_v2.encoder.layers.{stage}.layer_norm.*',
   'head.*': 'classifier.*',

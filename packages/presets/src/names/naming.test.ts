@@ -7,9 +7,16 @@ import { detectNaming, fromCanonical, toCanonical, type Naming } from './naming.
 
 /** A state with the shapes of a config, and no values: names do not look at them. */
 const shapesOf = (config: PvtConfig): StateDict =>
-  new Map(Array.from(leavesOf(checkpointSpec(config)), ([path, { shape }]) => [path, { shape, values: new Float32Array(0) }]));
+  new Map(
+    Array.from(leavesOf(checkpointSpec(config)), ([path, { shape }]) => [
+      path,
+      { shape, values: new Float32Array(0) },
+    ]),
+  );
 
-const cases = (Object.entries(published) as [Naming, Record<string, { count: number; sha256: string }>][]).flatMap(([naming, variants]) =>
+const cases = (
+  Object.entries(published) as [Naming, Record<string, { count: number; sha256: string }>][]
+).flatMap(([naming, variants]) =>
   Object.entries(variants).map(([name, list]) => ({ naming, name, ...list })),
 );
 
@@ -28,7 +35,9 @@ describe('published names and shapes', () => {
     const state = shapesOf(config);
     const back = toCanonical(fromCanonical(state, naming, config));
     expect(back).toMatchObject({ naming, version: config.version, unexpected: [] });
-    expect(new Map(Array.from(back.state, ([path, { shape }]) => [path, shape.join()]))).toEqual(new Map(Array.from(state, ([path, { shape }]) => [path, shape.join()])));
+    expect(new Map(Array.from(back.state, ([path, { shape }]) => [path, shape.join()]))).toEqual(
+      new Map(Array.from(state, ([path, { shape }]) => [path, shape.join()])),
+    );
   });
 });
 
@@ -42,11 +51,18 @@ const small = {
 /** A state in which no value occurs twice. */
 const distinct = (config: PvtConfig): StateDict => {
   let next = 0;
-  return new Map(Array.from(leavesOf(checkpointSpec(config)), ([path, { shape }]) => [path, { shape, values: Float32Array.from({ length: sizeOf(shape) }, () => next++) }]));
+  return new Map(
+    Array.from(leavesOf(checkpointSpec(config)), ([path, { shape }]) => [
+      path,
+      { shape, values: Float32Array.from({ length: sizeOf(shape) }, () => next++) },
+    ]),
+  );
 };
 
 describe.each(Object.entries(small))('values of %s', (_name, config) => {
-  const namings = (['official', 'timm', 'huggingFace', 'canonical'] as const).filter((naming) => naming !== 'timm' || config.version === 'v2');
+  const namings = (['official', 'timm', 'huggingFace', 'canonical'] as const).filter(
+    (naming) => naming !== 'timm' || config.version === 'v2',
+  );
 
   it.each(namings)('survive %s', (naming) => {
     const state = distinct(config);
@@ -54,7 +70,9 @@ describe.each(Object.entries(small))('values of %s', (_name, config) => {
     expect([...back.keys()].sort()).toEqual([...state.keys()].sort());
     for (const [path, { shape, values }] of state) {
       expect([path, back.get(path)!.shape]).toEqual([path, shape]);
-      expect(Buffer.compare(Buffer.from(back.get(path)!.values.slice().buffer), Buffer.from(values.buffer))).toBe(0);
+      expect(
+        Buffer.compare(Buffer.from(back.get(path)!.values.slice().buffer), Buffer.from(values.buffer)),
+      ).toBe(0);
     }
   });
 });
@@ -63,8 +81,14 @@ it('splits keys and values at row C', () => {
   const kv = { shape: [4, 2], values: Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8) };
   const named = fromCanonical(new Map([['stages.1.blocks.0.attn.kv.weight', kv]]), 'huggingFace', small.v2);
   expect(Object.fromEntries(named)).toEqual({
-    'pvt_v2.encoder.layers.1.blocks.0.attention.key.weight': { shape: [2, 2], values: Float32Array.of(1, 2, 3, 4) },
-    'pvt_v2.encoder.layers.1.blocks.0.attention.value.weight': { shape: [2, 2], values: Float32Array.of(5, 6, 7, 8) },
+    'pvt_v2.encoder.layers.1.blocks.0.attention.key.weight': {
+      shape: [2, 2],
+      values: Float32Array.of(1, 2, 3, 4),
+    },
+    'pvt_v2.encoder.layers.1.blocks.0.attention.value.weight': {
+      shape: [2, 2],
+      values: Float32Array.of(5, 6, 7, 8),
+    },
   });
 });
 
@@ -85,14 +109,31 @@ describe('around a backbone', () => {
   });
 
   it('gives the names of necks and heads back', () => {
-    const { state, unexpected } = toCanonical(one('backbone.norm1.weight', 'neck.lateral_convs.0.conv.weight', 'patch_embed0.norm.weight', 'norm01.weight'));
+    const { state, unexpected } = toCanonical(
+      one(
+        'backbone.norm1.weight',
+        'neck.lateral_convs.0.conv.weight',
+        'patch_embed0.norm.weight',
+        'norm01.weight',
+      ),
+    );
     expect([...state.keys()]).toEqual(['stages.0.norm.weight']);
-    expect(unexpected).toEqual(['neck.lateral_convs.0.conv.weight', 'patch_embed0.norm.weight', 'norm01.weight']);
+    expect(unexpected).toEqual([
+      'neck.lateral_convs.0.conv.weight',
+      'patch_embed0.norm.weight',
+      'norm01.weight',
+    ]);
   });
 
   it('puts what v1 has once into its last stage', () => {
     const { state } = toCanonical(one('pos_embed1', 'pos_embed2', 'pos_embed3', 'cls_token', 'norm.weight'));
-    expect([...state.keys()]).toEqual(['stages.0.pos_embed', 'stages.1.pos_embed', 'stages.2.pos_embed', 'stages.2.cls_token', 'stages.2.norm.weight']);
+    expect([...state.keys()]).toEqual([
+      'stages.0.pos_embed',
+      'stages.1.pos_embed',
+      'stages.2.pos_embed',
+      'stages.2.cls_token',
+      'stages.2.norm.weight',
+    ]);
   });
 });
 

@@ -8,7 +8,8 @@ import { timmV2 } from './timm.ts';
 export type Naming = 'official' | 'timm' | 'huggingFace' | 'canonical';
 export type Version = PvtConfig['version'];
 
-const itself = (table: NameTable): NameTable => Object.fromEntries(Object.keys(table).map((path) => [path, path]));
+const itself = (table: NameTable): NameTable =>
+  Object.fromEntries(Object.keys(table).map((path) => [path, path]));
 
 /** Every naming's table, by version. */
 export const nameTables: Readonly<Record<Naming, { readonly [V in Version]?: NameTable }>> = {
@@ -24,7 +25,10 @@ export interface DetectedNaming {
   readonly version: Version;
 }
 
-const some = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.slice(0, 3).join(', ').slice(0, 120) + (names.length > 3 ? ` and ${names.length - 3} more` : ''));
+const some = (names: readonly string[]): string =>
+  names.length === 0
+    ? 'none'
+    : names.slice(0, 3).join(', ').slice(0, 120) + (names.length > 3 ? ` and ${names.length - 3} more` : '');
 
 /**
  * Recognises a naming and a version by how many of the names each table has; wrappers such as `module.` and `backbone.` do not matter.
@@ -33,7 +37,10 @@ const some = (names: readonly string[]): string => (names.length === 0 ? 'none' 
  * @example
  * detectNaming(['patch_embed1.proj.weight', 'norm1.weight']); // { naming: 'official', version: 'v2' }
  */
-export function detectNaming(names: Iterable<string>, among: readonly Naming[] = Object.keys(nameTables) as Naming[]): DetectedNaming {
+export function detectNaming(
+  names: Iterable<string>,
+  among: readonly Naming[] = Object.keys(nameTables) as Naming[],
+): DetectedNaming {
   const all = Array.from(names, (name) => ({ name, outline: outlineOf(name) }));
   let best: DetectedNaming | undefined;
   let most = 0;
@@ -47,14 +54,21 @@ export function detectNaming(names: Iterable<string>, among: readonly Naming[] =
     }
   }
   if (best === undefined) {
-    throw new CheckpointError('naming-unknown', `detectNaming: expected parameter names of a PVT (${among.join(', ')}), got ${some(all.map(({ name }) => name))}; is this another model's checkpoint?`);
+    throw new CheckpointError(
+      'naming-unknown',
+      `detectNaming: expected parameter names of a PVT (${among.join(', ')}), got ${some(all.map(({ name }) => name))}; is this another model's checkpoint?`,
+    );
   }
   return best;
 }
 
 function rulesOf({ naming, version }: DetectedNaming): NameRules {
   const table = nameTables[naming][version];
-  if (table === undefined) throw new CheckpointError('naming-unsupported', `names: expected a naming that has PVT ${version}, got ${naming}, which has none; use official or huggingFace.`);
+  if (table === undefined)
+    throw new CheckpointError(
+      'naming-unsupported',
+      `names: expected a naming that has PVT ${version}, got ${naming}, which has none; use official or huggingFace.`,
+    );
   return nameRules(table);
 }
 
@@ -94,7 +108,11 @@ export function toCanonical(tensors: StateDict, naming?: Naming): CanonicalState
     const parts = found.get(path) ?? found.set(path, new Array(meaning.parts)).get(path)!;
     const other = parts[meaning.part];
     if (other !== undefined) {
-      throw new CheckpointError('names-collide', `toCanonical: expected one tensor for ${path}, got ${other.name} and ${name}; keep one of them.`, { unexpected: [name] });
+      throw new CheckpointError(
+        'names-collide',
+        `toCanonical: expected one tensor for ${path}, got ${other.name} and ${name}; keep one of them.`,
+        { unexpected: [name] },
+      );
     }
     parts[meaning.part] = { name, tensor };
   }
@@ -110,9 +128,18 @@ function join(path: string, parts: readonly { readonly name: string; readonly te
   const [, ...rest] = first.shape;
   let rows = 0;
   for (const tensor of tensors) {
-    if (tensor === undefined || tensor.shape.slice(1).join() !== rest.join() || tensor.shape.length !== first.shape.length || tensor.shape.length === 0) {
+    if (
+      tensor === undefined ||
+      tensor.shape.slice(1).join() !== rest.join() ||
+      tensor.shape.length !== first.shape.length ||
+      tensor.shape.length === 0
+    ) {
       const got = tensors.map((t) => (t === undefined ? 'none' : `[${t.shape}]`)).join(' and ');
-      throw new CheckpointError('parts-mismatched', `toCanonical: expected ${tensors.length} tensors of one width to join into ${path}, got ${got}; the checkpoint is damaged.`, { missing: [path] });
+      throw new CheckpointError(
+        'parts-mismatched',
+        `toCanonical: expected ${tensors.length} tensors of one width to join into ${path}, got ${got}; the checkpoint is damaged.`,
+        { missing: [path] },
+      );
     }
     rows += tensor.shape[0]!;
   }
@@ -137,17 +164,27 @@ function join(path: string, parts: readonly { readonly name: string; readonly te
  * @example
  * const file = writeSafetensors(Array.from(fromCanonical(state, 'timm', config), ([name, { shape, values }]) => [name, fromFloat32(values, shape)]));
  */
-export function fromCanonical(state: StateDict, naming: Naming, config: Pick<PvtConfig, 'version' | 'dims'>): StateDict {
+export function fromCanonical(
+  state: StateDict,
+  naming: Naming,
+  config: Pick<PvtConfig, 'version' | 'dims'>,
+): StateDict {
   const { write } = rulesOf({ naming, version: config.version });
   const named = new Map<string, Tensor>();
   const unexpected: string[] = [];
   for (const [path, tensor] of state) {
     const names = write(path, config.dims.length);
     if (names === undefined) unexpected.push(path);
-    else for (const [part, name] of names.entries()) named.set(name, names.length === 1 ? tensor : slice(tensor, part, names.length));
+    else
+      for (const [part, name] of names.entries())
+        named.set(name, names.length === 1 ? tensor : slice(tensor, part, names.length));
   }
   if (unexpected.length > 0) {
-    throw new CheckpointError('names-unmapped', `fromCanonical: expected parameters that ${naming} has for PVT ${config.version}, got ${some(unexpected)} besides; leave them out.`, { unexpected });
+    throw new CheckpointError(
+      'names-unmapped',
+      `fromCanonical: expected parameters that ${naming} has for PVT ${config.version}, got ${some(unexpected)} besides; leave them out.`,
+      { unexpected },
+    );
   }
   return named;
 }
@@ -155,7 +192,10 @@ export function fromCanonical(state: StateDict, naming: Naming, config: Pick<Pvt
 /** One of `parts` equal runs of rows. */
 function slice({ shape: [rows = 0, ...rest], values }: Tensor, part: number, parts: number): Tensor {
   if (rows % parts !== 0) {
-    throw new CheckpointError('parts-mismatched', `fromCanonical: expected a first axis that ${parts} parts share equally, got ${rows} rows; the state is damaged.`);
+    throw new CheckpointError(
+      'parts-mismatched',
+      `fromCanonical: expected a first axis that ${parts} parts share equally, got ${rows} rows; the state is damaged.`,
+    );
   }
   const size = values.length / parts;
   return { shape: [rows / parts, ...rest], values: values.subarray(part * size, (part + 1) * size) };

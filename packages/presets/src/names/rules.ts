@@ -22,18 +22,29 @@ interface Template {
 const placeholder = /\{(stage|block|last)(\+1)?\}|\*/g;
 
 function template(text: string): Template {
-  const holes = [...text.matchAll(placeholder)].map(([, field = 'leaf', plus]) => ({ field: field as keyof Fields, offset: plus ? 1 : 0 }));
+  const holes = [...text.matchAll(placeholder)].map(([, field = 'leaf', plus]) => ({
+    field: field as keyof Fields,
+    offset: plus ? 1 : 0,
+  }));
   const literals = text.split(/\{[^}]*\}|\*/).map((part) => part.replaceAll('.', '\\.'));
-  const pattern = new RegExp(`^${literals.reduce((left, right, i) => `${left}${holes[i - 1]!.field === 'leaf' ? '(weight|bias)' : '(0|[1-9]\\d{0,3})'}${right}`)}$`);
+  const pattern = new RegExp(
+    `^${literals.reduce((left, right, i) => `${left}${holes[i - 1]!.field === 'leaf' ? '(weight|bias)' : '(0|[1-9]\\d{0,3})'}${right}`)}$`,
+  );
   return {
     text,
     read(name) {
       const found = pattern.exec(name);
       if (found === null) return undefined;
-      const values = holes.map(({ field, offset }, i) => [field, field === 'leaf' ? found[i + 1]! : Number(found[i + 1]) - offset] as const);
+      const values = holes.map(
+        ({ field, offset }, i) =>
+          [field, field === 'leaf' ? found[i + 1]! : Number(found[i + 1]) - offset] as const,
+      );
       return values.some(([, value]) => value === -1) ? undefined : Object.fromEntries(values);
     },
-    write: (fields) => text.replace(placeholder, (_, field: keyof Fields = 'leaf', plus?: string) => (plus ? `${Number(fields[field]) + 1}` : `${fields[field]}`)),
+    write: (fields) =>
+      text.replace(placeholder, (_, field: keyof Fields = 'leaf', plus?: string) =>
+        plus ? `${Number(fields[field]) + 1}` : `${fields[field]}`,
+      ),
   };
 }
 
@@ -66,14 +77,25 @@ export function nameRules(table: NameTable): NameRules {
 }
 
 /** A name without wrappers and numbers, by which the few rows of any table are found that may have it. */
-export const outlineOf = (name: string): string => name.replace(wrappers, '').replace(/\d+/g, '#').replace(/\.(?:weight|bias)$/, '.*');
+export const outlineOf = (name: string): string =>
+  name
+    .replace(wrappers, '')
+    .replace(/\d+/g, '#')
+    .replace(/\.(?:weight|bias)$/, '.*');
 
 function compile(table: NameTable): NameRules {
   const rows = Object.entries(table).map(([canonical, named]) => {
     const names = typeof named === 'string' ? [named] : named;
-    return { canonical: template(canonical), names: names.map(template), bare: names.map((name) => template(name.replace(wrappers, ''))) };
+    return {
+      canonical: template(canonical),
+      names: names.map(template),
+      bare: names.map((name) => template(name.replace(wrappers, ''))),
+    };
   });
-  const byOutline = new Map<string, { canonical: Template; candidate: Template; part: number; parts: number }[]>();
+  const byOutline = new Map<
+    string,
+    { canonical: Template; candidate: Template; part: number; parts: number }[]
+  >();
   for (const { canonical, bare } of rows) {
     for (const [part, candidate] of bare.entries()) {
       const key = outlineOf(candidate.text.replace(/\{[^}]*\}/g, '0'));
@@ -85,7 +107,13 @@ function compile(table: NameTable): NameRules {
     read(name, outline = outlineOf(name)) {
       for (const { canonical, candidate, part, parts } of byOutline.get(outline) ?? []) {
         const fields = candidate.read(name.replace(wrappers, ''));
-        if (fields !== undefined) return { stage: fields.stage ?? fields.last, part, parts, path: (stages) => canonical.write({ last: stages - 1, ...fields }) };
+        if (fields !== undefined)
+          return {
+            stage: fields.stage ?? fields.last,
+            part,
+            parts,
+            path: (stages) => canonical.write({ last: stages - 1, ...fields }),
+          };
       }
       return undefined;
     },

@@ -37,14 +37,24 @@ const server =
       },
     });
     const headers = { etag: `"${file.length}"`, 'content-length': String(file.length - begin) };
-    return begin === 0 ? new Response(body, { headers }) : new Response(body, { status: 206, headers: { ...headers, 'content-range': `bytes ${begin}-${file.length - 1}/${file.length}` } });
+    return begin === 0
+      ? new Response(body, { headers })
+      : new Response(body, {
+          status: 206,
+          headers: { ...headers, 'content-range': `bytes ${begin}-${file.length - 1}/${file.length}` },
+        });
   };
 
 const get = async (options: FetchOptions) => {
-  const file = (await fetchCheckpoint(url, { onWarning: (warning) => warnings.push(warning), retries: { attempts: 1, delay: 1 }, ...options })) as ReadableFile;
+  const file = (await fetchCheckpoint(url, {
+    onWarning: (warning) => warnings.push(warning),
+    retries: { attempts: 1, delay: 1 },
+    ...options,
+  })) as ReadableFile;
   return file.read(0, file.size);
 };
-const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, i) => byte === b[i]);
+const same = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 describe('the Cache API', () => {
   it('keeps a file, shows it in the list, and gives it offline', async () => {
@@ -60,7 +70,11 @@ describe('the Cache API', () => {
 
   it('keeps what came before an abort, out of sight, and fetches the rest later', async () => {
     const controller = new AbortController();
-    const loading = get({ fetch: server({ hang: true }), signal: controller.signal, onProgress: ({ loaded }) => loaded > 0 && controller.abort() });
+    const loading = get({
+      fetch: server({ hang: true }),
+      signal: controller.signal,
+      onProgress: ({ loaded }) => loaded > 0 && controller.abort(),
+    });
     setTimeout(() => controller.abort(), 500);
     await expect(loading).rejects.toMatchObject({ name: 'AbortError' });
     expect(await listCache()).toMatchObject([{ url, size: half, complete: false }]);
@@ -98,11 +112,15 @@ it('fetches over the network, follows redirects, and checks the digest', async (
   // What the test's own server has: a file of this package.
   const served = new URL('../fixtures/names.json', import.meta.url);
   const expected = new Uint8Array(await (await fetch(served)).arrayBuffer());
-  const digest = Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', expected)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const digest = Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', expected)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('');
   const file = (await fetchCheckpoint(served, { sha256: digest })) as ReadableFile;
   expect(file.name).toBe('names.json');
   expect(same(await file.read(0, file.size), expected)).toBe(true);
-  await expect(fetchCheckpoint(served, { sha256: '0'.repeat(64) })).rejects.toThrow(expect.objectContaining({ code: 'source-digest' }));
+  await expect(fetchCheckpoint(served, { sha256: '0'.repeat(64) })).rejects.toThrow(
+    expect.objectContaining({ code: 'source-digest' }),
+  );
 });
 
 it('takes Files, bytes and URLs of the page itself', async () => {

@@ -3,10 +3,19 @@ import { fromBlob, MemoryDraft, type CacheEntry, type FileCache } from './cache.
 
 const cacheName = 'pvt';
 /** Keys must be URLs; this host belongs to nobody (RFC 2606). */
-const keyOf = (url: string, kind: 'complete' | 'partial') => `https://pvt.invalid/${kind}/${encodeURIComponent(url)}`;
+const keyOf = (url: string, kind: 'complete' | 'partial') =>
+  `https://pvt.invalid/${kind}/${encodeURIComponent(url)}`;
 
 const pack = (blob: Blob, url: string, validator: string | undefined, sha256 = '') =>
-  new Response(blob, { headers: { 'x-url': url, 'x-size': String(blob.size), 'x-sha256': sha256, 'x-validator': validator ?? '', 'x-modified': new Date().toISOString() } });
+  new Response(blob, {
+    headers: {
+      'x-url': url,
+      'x-size': String(blob.size),
+      'x-sha256': sha256,
+      'x-validator': validator ?? '',
+      'x-modified': new Date().toISOString(),
+    },
+  });
 
 /** The browser's Cache API. A file is visible when its `put` is through, which happens as a whole or not at all. */
 export const browserCache = (caches: CacheStorage = globalThis.caches): FileCache => {
@@ -27,7 +36,13 @@ export const browserCache = (caches: CacheStorage = globalThis.caches): FileCach
     async draft(url, name) {
       const cache = await open();
       const partial = await cache.match(keyOf(url, 'partial'));
-      return new BrowserDraft(cache, url, name, partial?.headers.get('x-validator') || undefined, await partial?.blob());
+      return new BrowserDraft(
+        cache,
+        url,
+        name,
+        partial?.headers.get('x-validator') || undefined,
+        await partial?.blob(),
+      );
     },
     async list() {
       const cache = await open();
@@ -56,7 +71,13 @@ class BrowserDraft extends MemoryDraft {
   readonly #cache: Cache;
   readonly #url: string;
 
-  constructor(cache: Cache, url: string, name: string, validator: string | undefined, start: Blob | undefined) {
+  constructor(
+    cache: Cache,
+    url: string,
+    name: string,
+    validator: string | undefined,
+    start: Blob | undefined,
+  ) {
     super(name, validator, start);
     this.#cache = cache;
     this.#url = url;

@@ -78,7 +78,8 @@ export class MemoryDraft implements Draft {
 
   /** Everything so far. A Blob of many parts is made into one of one part, so that reading it again stays cheap. */
   get blob(): Blob {
-    const blob = this.#parts.length === 1 && this.#parts[0] instanceof Blob ? this.#parts[0] : new Blob(this.#parts);
+    const blob =
+      this.#parts.length === 1 && this.#parts[0] instanceof Blob ? this.#parts[0] : new Blob(this.#parts);
     this.#parts = [blob];
     return blob;
   }
@@ -135,9 +136,16 @@ export function forgiving(cache: FileCache, warn: Warn): FileCache {
     const reason = reasons[code] ?? reasons[name] ?? 'cache-failed';
     if (told.has(reason)) return;
     told.add(reason);
-    warn({ code: reason, message: `loadCheckpoint: expected to use the cache in ${cache.name}, got ${message}; going on without it.`, cause });
+    warn({
+      code: reason,
+      message: `loadCheckpoint: expected to use the cache in ${cache.name}, got ${message}; going on without it.`,
+      cause,
+    });
   };
-  const attempt = async <T, U>(action: () => Promise<T>, otherwise: (cause: unknown) => Promise<U>): Promise<T | U> => {
+  const attempt = async <T, U>(
+    action: () => Promise<T>,
+    otherwise: (cause: unknown) => Promise<U>,
+  ): Promise<T | U> => {
     try {
       return await action();
     } catch (cause) {
@@ -147,10 +155,25 @@ export function forgiving(cache: FileCache, warn: Warn): FileCache {
   };
   return {
     name: cache.name,
-    find: (url) => attempt(() => cache.find(url), async () => undefined),
-    draft: async (url, name) => new ForgivingDraft(await attempt(() => cache.draft(url, name), async () => new MemoryDraft(name)), attempt),
+    find: (url) =>
+      attempt(
+        () => cache.find(url),
+        async () => undefined,
+      ),
+    draft: async (url, name) =>
+      new ForgivingDraft(
+        await attempt(
+          () => cache.draft(url, name),
+          async () => new MemoryDraft(name),
+        ),
+        attempt,
+      ),
     list: () => cache.list(),
-    remove: (url) => attempt(() => cache.remove(url), async () => {}),
+    remove: (url) =>
+      attempt(
+        () => cache.remove(url),
+        async () => {},
+      ),
   };
 }
 
@@ -180,7 +203,10 @@ class ForgivingDraft implements Draft {
   }
 
   append(bytes: Uint8Array): Promise<void> {
-    return this.#attempt(() => this.#inner.append(bytes), async () => (await this.#toMemory()).append(bytes));
+    return this.#attempt(
+      () => this.#inner.append(bytes),
+      async () => (await this.#toMemory()).append(bytes),
+    );
   }
   restart(validator: string | undefined): Promise<void> {
     return this.#attempt(
@@ -191,21 +217,36 @@ class ForgivingDraft implements Draft {
     );
   }
   commit(sha256: string | undefined): Promise<ReadableFile> {
-    return this.#attempt(() => this.#inner.commit(sha256), async () => (await this.#toMemory()).commit(sha256));
+    return this.#attempt(
+      () => this.#inner.commit(sha256),
+      async () => (await this.#toMemory()).commit(sha256),
+    );
   }
   suspend(): Promise<void> {
-    return this.#attempt(() => this.#inner.suspend(), async () => {});
+    return this.#attempt(
+      () => this.#inner.suspend(),
+      async () => {},
+    );
   }
   discard(): Promise<void> {
-    return this.#attempt(() => this.#inner.discard(), async () => {});
+    return this.#attempt(
+      () => this.#inner.discard(),
+      async () => {},
+    );
   }
 
   async #toMemory(): Promise<MemoryDraft> {
     const stored = this.#inner;
-    const blob = stored instanceof MemoryDraft ? stored.blob : new Blob([(await stored.read(0, stored.size)) as Uint8Array<ArrayBuffer>]);
+    const blob =
+      stored instanceof MemoryDraft
+        ? stored.blob
+        : new Blob([(await stored.read(0, stored.size)) as Uint8Array<ArrayBuffer>]);
     const memory = new MemoryDraft(stored.name, stored.validator, blob);
     this.#inner = memory;
-    await this.#attempt(() => stored.discard(), async () => {});
+    await this.#attempt(
+      () => stored.discard(),
+      async () => {},
+    );
     return memory;
   }
 }

@@ -19,7 +19,11 @@ export interface CatalogueEntry {
   readonly sha256?: string;
 }
 
-const timm = <M extends keyof typeof v2 & ModelName>(model: M) => ({ model, top1: v2[model].top1, hub: `timm/${model}.in1k` });
+const timm = <M extends keyof typeof v2 & ModelName>(model: M) => ({
+  model,
+  top1: v2[model].top1,
+  hub: `timm/${model}.in1k`,
+});
 const zetatech = <M extends 'pvt_tiny' | 'pvt_small' | 'pvt_medium' | 'pvt_large'>(model: M) => ({
   model,
   top1: v1[model].top1,

@@ -4,11 +4,21 @@ import type { ReadableFile } from '../formats/readableFile.ts';
 export type Digest = `sha256:${string}` | `git:${string}`;
 
 /** Hexadecimal hash of a prefix and a file's content; undefined where the platform has none. */
-export type Hash = (algorithm: 'SHA-1' | 'SHA-256', prefix: Uint8Array, file: ReadableFile) => Promise<string | undefined>;
+export type Hash = (
+  algorithm: 'SHA-1' | 'SHA-256',
+  prefix: Uint8Array,
+  file: ReadableFile,
+) => Promise<string | undefined>;
 
 /** Hash of a file in the form in which a digest states it. */
-export const digestOf = (hash: Hash, kind: 'sha256' | 'git', file: ReadableFile): Promise<string | undefined> =>
-  kind === 'sha256' ? hash('SHA-256', new Uint8Array(0), file) : hash('SHA-1', new TextEncoder().encode(`blob ${file.size}\0`), file);
+export const digestOf = (
+  hash: Hash,
+  kind: 'sha256' | 'git',
+  file: ReadableFile,
+): Promise<string | undefined> =>
+  kind === 'sha256'
+    ? hash('SHA-256', new Uint8Array(0), file)
+    : hash('SHA-1', new TextEncoder().encode(`blob ${file.size}\0`), file);
 
 /** By the Web Crypto API, which takes its input in one piece and exists on secure pages only. */
 export const webHash: Hash = async (algorithm, prefix, file) => {
@@ -16,5 +26,8 @@ export const webHash: Hash = async (algorithm, prefix, file) => {
   if (subtle === undefined) return undefined;
   const content = await file.read(0, file.size);
   const input = prefix.length === 0 ? content : new Uint8Array([...prefix, ...content]);
-  return Array.from(new Uint8Array(await subtle.digest(algorithm, input as Uint8Array<ArrayBuffer>)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return Array.from(
+    new Uint8Array(await subtle.digest(algorithm, input as Uint8Array<ArrayBuffer>)),
+    (byte) => byte.toString(16).padStart(2, '0'),
+  ).join('');
 };

@@ -40,7 +40,12 @@ const start = async (answer: Answer) => {
 };
 const quick = { attempts: 3, delay: 1, stallTimeout: 5_000 };
 const get = async (url: string, options: FetchOptions = {}): Promise<Uint8Array> => {
-  const file = (await fetchCheckpoint(url, { cache, retries: quick, onWarning: (warning) => warnings.push(warning), ...options })) as ReadableFile;
+  const file = (await fetchCheckpoint(url, {
+    cache,
+    retries: quick,
+    onWarning: (warning) => warnings.push(warning),
+    ...options,
+  })) as ReadableFile;
   return file.read(0, file.size);
 };
 /** Far faster than `toEqual` on so many bytes. */
@@ -83,25 +88,44 @@ describe('answers that are no file', () => {
     ['400', 400, {}, 'source-refused'],
   ] as const)('%s is asked once and leaves nothing', async (_what, status, headers, code) => {
     const server = await start((_request, response) => void response.writeHead(status, headers).end('no'));
-    expect(await failure(get(`${server.url}/model.safetensors`))).toMatchObject({ code, status, temporary: false });
+    expect(await failure(get(`${server.url}/model.safetensors`))).toMatchObject({
+      code,
+      status,
+      temporary: false,
+    });
     expect(server.requests).toHaveLength(1);
     expect(await inCache()).toEqual([]);
   });
 
   it('a web page with status 200', async () => {
-    const server = await start((_request, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('\n<!DOCTYPE html><title>Log in</title>'));
+    const server = await start(
+      (_request, response) =>
+        void response
+          .writeHead(200, { 'content-type': 'text/html' })
+          .end('\n<!DOCTYPE html><title>Log in</title>'),
+    );
     expect((await failure(get(`${server.url}/model.safetensors`))).code).toBe('source-html');
     expect(await inCache()).toEqual([]);
   });
 
   it('a Git LFS pointer', async () => {
-    const server = await start((_request, response) => void response.end(`version https://git-lfs.github.com/spec/v1\noid sha256:${sha256(content)}\nsize 300000\n`));
+    const server = await start(
+      (_request, response) =>
+        void response.end(
+          `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256(content)}\nsize 300000\n`,
+        ),
+    );
     expect((await failure(get(`${server.url}/model.safetensors`))).code).toBe('source-lfs-pointer');
     expect(await inCache()).toEqual([]);
   });
 
   it('a circle of redirects, and one to another protocol', async () => {
-    const server = await start((request, response) => void response.writeHead(302, { location: request.url === '/away' ? 'file:///etc/hosts' : '/round' }).end());
+    const server = await start(
+      (request, response) =>
+        void response
+          .writeHead(302, { location: request.url === '/away' ? 'file:///etc/hosts' : '/round' })
+          .end(),
+    );
     expect((await failure(get(`${server.url}/round`))).code).toBe('source-redirect');
     expect(server.requests).toHaveLength(11);
     expect((await failure(get(`${server.url}/away`))).code).toBe('source-redirect');
@@ -110,7 +134,10 @@ describe('answers that are no file', () => {
   it('no server at all', async () => {
     const { url, close } = await serve(() => {});
     await close();
-    expect(await failure(get(`${url}/model.safetensors`))).toMatchObject({ code: 'source-network', temporary: true });
+    expect(await failure(get(`${url}/model.safetensors`))).toMatchObject({
+      code: 'source-network',
+      temporary: true,
+    });
   });
 });
 
@@ -127,18 +154,28 @@ describe('temporary failures', () => {
 
   it('429 to the last attempt', async () => {
     const server = await start((_request, response) => void response.writeHead(429).end());
-    expect(await failure(get(`${server.url}/model.safetensors`))).toMatchObject({ code: 'source-busy', status: 429 });
+    expect(await failure(get(`${server.url}/model.safetensors`))).toMatchObject({
+      code: 'source-busy',
+      status: 429,
+    });
     expect(server.requests).toHaveLength(3);
   });
 
   it('does not wait longer than it may', async () => {
-    const server = await start((_request, response) => void response.writeHead(503, { 'retry-after': '3600' }).end());
-    expect(await failure(get(`${server.url}/model.safetensors`))).toMatchObject({ code: 'source-busy', retryAfter: 3_600_000 });
+    const server = await start(
+      (_request, response) => void response.writeHead(503, { 'retry-after': '3600' }).end(),
+    );
+    expect(await failure(get(`${server.url}/model.safetensors`))).toMatchObject({
+      code: 'source-busy',
+      retryAfter: 3_600_000,
+    });
     expect(server.requests).toHaveLength(1);
   });
 
   it('a connection cut in the middle goes on where it was', async () => {
-    const server = await start((request, response, count) => sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { cut: half }) }));
+    const server = await start((request, response, count) =>
+      sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { cut: half }) }),
+    );
     expect(same(await get(`${server.url}/model.safetensors`), content)).toBe(true);
     expect(server.requests).toHaveLength(2);
     const [, range] = ranges(server);
@@ -149,28 +186,47 @@ describe('temporary failures', () => {
   });
 
   it('a connection always cut, without ranges: a short body', async () => {
-    const server = await start((request, response) => sendFile(request, response, content, { ranges: false, cut: 1000 }));
+    const server = await start((request, response) =>
+      sendFile(request, response, content, { ranges: false, cut: 1000 }),
+    );
     expect((await failure(get(`${server.url}/model.safetensors`))).code).toBe('source-network');
     expect(server.requests).toHaveLength(3);
     expect(await inCache()).toEqual([]);
   });
 
   it('a server that falls silent', async () => {
-    const server = await start((request, response, count) => sendFile(request, response, content, { etag: '"a"', ...(count < 3 && { hang: half }) }));
-    expect(await failure(get(`${server.url}/silent`, { retries: { ...quick, attempts: 1, stallTimeout: 100 } }))).toMatchObject({ code: 'source-stalled', temporary: true });
+    const server = await start((request, response, count) =>
+      sendFile(request, response, content, { etag: '"a"', ...(count < 3 && { hang: half }) }),
+    );
+    expect(
+      await failure(get(`${server.url}/silent`, { retries: { ...quick, attempts: 1, stallTimeout: 100 } })),
+    ).toMatchObject({ code: 'source-stalled', temporary: true });
     expect(await inCache()).toEqual([{ size: half, complete: false }]);
-    expect(same(await get(`${server.url}/model.safetensors`, { retries: { ...quick, attempts: 5, stallTimeout: 100 } }), content)).toBe(true);
+    expect(
+      same(
+        await get(`${server.url}/model.safetensors`, {
+          retries: { ...quick, attempts: 5, stallTimeout: 100 },
+        }),
+        content,
+      ),
+    ).toBe(true);
   });
 });
 
 describe('what is stated about a file', () => {
   it('must be its digest', async () => {
     const server = await start((request, response) => sendFile(request, response, content));
-    expect(await failure(get(`${server.url}/model.safetensors`, { sha256: sha256(noise(10)) }))).toMatchObject({ code: 'source-digest', temporary: false });
+    expect(
+      await failure(get(`${server.url}/model.safetensors`, { sha256: sha256(noise(10)) })),
+    ).toMatchObject({ code: 'source-digest', temporary: false });
     expect(await inCache()).toEqual([]);
-    expect(same(await get(`${server.url}/model.safetensors`, { sha256: sha256(content).toUpperCase() }), content)).toBe(true);
+    expect(
+      same(await get(`${server.url}/model.safetensors`, { sha256: sha256(content).toUpperCase() }), content),
+    ).toBe(true);
     // With a digest, what is in the cache needs no server.
-    expect(same(await get(`${server.url}/model.safetensors`, { sha256: sha256(content) }), content)).toBe(true);
+    expect(same(await get(`${server.url}/model.safetensors`, { sha256: sha256(content) }), content)).toBe(
+      true,
+    );
     expect(server.requests).toHaveLength(2);
   });
 
@@ -187,9 +243,16 @@ describe('what is stated about a file', () => {
     ['shorter', new Uint8Array(10_000)],
   ])('is not the length of a packed body, which may be %s', async (_what, body) => {
     const packed = gzipSync(body);
-    const server = await start((_request, response) => void response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': String(packed.length) }).end(packed));
+    const server = await start(
+      (_request, response) =>
+        void response
+          .writeHead(200, { 'content-encoding': 'gzip', 'content-length': String(packed.length) })
+          .end(packed),
+    );
     const totals: (number | undefined)[] = [];
-    expect(same(await get(`${server.url}/config.json`, { onProgress: ({ total }) => totals.push(total) }), body)).toBe(true);
+    expect(
+      same(await get(`${server.url}/config.json`, { onProgress: ({ total }) => totals.push(total) }), body),
+    ).toBe(true);
     expect(totals.every((total) => total === undefined || total === body.length)).toBe(true);
     expect(totals.at(-1)).toBe(body.length);
     expect(server.requests[0]!.headers['accept-encoding']).toBe('identity');
@@ -197,7 +260,8 @@ describe('what is stated about a file', () => {
 });
 
 describe('resuming', () => {
-  const slow: Answer = (request, response, count) => sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { hang: half }) });
+  const slow: Answer = (request, response, count) =>
+    sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { hang: half }) });
 
   it('fetches only the rest after an abort, which is an AbortError', async () => {
     const server = await start(slow);
@@ -211,7 +275,9 @@ describe('resuming', () => {
 
   it('begins anew where the file has changed', async () => {
     const changed = noise(200_000, 7);
-    const server = await start((request, response, count) => (count === 0 ? slow(request, response, count) : sendFile(request, response, changed, { etag: '"b"' })));
+    const server = await start((request, response, count) =>
+      count === 0 ? slow(request, response, count) : sendFile(request, response, changed, { etag: '"b"' }),
+    );
     const url = `${server.url}/model.safetensors`;
     await abortAfter(url, half);
     expect(same(await get(url), changed)).toBe(true);
@@ -233,7 +299,8 @@ describe('resuming', () => {
 
   it('begins anew where a server gives another range than the one asked for', async () => {
     const server = await start((request, response, count) => {
-      if (count === 1) response.writeHead(206, { etag: '"a"', 'content-range': `bytes 0-299999/300000` }).end(content);
+      if (count === 1)
+        response.writeHead(206, { etag: '"a"', 'content-range': `bytes 0-299999/300000` }).end(content);
       else slow(request, response, count);
     });
     const url = `${server.url}/model.safetensors`;
@@ -244,7 +311,9 @@ describe('resuming', () => {
 
   it('begins anew where another digest is stated than that of the beginning', async () => {
     const changed = noise(300_000, 7);
-    const server = await start((request, response, count) => sendFile(request, response, count === 0 ? content : changed, count === 0 ? { hang: half } : {}));
+    const server = await start((request, response, count) =>
+      sendFile(request, response, count === 0 ? content : changed, count === 0 ? { hang: half } : {}),
+    );
     const url = `${server.url}/model.safetensors`;
     await abortAfter(url, half, { sha256: sha256(content) });
     expect(await inCache()).toEqual([{ size: half, complete: false }]);
@@ -253,7 +322,13 @@ describe('resuming', () => {
   });
 
   it('begins anew where a server has no ranges', async () => {
-    const server = await start((request, response, count) => sendFile(request, response, content, { etag: '"a"', ranges: false, ...(count === 0 && { hang: half }) }));
+    const server = await start((request, response, count) =>
+      sendFile(request, response, content, {
+        etag: '"a"',
+        ranges: false,
+        ...(count === 0 && { hang: half }),
+      }),
+    );
     const url = `${server.url}/model.safetensors`;
     await abortAfter(url, half);
     expect(same(await get(url), content)).toBe(true);
@@ -261,7 +336,9 @@ describe('resuming', () => {
   });
 
   it('keeps nothing of a version that nothing tells', async () => {
-    const server = await start((request, response, count) => sendFile(request, response, content, count === 0 ? { hang: half } : {}));
+    const server = await start((request, response, count) =>
+      sendFile(request, response, content, count === 0 ? { hang: half } : {}),
+    );
     await abortAfter(`${server.url}/model.safetensors`, half);
     expect(await inCache()).toEqual([]);
   });
@@ -279,7 +356,9 @@ describe('resuming', () => {
 
   it('stops at once for a signal that was aborted before', async () => {
     const server = await start(slow);
-    await expect(get(`${server.url}/model.safetensors`, { signal: AbortSignal.abort('because') })).rejects.toBe('because');
+    await expect(
+      get(`${server.url}/model.safetensors`, { signal: AbortSignal.abort('because') }),
+    ).rejects.toBe('because');
     expect(server.requests).toHaveLength(0);
   });
 });
@@ -287,12 +366,19 @@ describe('resuming', () => {
 describe('the cache', () => {
   it('asks whether a file is the same, and fetches the body only where it is not', async () => {
     let version = 1;
-    const server = await start((request, response) => sendFile(request, response, noise(3_000_000, version), { etag: `"${version}"` }));
+    const server = await start((request, response) =>
+      sendFile(request, response, noise(3_000_000, version), { etag: `"${version}"` }),
+    );
     const url = `${server.url}/model.safetensors`;
     expect(same(await get(url), noise(3_000_000, 1))).toBe(true);
     const progress: LoadProgress[] = [];
     expect(same(await get(url, { onProgress: (at) => progress.push(at) }), noise(3_000_000, 1))).toBe(true);
-    expect(progress.at(-1)).toMatchObject({ file: 'model.safetensors', files: 1, loaded: 3_000_000, total: 3_000_000 });
+    expect(progress.at(-1)).toMatchObject({
+      file: 'model.safetensors',
+      files: 1,
+      loaded: 3_000_000,
+      total: 3_000_000,
+    });
     version = 2;
     expect(same(await get(url), noise(3_000_000, 2))).toBe(true);
     expect(await inCache()).toEqual([{ size: 3_000_000, complete: true }]);
@@ -329,7 +415,9 @@ describe('the cache', () => {
   });
 
   it('shows nobody a file before it is whole', async () => {
-    const server = await start((request, response, count) => sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { hang: half }) }));
+    const server = await start((request, response, count) =>
+      sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { hang: half }) }),
+    );
     const url = `${server.url}/model.safetensors`;
     await abortAfter(url, half);
     expect(await cache.find(url)).toBeUndefined();
@@ -337,12 +425,18 @@ describe('the cache', () => {
   });
 
   it('is listed and cleared by pattern, beginnings too', async () => {
-    const server = await start((request, response) => sendFile(request, response, content, { etag: '"a"', ...(request.url === '/part' && { hang: half }) }));
+    const server = await start((request, response) =>
+      sendFile(request, response, content, { etag: '"a"', ...(request.url === '/part' && { hang: half }) }),
+    );
     await get(`${server.url}/one`);
     await get(`${server.url}/two`);
     await abortAfter(`${server.url}/part`, half);
     const entries = await listCache('*', cache);
-    expect(entries.map(({ url, complete }) => [url.slice(server.url.length), complete]).sort()).toEqual([['/one', true], ['/part', false], ['/two', true]]);
+    expect(entries.map(({ url, complete }) => [url.slice(server.url.length), complete]).sort()).toEqual([
+      ['/one', true],
+      ['/part', false],
+      ['/two', true],
+    ]);
     expect(entries.every(({ modified }) => Math.abs(Date.now() - modified.getTime()) < 60_000)).toBe(true);
     expect((await clearCache('*/t?o', cache)).map(({ url }) => url)).toEqual([`${server.url}/two`]);
     expect(await listCache('*/two', cache)).toEqual([]);
@@ -362,7 +456,12 @@ describe('a cache that cannot be written', () => {
   it('costs a warning, not the load, where there can be no folder', async () => {
     const server = await start((request, response) => sendFile(request, response, content));
     await writeFile(join(folder, 'file'), '');
-    expect(same(await get(`${server.url}/model.safetensors`, { cache: folderCache(join(folder, 'file')) }), content)).toBe(true);
+    expect(
+      same(
+        await get(`${server.url}/model.safetensors`, { cache: folderCache(join(folder, 'file')) }),
+        content,
+      ),
+    ).toBe(true);
     expect(warnings.map(({ code }) => code)).toEqual(['cache-failed']);
   });
 
@@ -403,7 +502,11 @@ describe('two processes at once', () => {
   const tsx = fileURLToPath(new URL('../../../../node_modules/tsx/dist/esm/index.mjs', import.meta.url));
   const node = fileURLToPath(new URL('../node.ts', import.meta.url));
   const run = (url: string) => {
-    const child = spawn(process.execPath, ['--import', tsx, '--input-type=module', '--eval', script, node, url, folder], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(
+      process.execPath,
+      ['--import', tsx, '--input-type=module', '--eval', script, node, url, folder],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     let output = '';
     child.stdout.on('data', (data: Buffer) => (output += data));
     child.stderr.on('data', (data: Buffer) => (output += data));
@@ -428,10 +531,13 @@ describe('two processes at once', () => {
   });
 
   it('what one left when it was killed, another goes on with', async () => {
-    const server = await start((request, response, count) => sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { hang: half }) }));
+    const server = await start((request, response, count) =>
+      sendFile(request, response, content, { etag: '"a"', ...(count === 0 && { hang: half }) }),
+    );
     const url = `${server.url}/model.safetensors`;
     const { child, ended } = run(url);
-    while (!(await cache.list()).some(({ size }) => size === half)) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (!(await cache.list()).some(({ size }) => size === half))
+      await new Promise((resolve) => setTimeout(resolve, 20));
     // As long as its writer lives, nobody else touches it.
     const other = await cache.draft(url, 'other');
     expect(other.size).toBe(0);

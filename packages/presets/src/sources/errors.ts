@@ -57,7 +57,11 @@ export class SourceError extends PvtError {
   readonly temporary: boolean;
   readonly retryAfter: number | undefined;
 
-  constructor(code: SourceErrorCode, message: string, { status, temporary = false, retryAfter, ...options }: SourceErrorDetails = {}) {
+  constructor(
+    code: SourceErrorCode,
+    message: string,
+    { status, temporary = false, retryAfter, ...options }: SourceErrorDetails = {},
+  ) {
     super(code, message, options);
     this.status = status;
     this.temporary = temporary;

@@ -1,6 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import {
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { ReadableFile, SynchronousFile } from '../formats/readableFile.ts';
@@ -39,13 +49,19 @@ const orNothing = <T>(work: Promise<T>): Promise<T | undefined> =>
  * @example
  * console.log(defaultCacheFolder());
  */
-export function defaultCacheFolder(environment: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
+export function defaultCacheFolder(
+  environment: NodeJS.ProcessEnv = process.env,
+  platform: NodeJS.Platform = process.platform,
+): string {
   const { PVT_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = environment;
   if (PVT_CACHE) return PVT_CACHE;
   if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'pvt');
   if (platform === 'win32') return join(LOCALAPPDATA || join(homedir(), 'AppData', 'Local'), 'pvt', 'Cache');
   // The specification of XDG_CACHE_HOME has relative paths ignored.
-  return join(XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : join(homedir(), '.cache'), 'pvt');
+  return join(
+    XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : join(homedir(), '.cache'),
+    'pvt',
+  );
 }
 
 /**
@@ -61,7 +77,14 @@ export function folderCache(folder: string): FileCache {
       if (record === undefined) return undefined;
       const path = join(folderOf(url), record.data);
       const there = await orNothing(stat(path));
-      return there && { file: fileAt(path, url, there.size), size: record.size!, sha256: record.sha256!, validator: record.validator };
+      return (
+        there && {
+          file: fileAt(path, url, there.size),
+          size: record.size!,
+          sha256: record.sha256!,
+          validator: record.validator,
+        }
+      );
     },
     async draft(url, name) {
       await mkdir(folderOf(url), { recursive: true });
@@ -73,7 +96,13 @@ export function folderCache(folder: string): FileCache {
         for (const name of (await recordNames(join(folder, key))) ?? []) {
           const record = await readRecord(join(folder, key, name));
           const there = record && (await orNothing(stat(join(folder, key, record.data))));
-          if (there) entries.push({ url: record.url, size: there.size, complete: name === entryName, modified: there.mtime });
+          if (there)
+            entries.push({
+              url: record.url,
+              size: there.size,
+              complete: name === entryName,
+              modified: there.mtime,
+            });
         }
       }
       return entries;
@@ -88,7 +117,12 @@ export function folderCache(folder: string): FileCache {
  *
  * @param unchanged what the file must still be when it is opened; without it, its length alone
  */
-export function fileAt(path: string, name: string, size: number, unchanged?: Pick<Stats, 'ino' | 'mtimeMs'>): SynchronousFile {
+export function fileAt(
+  path: string,
+  name: string,
+  size: number,
+  unchanged?: Pick<Stats, 'ino' | 'mtimeMs'>,
+): SynchronousFile {
   let open: number | undefined;
   const close = (): void => {
     if (open !== undefined) closeSync(open);
@@ -99,20 +133,28 @@ export function fileAt(path: string, name: string, size: number, unchanged?: Pic
     open = openSync(path, 'r');
     setImmediate(close);
     const now = fstatSync(open);
-    if (now.size !== size || (unchanged !== undefined && (now.ino !== unchanged.ino || now.mtimeMs !== unchanged.mtimeMs))) throw new Error('another file than when it was opened');
+    if (
+      now.size !== size ||
+      (unchanged !== undefined && (now.ino !== unchanged.ino || now.mtimeMs !== unchanged.mtimeMs))
+    )
+      throw new Error('another file than when it was opened');
     return open;
   };
   const readNow = (begin: number, end: number, bytes = new Uint8Array(end - begin)): Uint8Array => {
     try {
       const file = descriptor();
-      for (let at = 0; at < bytes.length; ) {
+      for (let at = 0; at < bytes.length;) {
         const count = readSync(file, bytes, at, bytes.length - at, begin + at);
         if (count === 0) throw new Error(`an end after ${begin + at} bytes`);
         at += count;
       }
     } catch (cause) {
       close();
-      throw new SourceError('source-unreadable', `loadCheckpoint: expected to read bytes ${begin} to ${end} of ${path}, got ${(cause as Error).message}; load it again, and check that nobody removes or changes it meanwhile.`, { cause });
+      throw new SourceError(
+        'source-unreadable',
+        `loadCheckpoint: expected to read bytes ${begin} to ${end} of ${path}, got ${(cause as Error).message}; load it again, and check that nobody removes or changes it meanwhile.`,
+        { cause },
+      );
     }
     return bytes;
   };
@@ -132,10 +174,12 @@ async function readRecord(path: string): Promise<Manifest | undefined> {
 }
 
 const recordNames = async (folder: string): Promise<string[] | undefined> =>
-  (await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (absent(error) || error.code === 'ENOTDIR') return undefined;
-    throw error;
-  }))?.filter((name) => name === entryName || name.endsWith(partialEnd));
+  (
+    await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (absent(error) || error.code === 'ENOTDIR') return undefined;
+      throw error;
+    })
+  )?.filter((name) => name === entryName || name.endsWith(partialEnd));
 
 function alive(pid: number): boolean {
   try {
@@ -146,7 +190,9 @@ function alive(pid: number): boolean {
 }
 
 /** Drafts in a folder whose writers are gone, the longest first. */
-async function orphans(folder: string): Promise<{ readonly name: string; readonly record: Manifest; readonly size: number }[]> {
+async function orphans(
+  folder: string,
+): Promise<{ readonly name: string; readonly record: Manifest; readonly size: number }[]> {
   const found = [];
   for (const name of (await recordNames(folder)) ?? []) {
     if (name === entryName) continue;
@@ -154,7 +200,9 @@ async function orphans(folder: string): Promise<{ readonly name: string; readonl
     const there = record && (await orNothing(stat(join(folder, record.data))));
     if (!there) continue;
     const { owner } = record;
-    const free = owner === undefined || (owner.host === hostname() ? !alive(owner.pid) : Date.now() - there.mtimeMs > abandoned);
+    const free =
+      owner === undefined ||
+      (owner.host === hostname() ? !alive(owner.pid) : Date.now() - there.mtimeMs > abandoned);
     if (free) found.push({ name, record, size: there.size });
   }
   return found.sort((a, b) => b.size - a.size);
@@ -168,7 +216,14 @@ class FileDraft implements Draft {
   #record: Manifest;
   #size: number;
 
-  private constructor(name: string, folder: string, id: string, handle: FileHandle, record: Manifest, size: number) {
+  private constructor(
+    name: string,
+    folder: string,
+    id: string,
+    handle: FileHandle,
+    record: Manifest,
+    size: number,
+  ) {
     this.name = name;
     this.#folder = folder;
     this.#id = id;
@@ -193,7 +248,9 @@ class FileDraft implements Draft {
   static async resume(folder: string, url: string, name: string): Promise<FileDraft | undefined> {
     for (const orphan of await orphans(folder)) {
       const id = randomUUID();
-      const won = await orNothing(rename(join(folder, orphan.name), join(folder, id + partialEnd)).then(() => true));
+      const won = await orNothing(
+        rename(join(folder, orphan.name), join(folder, id + partialEnd)).then(() => true),
+      );
       if (won === undefined) continue;
       const { validator, data } = orphan.record;
       const handle = await open(join(folder, data), 'r+');
@@ -212,7 +269,7 @@ class FileDraft implements Draft {
 
   async read(begin: number, end: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(end - begin);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const { bytesRead } = await this.#handle!.read(bytes, at, bytes.length - at, begin + at);
       if (bytesRead === 0) throw new Error(`an end of ${this.#record.data} after ${begin + at} bytes`);
       at += bytesRead;
@@ -221,7 +278,8 @@ class FileDraft implements Draft {
   }
 
   async append(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length; ) at += (await this.#handle!.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
+    for (let at = 0; at < bytes.length;)
+      at += (await this.#handle!.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
     this.#size += bytes.length;
   }
 
@@ -239,7 +297,10 @@ class FileDraft implements Draft {
     await rename(this.#path(part), this.#path(data));
     this.#record = { ...this.#record, data };
     const fresh = this.#path(`${this.#id}.json`);
-    await writeFile(fresh, JSON.stringify({ url, validator, data, size: this.#size, sha256 } satisfies Manifest));
+    await writeFile(
+      fresh,
+      JSON.stringify({ url, validator, data, size: this.#size, sha256 } satisfies Manifest),
+    );
     await rename(fresh, this.#path(entryName));
     await this.#close();
     await rm(this.#path(this.#id + partialEnd), { force: true });

@@ -19,14 +19,30 @@ const maxFiles = 10_000;
  *
  * @throws SourceError
  */
-export async function hubFiles({ repo, revision, file }: HubReference, downloader: Downloader): Promise<RemoteFile[]> {
+export async function hubFiles(
+  { repo, revision, file }: HubReference,
+  downloader: Downloader,
+): Promise<RemoteFile[]> {
   const { endpoint } = downloader.network;
   const [, folder = '', wanted] = /^(?:(.*)\/)?([^/]+)$/.exec(file ?? '') ?? [];
-  const at = [`${endpoint}/api/models/${repo}/tree/${encodeURIComponent(revision)}`, ...inUrl(folder)].join('/');
+  const at = [`${endpoint}/api/models/${repo}/tree/${encodeURIComponent(revision)}`, ...inUrl(folder)].join(
+    '/',
+  );
   const files = await listing(at, folder, commit.test(revision), downloader);
-  return chooseFiles([...files.keys()], [`${repo}@${revision}`, folder].filter(Boolean).join('/'), wanted).map((name) => ({
+  return chooseFiles(
+    [...files.keys()],
+    [`${repo}@${revision}`, folder].filter(Boolean).join('/'),
+    wanted,
+  ).map((name) => ({
     name,
-    url: [endpoint, repo, 'resolve', encodeURIComponent(revision), ...inUrl(folder), encodeURIComponent(name)].join('/'),
+    url: [
+      endpoint,
+      repo,
+      'resolve',
+      encodeURIComponent(revision),
+      ...inUrl(folder),
+      encodeURIComponent(name),
+    ].join('/'),
     ...files.get(name)!,
   }));
 }
@@ -36,16 +52,27 @@ const inUrl = (folder: string): string[] => folder.split('/').filter(Boolean).ma
 const listName = 'list of files';
 
 const refuse = (at: string, got: string, cause?: unknown): never => {
-  throw new SourceError('source-listing', `loadCheckpoint: expected a list of files from ${shown(at)}, got ${got}; check the endpoint, and for a login page on the way.`, { cause });
+  throw new SourceError(
+    'source-listing',
+    `loadCheckpoint: expected a list of files from ${shown(at)}, got ${got}; check the endpoint, and for a login page on the way.`,
+    { cause },
+  );
 };
 
 type Listed = ReadonlyMap<string, { readonly size: number; readonly digest: Digest }>;
 
-async function listing(at: string, folder: string, immutable: boolean, downloader: Downloader): Promise<Listed> {
+async function listing(
+  at: string,
+  folder: string,
+  immutable: boolean,
+  downloader: Downloader,
+): Promise<Listed> {
   const { cache, offline, network, hash, warn } = downloader;
   const stored = await cache.find(at);
-  const kept = stored && (await intact(stored, { name: listName, url: at }, downloader)) ? stored.file : undefined;
-  const readKept = async (file: ReadableFile) => readListing(new TextDecoder().decode(await file.read(0, file.size)), at, folder);
+  const kept =
+    stored && (await intact(stored, { name: listName, url: at }, downloader)) ? stored.file : undefined;
+  const readKept = async (file: ReadableFile) =>
+    readListing(new TextDecoder().decode(await file.read(0, file.size)), at, folder);
   if (kept !== undefined && (offline || immutable)) return readKept(kept);
   if (offline) throw notHere({ name: listName, url: at }, stored, cache);
   let text: string;
@@ -53,7 +80,11 @@ async function listing(at: string, folder: string, immutable: boolean, downloade
     text = await fetchListing(at, network);
   } catch (error) {
     if (!(error instanceof SourceError && error.temporary) || kept === undefined) throw error;
-    warn({ code: 'cache-stale', message: `loadCheckpoint: expected ${shown(at)} to tell whether the cached files are the newest, got ${error.code}; taking them as they are.`, cause: error });
+    warn({
+      code: 'cache-stale',
+      message: `loadCheckpoint: expected ${shown(at)} to tell whether the cached files are the newest, got ${error.code}; taking them as they are.`,
+      cause: error,
+    });
     return readKept(kept);
   }
   const files = readListing(text, at, folder);
@@ -67,11 +98,14 @@ async function listing(at: string, folder: string, immutable: boolean, downloade
 /** All pages of the hub's list as one JSON array. */
 async function fetchListing(at: string, network: Network): Promise<string> {
   const pages: string[] = [];
-  for (let url: string | undefined = at; url !== undefined; ) {
+  for (let url: string | undefined = at; url !== undefined;) {
     const page: string = url;
     const { text, next } = await retrying(network, page, async ({ signal }) => {
       const response = await send(network, page, { accept: 'application/json' }, signal);
-      return { text: await over(response.text(), page, signal), next: /<([^>]+)>;\s*rel="next"/.exec(response.headers.get('link') ?? '')?.[1] };
+      return {
+        text: await over(response.text(), page, signal),
+        next: /<([^>]+)>;\s*rel="next"/.exec(response.headers.get('link') ?? '')?.[1],
+      };
     });
     if (!text.trimStart().startsWith('[')) refuse(at, 'something else');
     pages.push(text.trim().slice(1, -1));
@@ -91,13 +125,23 @@ function readListing(text: string, at: string, folder: string): Listed {
   const files = new Map<string, { size: number; digest: Digest }>();
   for (const entry of entries as readonly Json[]) {
     if (!(entry instanceof Map)) return refuse(at, 'something else');
-    const [type, path, size, oid, lfs] = ['type', 'path', 'size', 'oid', 'lfs'].map((key) => (entry as ReadonlyMap<string, Json>).get(key));
+    const [type, path, size, oid, lfs] = ['type', 'path', 'size', 'oid', 'lfs'].map((key) =>
+      (entry as ReadonlyMap<string, Json>).get(key),
+    );
     if (type !== 'file') continue;
     // The SHA-256 of what is in large-file cache, the SHA-1 of Git of what is not.
     const large = lfs instanceof Map ? (lfs as ReadonlyMap<string, Json>).get('oid') : undefined;
     const digest = typeof large === 'string' ? `sha256:${large}` : `git:${String(oid)}`;
-    if (typeof path !== 'string' || !Number.isSafeInteger(size) || !/^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$/.test(digest)) return refuse(at, 'a file without path, size or digest');
-    files.set(folder === '' ? path : path.slice(folder.length + 1), { size: size as number, digest: digest as Digest });
+    if (
+      typeof path !== 'string' ||
+      !Number.isSafeInteger(size) ||
+      !/^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$/.test(digest)
+    )
+      return refuse(at, 'a file without path, size or digest');
+    files.set(folder === '' ? path : path.slice(folder.length + 1), {
+      size: size as number,
+      digest: digest as Digest,
+    });
   }
   return files;
 }
@@ -113,15 +157,32 @@ const loneWeights = ['*.safetensors', '*.pth', '*.pt', '*.bin'];
  */
 export function chooseFiles(names: readonly string[], where: string, wanted?: string): string[] {
   const shown = names.slice(0, 8).join(', ') || 'no files';
-  if (wanted !== undefined && !names.includes(wanted)) throw new SourceError('source-missing', `loadCheckpoint: expected ${wanted} in ${where}, got ${shown}; check the name.`);
+  if (wanted !== undefined && !names.includes(wanted))
+    throw new SourceError(
+      'source-missing',
+      `loadCheckpoint: expected ${wanted} in ${where}, got ${shown}; check the name.`,
+    );
   const weights = wanted ?? weightFiles.find((name) => names.includes(name)) ?? loneFile(names, where);
-  if (weights === undefined) throw new SourceError('source-no-weights', `loadCheckpoint: expected weights (${[...weightFiles, ...loneWeights].join(', ')}) in ${where}, got ${shown}; check the name, or name the file (option file).`);
-  const shards = weights.endsWith('.index.json') ? names.filter((name) => matches(name, `*-?????-of-?????${weights.includes('safetensors') ? '.safetensors' : '.bin'}`)) : [];
+  if (weights === undefined)
+    throw new SourceError(
+      'source-no-weights',
+      `loadCheckpoint: expected weights (${[...weightFiles, ...loneWeights].join(', ')}) in ${where}, got ${shown}; check the name, or name the file (option file).`,
+    );
+  const shards = weights.endsWith('.index.json')
+    ? names.filter((name) =>
+        matches(name, `*-?????-of-?????${weights.includes('safetensors') ? '.safetensors' : '.bin'}`),
+      )
+    : [];
   return [...new Set([...descriptions.filter((name) => names.includes(name)), weights, ...shards])];
 }
 
 function loneFile(names: readonly string[], where: string): string | undefined {
-  const found = loneWeights.map((pattern) => names.filter((name) => matches(name, pattern))).find(({ length }) => length > 0);
+  const found = loneWeights
+    .map((pattern) => names.filter((name) => matches(name, pattern)))
+    .find(({ length }) => length > 0);
   if (found === undefined || found.length === 1) return found?.[0];
-  throw new SourceError('source-ambiguous', `loadCheckpoint: expected one checkpoint in ${where}, got ${found.slice(0, 5).join(', ')}; name one of them (option file).`);
+  throw new SourceError(
+    'source-ambiguous',
+    `loadCheckpoint: expected one checkpoint in ${where}, got ${found.slice(0, 5).join(', ')}; name one of them (option file).`,
+  );
 }

@@ -55,19 +55,36 @@ export interface Platform {
 }
 
 /** Makes the files of a checkpoint readable, wherever they are: the half of `loadCheckpoint` that knows a platform. */
-export async function fetchFiles(reference: CheckpointReference, options: FetchOptions, platform: Platform): Promise<CheckpointFiles> {
+export async function fetchFiles(
+  reference: CheckpointReference,
+  options: FetchOptions,
+  platform: Platform,
+): Promise<CheckpointFiles> {
   options.signal?.throwIfAborted();
-  if (reference instanceof Blob) return fromBlob('name' in reference ? String(reference.name) : 'blob', reference);
-  if (reference instanceof ArrayBuffer || reference instanceof Uint8Array) return fromBytes('bytes', reference);
+  if (reference instanceof Blob)
+    return fromBlob('name' in reference ? String(reference.name) : 'blob', reference);
+  if (reference instanceof ArrayBuffer || reference instanceof Uint8Array)
+    return fromBytes('bytes', reference);
 
-  const { endpoint: hub = 'https://huggingface.co', token, offline = false } = { ...platform.defaults(), ...options };
+  const {
+    endpoint: hub = 'https://huggingface.co',
+    token,
+    offline = false,
+  } = { ...platform.defaults(), ...options };
   const endpoint = hub.replace(/\/+$/, '');
   const local = await platform.openPath(reference instanceof URL ? reference.href : reference, options.file);
   if (local !== undefined) return local;
-  const found = reference instanceof URL ? parseUrl(reference, endpoint) : parseReference(reference, endpoint);
+  const found =
+    reference instanceof URL ? parseUrl(reference, endpoint) : parseReference(reference, endpoint);
 
   const { signal, onProgress, onWarning: warn = toConsole, fetch = globalThis.fetch } = options;
-  const network: Network = { fetch, signal, endpoint, token, retries: { ...defaultRetries, ...options.retries } };
+  const network: Network = {
+    fetch,
+    signal,
+    endpoint,
+    token,
+    retries: { ...defaultRetries, ...options.retries },
+  };
   const cache = forgiving(pickCache(options.cache, platform, warn), warn);
   const downloader = { network, cache, hash: platform.hash, offline, warn };
 
@@ -76,9 +93,19 @@ export async function fetchFiles(reference: CheckpointReference, options: FetchO
     return fetchAll(await hubFiles(hubReference, { ...downloader, progress: trackProgress([], undefined) }));
   }
   const { url, sha256 = options.sha256 } = found;
-  if (url.protocol === 'data:' || url.protocol === 'blob:') return fromBlob(url.href.slice(0, 40), await (await over(fetch(url, signal && { signal }), url.href, signal)).blob());
+  if (url.protocol === 'data:' || url.protocol === 'blob:')
+    return fromBlob(
+      url.href.slice(0, 40),
+      await (await over(fetch(url, signal && { signal }), url.href, signal)).blob(),
+    );
   const name = url.pathname.split('/').at(-1) || url.host;
-  const files = await fetchAll([{ name, url: url.href, ...(sha256 !== undefined && { digest: `sha256:${sha256.toLowerCase()}` as const }) }]);
+  const files = await fetchAll([
+    {
+      name,
+      url: url.href,
+      ...(sha256 !== undefined && { digest: `sha256:${sha256.toLowerCase()}` as const }),
+    },
+  ]);
   return files.get(name)!;
 
   async function fetchAll(remotes: readonly RemoteFile[]): Promise<Map<string, ReadableFile>> {
@@ -99,15 +126,24 @@ function pickCache(given: FileCache | false | undefined, platform: Platform, war
   if (given === false) return noCache;
   const cache = given ?? platform.cache();
   if (cache !== undefined) return cache;
-  warn({ code: 'cache-unavailable', message: 'loadCheckpoint: expected a cache, got a platform without one; serve the page over https, or in Node import @pvt/presets/node.' });
+  warn({
+    code: 'cache-unavailable',
+    message:
+      'loadCheckpoint: expected a cache, got a platform without one; serve the page over https, or in Node import @pvt/presets/node.',
+  });
   return noCache;
 }
 
 /** `loadCheckpoint` and its kin for one platform; what each does is told where they are exported. */
 export function createLoader(platform: Platform) {
-  const fetchCheckpoint = (reference: CheckpointReference, options: FetchOptions = {}) => fetchFiles(reference, options, platform);
-  const loadCheckpoint = async (reference: CheckpointReference, options: LoadOptions = {}): Promise<Checkpoint> => openCheckpoint(await fetchCheckpoint(reference, options), options);
-  const listCache = async (pattern = '*', cache = platform.cache()): Promise<CacheEntry[]> => ((await cache?.list()) ?? []).filter(({ url }) => matches(url, pattern));
+  const fetchCheckpoint = (reference: CheckpointReference, options: FetchOptions = {}) =>
+    fetchFiles(reference, options, platform);
+  const loadCheckpoint = async (
+    reference: CheckpointReference,
+    options: LoadOptions = {},
+  ): Promise<Checkpoint> => openCheckpoint(await fetchCheckpoint(reference, options), options);
+  const listCache = async (pattern = '*', cache = platform.cache()): Promise<CacheEntry[]> =>
+    ((await cache?.list()) ?? []).filter(({ url }) => matches(url, pattern));
   const clearCache = async (pattern = '*', cache = platform.cache()): Promise<CacheEntry[]> => {
     const entries = await listCache(pattern, cache);
     for (const url of new Set(entries.map((entry) => entry.url))) await cache!.remove(url);

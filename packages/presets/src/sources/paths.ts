@@ -9,7 +9,8 @@ import { chooseFiles } from './hub.ts';
 import type { CheckpointFiles } from './load.ts';
 
 /** Texts that can be meant as a path only. */
-const surelyPath = (text: string) => isAbsolute(text) || /^[.~]|\\|\.(safetensors|pth|pt|bin|ckpt)$/i.test(text);
+const surelyPath = (text: string) =>
+  isAbsolute(text) || /^[.~]|\\|\.(safetensors|pth|pt|bin|ckpt)$/i.test(text);
 
 /** The file at a path, or those of a folder that make up its checkpoint; undefined for a text that is no path. */
 export async function openPath(text: string, file: string | undefined): Promise<CheckpointFiles | undefined> {
@@ -18,10 +19,15 @@ export async function openPath(text: string, file: string | undefined): Promise<
   const found = await look(path);
   if (found === undefined) {
     if (!surelyPath(path)) return undefined;
-    throw new SourceError('source-missing', `loadCheckpoint: expected a file or folder at ${path}, got nothing there; check the path.`);
+    throw new SourceError(
+      'source-missing',
+      `loadCheckpoint: expected a file or folder at ${path}, got nothing there; check the path.`,
+    );
   }
   if (!found.isDirectory()) return fileAt(path, basename(path), found.size, found);
-  const names = (await readdir(path, { withFileTypes: true })).filter((entry) => !entry.isDirectory()).map(({ name }) => name);
+  const names = (await readdir(path, { withFileTypes: true }))
+    .filter((entry) => !entry.isDirectory())
+    .map(({ name }) => name);
   const chosen = chooseFiles(names, path, file);
   return new Map(await Promise.all(chosen.map(async (name) => [name, await fileIn(path, name)] as const)));
 }
@@ -29,7 +35,11 @@ export async function openPath(text: string, file: string | undefined): Promise<
 async function fileIn(folder: string, name: string) {
   const path = join(folder, name);
   const found = await look(path);
-  if (found === undefined) throw new SourceError('source-missing', `loadCheckpoint: expected a file at ${path}, got nothing there; check the folder.`);
+  if (found === undefined)
+    throw new SourceError(
+      'source-missing',
+      `loadCheckpoint: expected a file at ${path}, got nothing there; check the folder.`,
+    );
   return fileAt(path, name, found.size, found);
 }
 
@@ -39,7 +49,11 @@ async function look(path: string) {
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined;
-    throw new SourceError('source-unreadable', `loadCheckpoint: expected to read ${path}, got ${message}; check its permissions.`, { cause });
+    throw new SourceError(
+      'source-unreadable',
+      `loadCheckpoint: expected to read ${path}, got ${message}; check its permissions.`,
+      { cause },
+    );
   }
 }
 
@@ -47,6 +61,7 @@ async function look(path: string) {
 export const nodeHash: Hash = async (algorithm, prefix, file) => {
   const hash = createHash(algorithm.replace('-', '').toLowerCase()).update(prefix);
   const piece = 4 << 20;
-  for (let at = 0; at < file.size; at += piece) hash.update(await file.read(at, Math.min(file.size, at + piece)));
+  for (let at = 0; at < file.size; at += piece)
+    hash.update(await file.read(at, Math.min(file.size, at + piece)));
   return hash.digest('hex');
 };

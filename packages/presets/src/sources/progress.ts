@@ -43,11 +43,19 @@ export function trackProgress(
     const at = now();
     last = at;
     const sum = [...loaded.values()].reduce((total, bytes) => total + bytes, 0);
-    const total = [...sizes.values()].reduce((total: number | undefined, size) => (total === undefined || size === undefined ? undefined : total + size), 0);
+    const total = [...sizes.values()].reduce(
+      (total: number | undefined, size) =>
+        total === undefined || size === undefined ? undefined : total + size,
+      0,
+    );
     samples = [...samples.filter((sample) => at - sample.at <= window), { at, received }];
     const [first] = samples;
-    const bytesPerSecond = at > first!.at ? ((received - first!.received) / (at - first!.at)) * 1000 : undefined;
-    const secondsLeft = total === undefined || bytesPerSecond === undefined || bytesPerSecond === 0 ? undefined : Math.max(0, total - sum) / bytesPerSecond;
+    const bytesPerSecond =
+      at > first!.at ? ((received - first!.received) / (at - first!.at)) * 1000 : undefined;
+    const secondsLeft =
+      total === undefined || bytesPerSecond === undefined || bytesPerSecond === 0
+        ? undefined
+        : Math.max(0, total - sum) / bytesPerSecond;
     report?.({ file: current, files: files.length, loaded: sum, total, bytesPerSecond, secondsLeft });
   };
   return {

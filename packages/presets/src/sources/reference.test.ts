@@ -21,7 +21,9 @@ describe('the catalogue', () => {
   it('knows where they are', () => {
     expect(catalogue['pvt_v2_b2_li.in1k'].hub).toBe('timm/pvt_v2_b2_li.in1k');
     expect(catalogue['pvt_medium.in1k'].hub).toBe('Zetatech/pvt-medium-224');
-    expect(catalogue['pvt_large.official'].url).toBe('https://github.com/whai362/PVT/releases/download/v2/pvt_large.pth');
+    expect(catalogue['pvt_large.official'].url).toBe(
+      'https://github.com/whai362/PVT/releases/download/v2/pvt_large.pth',
+    );
   });
 });
 
@@ -29,12 +31,21 @@ describe('a reference', () => {
   it.each([
     ['pvt_tiny.in1k', { hub: { repo: 'Zetatech/pvt-tiny-224', revision: 'main' } }],
     ['pvt_v2_b5', { hub: { repo: 'timm/pvt_v2_b5.in1k', revision: 'main' } }],
-    ['pvt_v2_b5.official', { url: new URL('https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b5.pth') }],
+    [
+      'pvt_v2_b5.official',
+      { url: new URL('https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b5.pth') },
+    ],
     ['me/mine', { hub: { repo: 'me/mine', revision: 'main' } }],
     ['me/mine@refs/pr/3', { hub: { repo: 'me/mine', revision: 'refs/pr/3' } }],
     ['https://huggingface.co/me/mine', { hub: { repo: 'me/mine', revision: 'main' } }],
-    ['https://huggingface.co/me/mine/resolve/refs%2Fpr%2F3/a/b.pth?download=true', { hub: { repo: 'me/mine', revision: 'refs/pr/3', file: 'a/b.pth' } }],
-    ['https://huggingface.co.evil.example/me/mine', { url: new URL('https://huggingface.co.evil.example/me/mine') }],
+    [
+      'https://huggingface.co/me/mine/resolve/refs%2Fpr%2F3/a/b.pth?download=true',
+      { hub: { repo: 'me/mine', revision: 'refs/pr/3', file: 'a/b.pth' } },
+    ],
+    [
+      'https://huggingface.co.evil.example/me/mine',
+      { url: new URL('https://huggingface.co.evil.example/me/mine') },
+    ],
     ['https://host.example/a.pth', { url: new URL('https://host.example/a.pth') }],
   ])('%s', (text, expected) => {
     expect(parseReference(text, endpoint)).toEqual(expected);
@@ -57,12 +68,35 @@ describe('progress', () => {
   it('is one total, with the rate of the last five seconds of what came over the network', () => {
     let now = 0;
     const reports: LoadProgress[] = [];
-    const progress = trackProgress([{ name: 'config.json', size: 100 }, { name: 'weights', size: 900 }], (at) => reports.push(at), () => now);
+    const progress = trackProgress(
+      [
+        { name: 'config.json', size: 100 },
+        { name: 'weights', size: 900 },
+      ],
+      (at) => reports.push(at),
+      () => now,
+    );
     progress.update('config.json', 100);
-    expect(reports).toEqual([{ file: 'config.json', files: 2, loaded: 100, total: 1000, bytesPerSecond: undefined, secondsLeft: undefined }]);
+    expect(reports).toEqual([
+      {
+        file: 'config.json',
+        files: 2,
+        loaded: 100,
+        total: 1000,
+        bytesPerSecond: undefined,
+        secondsLeft: undefined,
+      },
+    ]);
     now = 1000;
     progress.update('weights', 300, 200);
-    expect(reports.at(-1)).toEqual({ file: 'weights', files: 2, loaded: 400, total: 1000, bytesPerSecond: 200, secondsLeft: 3 });
+    expect(reports.at(-1)).toEqual({
+      file: 'weights',
+      files: 2,
+      loaded: 400,
+      total: 1000,
+      bytesPerSecond: 200,
+      secondsLeft: 3,
+    });
     now = 1050;
     progress.update('weights', 310, 10);
     expect(reports).toHaveLength(2);
@@ -77,7 +111,11 @@ describe('progress', () => {
 
   it('has no total while a size is unknown', () => {
     const reports: LoadProgress[] = [];
-    const progress = trackProgress([{ name: 'weights' }], (at) => reports.push(at), () => 0);
+    const progress = trackProgress(
+      [{ name: 'weights' }],
+      (at) => reports.push(at),
+      () => 0,
+    );
     progress.update('weights', 10, 10);
     progress.done();
     expect(reports.map(({ total }) => total)).toEqual([undefined, 10]);

@@ -21,9 +21,15 @@ const remoteProtocols = ['http:', 'https:', 'data:', 'blob:'];
  * @throws SourceError with code `source-unknown`, and the published names most like the text
  */
 export function parseReference(text: string, endpoint: string): Reference {
-  const published: CatalogueEntry | undefined = (catalogue as Record<string, CatalogueEntry>)[[text, `${text}.in1k`].find((name) => Object.hasOwn(catalogue, name)) ?? ''];
+  const published: CatalogueEntry | undefined = (catalogue as Record<string, CatalogueEntry>)[
+    [text, `${text}.in1k`].find((name) => Object.hasOwn(catalogue, name)) ?? ''
+  ];
   if (published?.hub !== undefined) return { hub: { repo: published.hub, revision: 'main' } };
-  if (published?.url !== undefined) return { url: new URL(published.url), ...(published.sha256 !== undefined && { sha256: published.sha256 }) };
+  if (published?.url !== undefined)
+    return {
+      url: new URL(published.url),
+      ...(published.sha256 !== undefined && { sha256: published.sha256 }),
+    };
   if (/^[a-z][a-z0-9+.-]+:/i.test(text) && URL.canParse(text)) return parseUrl(new URL(text), endpoint);
   const [, repo, revision = 'main'] = hubName.exec(text) ?? [];
   if (repo !== undefined) return { hub: { repo, revision } };
@@ -34,7 +40,10 @@ export function parseUrl(url: URL, endpoint: string): Reference {
   if (!remoteProtocols.includes(url.protocol)) return unknown(url.href);
   const base = `${endpoint}/`;
   if (!url.href.startsWith(base)) return { url };
-  const [owner, name, what, revision, ...file] = url.pathname.slice(new URL(base).pathname.length).split('/').map(decodeURIComponent);
+  const [owner, name, what, revision, ...file] = url.pathname
+    .slice(new URL(base).pathname.length)
+    .split('/')
+    .map(decodeURIComponent);
   if (owner === undefined || name === undefined || !hubName.test(`${owner}/${name}`)) return { url };
   const repo = `${owner}/${name}`;
   if (what === undefined || what === '') return { hub: { repo, revision: 'main' } };

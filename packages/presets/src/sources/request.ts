@@ -24,7 +24,12 @@ export interface Retries {
   readonly stallTimeout: number;
 }
 
-export const defaultRetries: Retries = { attempts: 5, delay: 500, longestDelay: 60_000, stallTimeout: 30_000 };
+export const defaultRetries: Retries = {
+  attempts: 5,
+  delay: 500,
+  longestDelay: 60_000,
+  stallTimeout: 30_000,
+};
 
 /** Enough of a download to call an attempt a success, though its connection broke. */
 const worthwhile = 1 << 20;
@@ -42,8 +47,12 @@ export interface Attempt {
  *
  * @throws the signal's reason; SourceError of the last attempt
  */
-export async function retrying<T>({ signal, retries }: Network, url: string, attempt: (attempt: Attempt) => Promise<T>): Promise<T> {
-  for (let failures = 0; ; ) {
+export async function retrying<T>(
+  { signal, retries }: Network,
+  url: string,
+  attempt: (attempt: Attempt) => Promise<T>,
+): Promise<T> {
+  for (let failures = 0; ;) {
     signal?.throwIfAborted();
     const stall = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -56,12 +65,17 @@ export async function retrying<T>({ signal, retries }: Network, url: string, att
     let wait: number;
     try {
       alive();
-      return await attempt({ signal: AbortSignal.any([stall.signal, ...(signal === undefined ? [] : [signal])]), alive });
+      return await attempt({
+        signal: AbortSignal.any([stall.signal, ...(signal === undefined ? [] : [signal])]),
+        alive,
+      });
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof SourceError && error.temporary)) throw error;
       failures = received >= worthwhile ? 1 : failures + 1;
-      wait = error.retryAfter ?? Math.min(retries.longestDelay, retries.delay * 2 ** (failures - 1)) * Math.random();
+      wait =
+        error.retryAfter ??
+        Math.min(retries.longestDelay, retries.delay * 2 ** (failures - 1)) * Math.random();
       if (failures >= retries.attempts || wait > retries.longestDelay) throw error;
     } finally {
       clearTimeout(timer);
@@ -71,7 +85,11 @@ export async function retrying<T>({ signal, retries }: Network, url: string, att
 }
 
 const stalled = (url: string, timeout: number) =>
-  new SourceError('source-stalled', `loadCheckpoint: expected bytes from ${shown(url)}, got none for ${timeout} ms; try again later, or allow a longer stallTimeout.`, { temporary: true });
+  new SourceError(
+    'source-stalled',
+    `loadCheckpoint: expected bytes from ${shown(url)}, got none for ${timeout} ms; try again later, or allow a longer stallTimeout.`,
+    { temporary: true },
+  );
 
 function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -98,10 +116,14 @@ export async function over<T>(work: Promise<T>, url: string, signal: AbortSignal
     signal?.throwIfAborted();
     const { message, cause: deeper } = cause as Error;
     const why = deeper instanceof Error ? `${message}: ${deeper.message}` : message;
-    throw new SourceError('source-network', `loadCheckpoint: expected an answer from ${shown(url)}, got ${why}; check the connection, and in a browser that this server lets other pages read its files.`, {
-      cause,
-      temporary: true,
-    });
+    throw new SourceError(
+      'source-network',
+      `loadCheckpoint: expected an answer from ${shown(url)}, got ${why}; check the connection, and in a browser that this server lets other pages read its files.`,
+      {
+        cause,
+        temporary: true,
+      },
+    );
   }
 }
 
@@ -110,16 +132,27 @@ export async function over<T>(work: Promise<T>, url: string, signal: AbortSignal
  *
  * @throws SourceError for every answer that is no success, 416 aside
  */
-export async function send(network: Network, from: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Response> {
+export async function send(
+  network: Network,
+  from: string,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<Response> {
   let url = from;
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
     const trusted = network.token !== undefined && new URL(url).origin === new URL(network.endpoint).origin;
-    const init = { headers: { ...headers, ...(trusted && { authorization: `Bearer ${network.token}` }) }, signal, cache: 'no-store' } as const;
+    const init = {
+      headers: { ...headers, ...(trusted && { authorization: `Bearer ${network.token}` }) },
+      signal,
+      cache: 'no-store',
+    } as const;
     const { fetch } = network;
     let response = await over(fetch(url, { ...init, redirect: 'manual' }), url, signal);
     // A browser hides where a redirect leads; it drops the token by itself when it follows one to another origin.
-    if (response.type === 'opaqueredirect') response = await over(fetch(url, { ...init, redirect: 'follow' }), url, signal);
-    const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
+    if (response.type === 'opaqueredirect')
+      response = await over(fetch(url, { ...init, redirect: 'follow' }), url, signal);
+    const location =
+      response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
     if (location === null) {
       if (response.ok || response.status === 416) return response;
       await response.body?.cancel();
@@ -128,13 +161,17 @@ export async function send(network: Network, from: string, headers: Readonly<Rec
     await response.body?.cancel();
     if (!URL.canParse(location, url)) redirected(`a redirect to ${JSON.stringify(location.slice(0, 80))}`);
     const next = new URL(location, url);
-    if (next.protocol !== 'https:' && (next.protocol !== 'http:' || url.startsWith('https:'))) redirected(`a redirect to ${shown(next.href)}`);
+    if (next.protocol !== 'https:' && (next.protocol !== 'http:' || url.startsWith('https:')))
+      redirected(`a redirect to ${shown(next.href)}`);
     url = next.href;
   }
   return redirected(`more than ${maxRedirects} redirects`);
 
   function redirected(got: string): never {
-    throw new SourceError('source-redirect', `loadCheckpoint: expected a file at ${shown(from)}, got ${got}; check the address.`);
+    throw new SourceError(
+      'source-redirect',
+      `loadCheckpoint: expected a file at ${shown(from)}, got ${got}; check the address.`,
+    );
   }
 }
 
@@ -145,28 +182,64 @@ function refusal({ status, headers }: Response, url: string, { endpoint, token }
   const [, owner, name] = /([\w.-]+)\/([\w.-]+)\/(?:tree|resolve)\//.exec(url) ?? [];
   const repo = owner === undefined ? 'it' : `${owner}/${name}`;
   const hubCode = headers.get('x-error-code');
-  const fail = (code: ConstructorParameters<typeof SourceError>[0], got: string, remedy: string, details: SourceErrorDetails = {}) =>
-    new SourceError(code, `${expected} ${got}; ${remedy}.`, { status, ...details });
+  const fail = (
+    code: ConstructorParameters<typeof SourceError>[0],
+    got: string,
+    remedy: string,
+    details: SourceErrorDetails = {},
+  ) => new SourceError(code, `${expected} ${got}; ${remedy}.`, { status, ...details });
 
   if (status === 408 || status === 429 || status >= 500) {
     const retryAfter = parseRetryAfter(headers.get('retry-after'));
-    const patience = retryAfter === undefined ? 'try again later' : `try again in ${Math.ceil(retryAfter / 1000)} s`;
-    return fail('source-busy', `status ${status}`, patience, { temporary: true, ...(retryAfter !== undefined && { retryAfter }) });
+    const patience =
+      retryAfter === undefined ? 'try again later' : `try again in ${Math.ceil(retryAfter / 1000)} s`;
+    return fail('source-busy', `status ${status}`, patience, {
+      temporary: true,
+      ...(retryAfter !== undefined && { retryAfter }),
+    });
   }
   if (status === 401 && atHub && hubCode === 'RepoNotFound' && token === undefined) {
-    return fail('source-unauthorized', 'status 401: no such repository, or a private one', `check the name (published: ${likely(repo)}), or give a token that may read it (option token; HF_TOKEN in Node)`);
+    return fail(
+      'source-unauthorized',
+      'status 401: no such repository, or a private one',
+      `check the name (published: ${likely(repo)}), or give a token that may read it (option token; HF_TOKEN in Node)`,
+    );
   }
   if (status === 401) {
-    const remedy = !atHub ? 'this address wants a login' : token === undefined ? `give a token that may read ${repo} (option token; HF_TOKEN in Node)` : 'the token is not valid any more: make a new one';
+    const remedy = !atHub
+      ? 'this address wants a login'
+      : token === undefined
+        ? `give a token that may read ${repo} (option token; HF_TOKEN in Node)`
+        : 'the token is not valid any more: make a new one';
     return fail('source-unauthorized', 'status 401', remedy);
   }
   if (status === 403) {
-    const remedy = hubCode === 'GatedRepo' ? `accept the terms of ${repo} on its page, with the account whose token you give` : atHub ? `the token may not read ${repo}: give it that right` : 'this address is not open to you';
-    return fail('source-forbidden', hubCode === 'GatedRepo' ? 'status 403: a repository with terms to accept' : 'status 403', remedy);
+    const remedy =
+      hubCode === 'GatedRepo'
+        ? `accept the terms of ${repo} on its page, with the account whose token you give`
+        : atHub
+          ? `the token may not read ${repo}: give it that right`
+          : 'this address is not open to you';
+    return fail(
+      'source-forbidden',
+      hubCode === 'GatedRepo' ? 'status 403: a repository with terms to accept' : 'status 403',
+      remedy,
+    );
   }
   if (status === 404 || status === 410) {
-    const what = { RevisionNotFound: ': no such revision', EntryNotFound: ': no such file in the repository', RepoNotFound: ': no such repository' }[hubCode ?? ''] ?? '';
-    return fail('source-missing', `status ${status}${what}`, atHub && hubCode !== 'EntryNotFound' && hubCode !== 'RevisionNotFound' ? `check the name; published are ${likely(repo)}` : 'check the address');
+    const what =
+      {
+        RevisionNotFound: ': no such revision',
+        EntryNotFound: ': no such file in the repository',
+        RepoNotFound: ': no such repository',
+      }[hubCode ?? ''] ?? '';
+    return fail(
+      'source-missing',
+      `status ${status}${what}`,
+      atHub && hubCode !== 'EntryNotFound' && hubCode !== 'RevisionNotFound'
+        ? `check the name; published are ${likely(repo)}`
+        : 'check the address',
+    );
   }
   return fail('source-refused', `status ${status}`, 'check the address');
 }

@@ -34,19 +34,37 @@ export interface ClassificationLearner extends Learner<number> {
  * const learner = createClassificationLearner({ from: await loadCheckpoint('pvt_v2_b0.in1k'), names: ['cat', 'dog'], size: [224, 224] });
  * for await (const event of train(learner.models, { data, loss: learner.loss, optimizer: adamW({ learningRate: 5e-4 }), epochs: 3 })) report(event);
  */
-export function createClassificationLearner({ from, names, size, normalize = imageNet, smoothing = 0.1, seed = 0 }: ClassificationLearnerOptions): ClassificationLearner {
+export function createClassificationLearner({
+  from,
+  names,
+  size,
+  normalize = imageNet,
+  smoothing = 0.1,
+  seed = 0,
+}: ClassificationLearnerOptions): ClassificationLearner {
   const classes = names.length;
   const config = { ...from.config, classes };
-  const models = createPvtClassifier(config, from.config.classes === classes ? from.source : withNewClassifier(from.source, seed));
+  const models = createPvtClassifier(
+    config,
+    from.config.classes === classes ? from.source : withNewClassifier(from.source, seed),
+  );
   // As published recipes have it: the shorter side to the size, the middle of the longer one.
-  const recipe: Recipe = { resize: { to: { shortSide: Math.max(...size) }, resampling: 'bilinear' }, crop: size, rescale: 1 / 255, normalize };
+  const recipe: Recipe = {
+    resize: { to: { shortSide: Math.max(...size) }, resampling: 'bilinear' },
+    crop: size,
+    rescale: 1 / 255,
+    normalize,
+  };
   return {
     models,
     recipe,
     loss(batch, context) {
       return tf.tidy(() => {
         const { logits } = models.forward(inputOf(batch), context);
-        const targets = batch.soft === undefined ? oneHot(batch.targets, classes) : tf.tensor2d(batch.soft, [batch.shape[0], classes]);
+        const targets =
+          batch.soft === undefined
+            ? oneHot(batch.targets, classes)
+            : tf.tensor2d(batch.soft, [batch.shape[0], classes]);
         return softCrossEntropy(logits, targets, { smoothing });
       });
     },

@@ -30,7 +30,11 @@ export type BoxTarget = LabelledBox & { readonly crowd?: boolean };
 export interface DetectionLearner extends Learner<readonly BoxTarget[]> {
   /** For `createDetector(parts, options)`, which uses the model while it learns. */
   readonly parts: Parts;
-  readonly options: { readonly names: readonly string[]; readonly size: InputSize; readonly normalize: Normalization };
+  readonly options: {
+    readonly names: readonly string[];
+    readonly size: InputSize;
+    readonly normalize: Normalization;
+  };
 }
 
 type Parts = DetectorParts & { readonly backbone: Pvt };
@@ -46,25 +50,60 @@ const finest = 8;
  * anchorScaleFor([18, 22, 90]); // 2
  */
 export function anchorScaleFor(sides: readonly number[]): number {
-  if (sides.length === 0) throw new ConfigError('objects-missing', 'anchorScaleFor: expected the sizes of some objects, got none; give those of the training pictures.');
+  if (sides.length === 0)
+    throw new ConfigError(
+      'objects-missing',
+      'anchorScaleFor: expected the sizes of some objects, got none; give those of the training pictures.',
+    );
   const small = [...sides].sort((a, b) => a - b)[Math.floor(sides.length / 20)]!;
   return [4, 2].find((scale) => scale * finest <= small * 1.25) ?? 1;
 }
 
-function newParts({ from, names, channels, depth, anchorScale = 4, seed = 0 }: DetectionLearnerOptions): Parts {
+function newParts({
+  from,
+  names,
+  channels,
+  depth,
+  anchorScale = 4,
+  seed = 0,
+}: DetectionLearnerOptions): Parts {
   const source = randomInit(seed);
   return buildAll((keep) => {
     const backbone = keep(backboneOf(from));
     const width = backbone.config.dims.at(-1)!;
     const narrow = width < 256;
-    const neck = keep(createFpn({ features: backbone.features, channels: channels ?? (narrow ? width / 2 : 256), startLevel: 1, outputs: 5, extra: 'input' }, scoped(source, 'neck')));
-    const head = keep(createRetinaNet({ features: neck.features, classes: names.length, depth: depth ?? (narrow ? 2 : 4), rules: retinaNetRules(anchorScale) }, scoped(source, 'bbox_head')));
+    const neck = keep(
+      createFpn(
+        {
+          features: backbone.features,
+          channels: channels ?? (narrow ? width / 2 : 256),
+          startLevel: 1,
+          outputs: 5,
+          extra: 'input',
+        },
+        scoped(source, 'neck'),
+      ),
+    );
+    const head = keep(
+      createRetinaNet(
+        {
+          features: neck.features,
+          classes: names.length,
+          depth: depth ?? (narrow ? 2 : 4),
+          rules: retinaNetRules(anchorScale),
+        },
+        scoped(source, 'bbox_head'),
+      ),
+    );
     return { backbone, neck, head };
   });
 }
 
 /** The checkpoint's own parts and anchors, where it has a head of as many classes. */
-function keptParts({ from, names }: DetectionLearnerOptions): { readonly parts: Parts; readonly anchorScale: number | undefined } | undefined {
+function keptParts({
+  from,
+  names,
+}: DetectionLearnerOptions): { readonly parts: Parts; readonly anchorScale: number | undefined } | undefined {
   if (!isCheckpoint(from) || !hasDetectionHead(from)) return undefined;
   const parts = detectorOf(from);
   if (parts.head.config.classes === names.length) return { parts, anchorScale: toldBy(from).anchorScale };
@@ -82,7 +121,10 @@ function keptParts({ from, names }: DetectionLearnerOptions): { readonly parts: 
  */
 export function createDetectionLearner(options: DetectionLearnerOptions): DetectionLearner {
   const { names, size, normalize = imageNet } = options;
-  const { parts, anchorScale } = keptParts(options) ?? { parts: newParts(options), anchorScale: options.anchorScale };
+  const { parts, anchorScale } = keptParts(options) ?? {
+    parts: newParts(options),
+    anchorScale: options.anchorScale,
+  };
   const { backbone, neck, head } = parts;
   return {
     parts,
@@ -93,10 +135,20 @@ export function createDetectionLearner(options: DetectionLearnerOptions): Detect
         const { pyramid } = backbone.forward(inputOf(batch), context);
         const [, height, width] = batch.shape;
         const objects = batch.targets.map((some) => some.filter(({ crowd }) => !crowd));
-        const { classification, regression } = retinaNetLoss(head.forward(neck.forward(pyramid)), objects, { rules: head.config.rules, input: [height, width] });
+        const { classification, regression } = retinaNetLoss(head.forward(neck.forward(pyramid)), objects, {
+          rules: head.config.rules,
+          input: [height, width],
+        });
         return tf.add(classification, regression);
       }),
-    encode: (weights, dtype) => encode(weights, 'backbone.', backbone.config, { labels: names, input: { ...size, normalize }, anchorScale }, dtype),
+    encode: (weights, dtype) =>
+      encode(
+        weights,
+        'backbone.',
+        backbone.config,
+        { labels: names, input: { ...size, normalize }, anchorScale },
+        dtype,
+      ),
     dispose: () => disposeAll([backbone, neck, head]),
   };
 }

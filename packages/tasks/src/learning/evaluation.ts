@@ -1,5 +1,11 @@
 import type { Picture } from '@pvt/core';
-import { scoreDetections, scoreSegmentation, type DetectionPair, type LabelMap, type TrueObject } from '@pvt/heads';
+import {
+  scoreDetections,
+  scoreSegmentation,
+  type DetectionPair,
+  type LabelMap,
+  type TrueObject,
+} from '@pvt/heads';
 import type { Classifier } from '../classifier.ts';
 import type { Detector } from '../detector.ts';
 import type { Segmenter } from '../segmenter.ts';
@@ -25,11 +31,18 @@ type Truths<T> = AsyncIterable<Truth<T>> | Iterable<Truth<T>>;
  * @example
  * const { accuracy } = await evaluateClassifier(classifier, truths);
  */
-export async function evaluateClassifier<S>(classifier: Classifier<S>, truths: Truths<number>, options: RunOptions = {}): Promise<Evaluation & { readonly accuracy: number }> {
+export async function evaluateClassifier<S>(
+  classifier: Classifier<S>,
+  truths: Truths<number>,
+  options: RunOptions = {},
+): Promise<Evaluation & { readonly accuracy: number }> {
   let [right, count] = [0, 0];
   let waiting: Truth<number>[] = [];
   const judge = async () => {
-    const guesses = await classifier.classify(waiting.map(({ picture }) => picture), { ...options, top: 1 });
+    const guesses = await classifier.classify(
+      waiting.map(({ picture }) => picture),
+      { ...options, top: 1 },
+    );
     right += guesses.filter(([best], i) => best!.label === waiting[i]!.target).length;
     count += waiting.length;
     waiting = [];
@@ -48,11 +61,18 @@ export async function evaluateClassifier<S>(classifier: Classifier<S>, truths: T
  * @example
  * const { meanIoU } = await evaluateSegmenter(segmenter, truths);
  */
-export async function evaluateSegmenter<S>(segmenter: Segmenter<S>, truths: Truths<LabelMap>, options: RunOptions = {}): Promise<Evaluation & { readonly meanIoU: number; readonly pixelAccuracy: number }> {
+export async function evaluateSegmenter<S>(
+  segmenter: Segmenter<S>,
+  truths: Truths<LabelMap>,
+  options: RunOptions = {},
+): Promise<Evaluation & { readonly meanIoU: number; readonly pixelAccuracy: number }> {
   const pairs: { found: LabelMap; truth: LabelMap }[] = [];
-  for await (const { picture, target } of truths) pairs.push({ found: await segmenter.segment(picture, options), truth: target });
+  for await (const { picture, target } of truths)
+    pairs.push({ found: await segmenter.segment(picture, options), truth: target });
   const { meanIoU, accuracy, iou } = scoreSegmentation(pairs, segmenter.parts.head.config.classes);
-  const byClass = iou.flatMap((value, i) => (Number.isNaN(value) ? [] : [[`IoU ${segmenter.names[i] ?? i}`, value] as const]));
+  const byClass = iou.flatMap((value, i) =>
+    Number.isNaN(value) ? [] : [[`IoU ${segmenter.names[i] ?? i}`, value] as const],
+  );
   return { score: meanIoU, meanIoU, pixelAccuracy: accuracy, ...Object.fromEntries(byClass) };
 }
 
@@ -62,9 +82,22 @@ export async function evaluateSegmenter<S>(segmenter: Segmenter<S>, truths: Trut
  * @example
  * const { mAP50 } = await evaluateDetector(detector, truths);
  */
-export async function evaluateDetector<S>(detector: Detector<S>, truths: Truths<readonly TrueObject[]>, options: RunOptions = {}): Promise<Evaluation & { readonly mAP: number; readonly mAP50: number }> {
+export async function evaluateDetector<S>(
+  detector: Detector<S>,
+  truths: Truths<readonly TrueObject[]>,
+  options: RunOptions = {},
+): Promise<Evaluation & { readonly mAP: number; readonly mAP50: number }> {
   const pairs: DetectionPair[] = [];
-  for await (const { picture, target } of truths) pairs.push({ found: await detector.detect(picture, options), truth: target });
+  for await (const { picture, target } of truths)
+    pairs.push({ found: await detector.detect(picture, options), truth: target });
   const { mAP, mAP50, mAP75, byClass } = scoreDetections(pairs);
-  return { score: mAP50, mAP50, mAP, mAP75, ...Object.fromEntries(Array.from(byClass, ([label, value]) => [`AP ${detector.names[label] ?? label}`, value])) };
+  return {
+    score: mAP50,
+    mAP50,
+    mAP,
+    mAP75,
+    ...Object.fromEntries(
+      Array.from(byClass, ([label, value]) => [`AP ${detector.names[label] ?? label}`, value]),
+    ),
+  };
 }

@@ -1,4 +1,12 @@
-import { createPvt, randomInit, type ParamSource, type Pvt, type PvtConfig, type StateDict, type TrainingContext } from '@pvt/core';
+import {
+  createPvt,
+  randomInit,
+  type ParamSource,
+  type Pvt,
+  type PvtConfig,
+  type StateDict,
+  type TrainingContext,
+} from '@pvt/core';
 import { fromCanonical, fromFloat32, writeSafetensors, type Checkpoint, type Dtype } from '@pvt/presets';
 import type { Models } from '@pvt/training';
 import * as tf from '@tensorflow/tfjs-core';
@@ -43,21 +51,50 @@ export const fromScratch = (config: PvtConfig, seed = 0): Start => ({ config, so
 
 /** The backbone of a dense model. */
 export function backboneOf(start: Start): Pvt {
-  if (!isCheckpoint(start)) return createPvt({ ...start.config, classes: 0, ...(start.config.version === 'v1' && { classToken: false }) } as PvtConfig, start.source);
+  if (!isCheckpoint(start))
+    return createPvt(
+      {
+        ...start.config,
+        classes: 0,
+        ...(start.config.version === 'v1' && { classToken: false }),
+      } as PvtConfig,
+      start.source,
+    );
   const config = denseConfig(start);
   return createPvt(config, partsOf(start, config, {}).sourceOf('backbone'));
 }
 
-export const inputOf = <T>({ inputs, shape }: LearningBatch<T>): tf.Tensor4D => tf.tensor4d(inputs, [...shape]);
+export const inputOf = <T>({ inputs, shape }: LearningBatch<T>): tf.Tensor4D =>
+  tf.tensor4d(inputs, [...shape]);
 
 /** Header entries as JSON. */
 const header = (told: Readonly<Record<string, unknown>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(told).flatMap(([key, value]) => (value === undefined ? [] : [[key, JSON.stringify(value)]])));
+  Object.fromEntries(
+    Object.entries(told).flatMap(([key, value]) =>
+      value === undefined ? [] : [[key, JSON.stringify(value)]],
+    ),
+  );
 
 /** A file of a model whose backbone's paths begin with `prefix`: there in official names, elsewhere in their own. */
-export function encode(weights: StateDict, prefix: string, config: PvtConfig, told: Readonly<Record<string, unknown>>, dtype: Dtype = 'F32'): Uint8Array {
+export function encode(
+  weights: StateDict,
+  prefix: string,
+  config: PvtConfig,
+  told: Readonly<Record<string, unknown>>,
+  dtype: Dtype = 'F32',
+): Uint8Array {
   const own = Array.from(weights).filter(([path]) => path.startsWith(prefix));
-  const backbone = fromCanonical(new Map(own.map(([path, entry]) => [path.slice(prefix.length), entry])), 'official', config);
-  const named = [...Array.from(backbone, ([name, entry]) => [prefix + name, entry] as const), ...Array.from(weights).filter(([path]) => !path.startsWith(prefix))];
-  return writeSafetensors(named.map(([name, { values, shape }]) => [name, fromFloat32(values, shape, dtype)]), { format: 'pt', ...header(told) });
+  const backbone = fromCanonical(
+    new Map(own.map(([path, entry]) => [path.slice(prefix.length), entry])),
+    'official',
+    config,
+  );
+  const named = [
+    ...Array.from(backbone, ([name, entry]) => [prefix + name, entry] as const),
+    ...Array.from(weights).filter(([path]) => !path.startsWith(prefix)),
+  ];
+  return writeSafetensors(
+    named.map(([name, { values, shape }]) => [name, fromFloat32(values, shape, dtype)]),
+    { format: 'pt', ...header(told) },
+  );
 }

@@ -5,7 +5,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import { readState, stateOf } from '@pvt/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createDetector, createSegmenter } from '../node.ts';
-import { anchorScaleFor, createClassificationLearner, createDetectionLearner, createSegmentationLearner, fromScratch } from './index.ts';
+import {
+  anchorScaleFor,
+  createClassificationLearner,
+  createDetectionLearner,
+  createSegmentationLearner,
+  fromScratch,
+} from './index.ts';
 
 const config = pvtConfig({ version: 'v2', dims: [8, 16, 40, 64], depths: [1, 1, 1, 1], classes: 0 });
 const names = ['ground', 'cell'];
@@ -23,23 +29,37 @@ const value = (loss: tf.Scalar): number => {
 };
 
 describe('createClassificationLearner', () => {
-  const start = () => createClassificationLearner({ from: fromScratch({ ...config, classes: 2 }), names, size: [64, 64], smoothing: 0 });
+  const start = () =>
+    createClassificationLearner({
+      from: fromScratch({ ...config, classes: 2 }),
+      names,
+      size: [64, 64],
+      smoothing: 0,
+    });
 
   it('takes shares of classes as what they are: the loss of a mixture is the mixture of losses', async () => {
     const learner = start();
-    const loss = (targets: number[], soft?: Float32Array) => value(learner.loss({ inputs, shape, targets, ...(soft && { soft }) }, training()));
+    const loss = (targets: number[], soft?: Float32Array) =>
+      value(learner.loss({ inputs, shape, targets, ...(soft && { soft }) }, training()));
     const [zeros, ones] = [loss([0, 0]), loss([1, 1])];
-    expect(Math.abs(loss([0, 0], Float32Array.of(0.3, 0.7, 0.3, 0.7)) - (0.3 * zeros + 0.7 * ones))).toBeLessThan(1e-6);
+    expect(
+      Math.abs(loss([0, 0], Float32Array.of(0.3, 0.7, 0.3, 0.7)) - (0.3 * zeros + 0.7 * ones)),
+    ).toBeLessThan(1e-6);
     await expectNoLeak(() => learner.loss({ inputs, shape, targets: [0, 1] }, training()).dispose());
     learner.dispose();
   });
 
   it('saves what it is: the same parameters, names and recipe', async () => {
     const learner = start();
-    const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), { config: { ...config, classes: 2 } });
+    const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), {
+      config: { ...config, classes: 2 },
+    });
     expect(checkpoint).toMatchObject({ labels: names, recipe: learner.recipe, unexpected: [] });
     const again = materialize(learner.models.spec, checkpoint.source, 'test');
-    const [before, after] = [await stateDict(learner.models), await stateDict({ spec: learner.models.spec, params: again })];
+    const [before, after] = [
+      await stateDict(learner.models),
+      await stateDict({ spec: learner.models.spec, params: again }),
+    ];
     for (const [path, { values }] of before) expect(after.get(path)!.values).toEqual(values);
     tf.dispose(again as unknown as tf.TensorContainer);
     learner.dispose();
@@ -53,13 +73,23 @@ describe.each([
   it('is the task that its file makes, to the bit', async () => {
     const learner = create();
     const bytes = learner.encode(await readState(stateOf(learner.models)));
-    const picture = { width: 80, height: 64, data: Uint8Array.from({ length: 80 * 64 * 3 }, (_, i) => (i * i) % 251) };
+    const picture = {
+      width: 80,
+      height: 64,
+      data: Uint8Array.from({ length: 80 * 64 * 3 }, (_, i) => (i * i) % 251),
+    };
     const open = kind === 'segmenter' ? createSegmenter : createDetector;
     const outputs = async (task: { forward(picture: object): Promise<object> }) => {
-      const answer = (await task.forward(picture)) as { readonly logits?: tf.Tensor; readonly levels?: readonly { readonly logits: tf.Tensor }[] };
+      const answer = (await task.forward(picture)) as {
+        readonly logits?: tf.Tensor;
+        readonly levels?: readonly { readonly logits: tf.Tensor }[];
+      };
       return answer.logits ?? answer.levels![0]!.logits;
     };
-    const [own, read] = [await open(learner.parts as never, { ...learner.options, warmUp: false }), await open(bytes, { config, warmUp: false })];
+    const [own, read] = [
+      await open(learner.parts as never, { ...learner.options, warmUp: false }),
+      await open(bytes, { config, warmUp: false }),
+    ];
     expect(read.names).toEqual(names);
     await expectClose(await outputs(read as never), await (await outputs(own as never)).data(), 0);
     read.dispose();
@@ -68,7 +98,13 @@ describe.each([
 });
 
 it('goes on with a head of as many classes, and starts another where they differ', async () => {
-  const learner = createSegmentationLearner({ from: fromScratch(config), names, size, head: 'segFormer', channels: 16 });
+  const learner = createSegmentationLearner({
+    from: fromScratch(config),
+    names,
+    size,
+    head: 'segFormer',
+    channels: 16,
+  });
   const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), { config });
   const same = createSegmentationLearner({ from: checkpoint, names, size });
   const other = createSegmentationLearner({ from: checkpoint, names: ['a', 'b', 'c'], size });

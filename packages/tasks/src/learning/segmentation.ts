@@ -1,12 +1,28 @@
 import { randomInit, scoped, type Pvt } from '@pvt/core';
-import { createFpn, createLinearSegmentation, createSegFormer, createSemanticFpn, createUnet, createUperNet, segmentationLoss, type LabelMap, type SegmentationHead } from '@pvt/heads';
+import {
+  createFpn,
+  createLinearSegmentation,
+  createSegFormer,
+  createSemanticFpn,
+  createUnet,
+  createUperNet,
+  segmentationLoss,
+  type LabelMap,
+  type SegmentationHead,
+} from '@pvt/heads';
 import * as tf from '@tensorflow/tfjs-core';
 import { imageNet, type InputSize, type Normalization } from '../picture.ts';
 import { hasSegmentationHead, segmenterOf, type SegmenterParts } from '../segmenter.ts';
 import { buildAll, disposeAll, isCheckpoint } from '../task.ts';
 import { backboneOf, encode, inputOf, type Learner, type Start } from './learner.ts';
 
-const heads = { unet: createUnet, semanticFpn: createSemanticFpn, segFormer: createSegFormer, uperNet: createUperNet, linear: createLinearSegmentation } as const;
+const heads = {
+  unet: createUnet,
+  semanticFpn: createSemanticFpn,
+  segFormer: createSegFormer,
+  uperNet: createUperNet,
+  linear: createLinearSegmentation,
+} as const;
 
 /** The heads that a segmenter may learn with. */
 export const segmentationHeads = Object.keys(heads) as readonly (keyof typeof heads)[];
@@ -30,7 +46,11 @@ export interface SegmentationLearnerOptions {
 export interface SegmentationLearner extends Learner<LabelMap> {
   /** For `createSegmenter(parts, options)`, which uses the model while it learns. */
   readonly parts: Parts;
-  readonly options: { readonly names: readonly string[]; readonly size: InputSize; readonly normalize: Normalization };
+  readonly options: {
+    readonly names: readonly string[];
+    readonly size: InputSize;
+    readonly normalize: Normalization;
+  };
 }
 
 type Parts = SegmenterParts & { readonly backbone: Pvt };
@@ -39,9 +59,20 @@ function newParts({ from, names, head = 'unet', channels, seed = 0 }: Segmentati
   const source = randomInit(seed);
   return buildAll((keep) => {
     const backbone = keep(backboneOf(from));
-    const neck = head === 'semanticFpn' ? keep(createFpn({ features: backbone.features, channels: channels ?? 256 }, scoped(source, 'neck'))) : undefined;
-    const config = { features: (neck ?? backbone).features, classes: names.length, ...(channels !== undefined && { channels }) };
-    return { backbone, ...(neck && { neck }), head: keep(heads[head](config, scoped(source, 'decode_head')) as SegmentationHead) };
+    const neck =
+      head === 'semanticFpn'
+        ? keep(createFpn({ features: backbone.features, channels: channels ?? 256 }, scoped(source, 'neck')))
+        : undefined;
+    const config = {
+      features: (neck ?? backbone).features,
+      classes: names.length,
+      ...(channels !== undefined && { channels }),
+    };
+    return {
+      backbone,
+      ...(neck && { neck }),
+      head: keep(heads[head](config, scoped(source, 'decode_head')) as SegmentationHead),
+    };
   });
 }
 
@@ -73,9 +104,13 @@ export function createSegmentationLearner(options: SegmentationLearnerOptions): 
     loss: (batch, context) =>
       tf.tidy(() => {
         const { pyramid } = backbone.forward(inputOf(batch), context);
-        return segmentationLoss(head.forward(neck === undefined ? pyramid : neck.forward(pyramid), context), batch.targets);
+        return segmentationLoss(
+          head.forward(neck === undefined ? pyramid : neck.forward(pyramid), context),
+          batch.targets,
+        );
       }),
-    encode: (weights, dtype) => encode(weights, 'backbone.', backbone.config, { labels: names, input: { ...size, normalize } }, dtype),
+    encode: (weights, dtype) =>
+      encode(weights, 'backbone.', backbone.config, { labels: names, input: { ...size, normalize } }, dtype),
     dispose: () => disposeAll([backbone, ...(neck ? [neck] : []), head]),
   };
 }

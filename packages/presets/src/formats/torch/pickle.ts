@@ -32,18 +32,25 @@ export class Opaque {
   }
 }
 
-const fail = (problem: string, expected: string, got: string, remedy = 'the file is broken, get it again'): never => {
+const fail = (
+  problem: string,
+  expected: string,
+  got: string,
+  remedy = 'the file is broken, get it again',
+): never => {
   throw new CheckpointError(`pickle-${problem}`, `pickle: expected ${expected}, got ${got}; ${remedy}.`);
 };
 
 /** Thrown where a pickle goes on beyond the bytes at hand, which for a stream only means that more are needed. */
-export const isCut = (error: unknown): boolean => error instanceof CheckpointError && error.code === 'pickle-cut';
+export const isCut = (error: unknown): boolean =>
+  error instanceof CheckpointError && error.code === 'pickle-cut';
 
 const latin1 = /* @__PURE__ */ new TextDecoder('latin1');
 const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 type Key = string | number | bigint | boolean | null;
-const isKey = (value: unknown): value is Key => value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value);
+const isKey = (value: unknown): value is Key =>
+  value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value);
 
 /**
  * Runs a pickle's program on inert values: dictionaries become Maps, lists and tuples arrays, and only what `world`
@@ -52,7 +59,11 @@ const isKey = (value: unknown): value is Key => value === null || ['string', 'nu
  * @returns the value, and where the pickle ends
  * @throws CheckpointError with a code of its own for each way in which a pickle can be wrong
  */
-export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): { readonly value: unknown; readonly end: number } {
+export function unpickle(
+  bytes: Uint8Array,
+  begin: number,
+  world: PickleWorld,
+): { readonly value: unknown; readonly end: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const memo = new Map<number, unknown>();
   const marked: unknown[][] = [];
@@ -62,7 +73,8 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
 
   const take = (count: number): number => {
     const from = at;
-    if (count > bytes.length - at) fail('cut', `${count} more bytes`, `${bytes.length - at}`, 'the file is cut off, get it again');
+    if (count > bytes.length - at)
+      fail('cut', `${count} more bytes`, `${bytes.length - at}`, 'the file is cut off, get it again');
     at += count;
     return from;
   };
@@ -71,10 +83,13 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
   const u4 = () => view.getUint32(take(4), true);
   const u8 = (): number => {
     const value = view.getBigUint64(take(8), true);
-    return value <= Number.MAX_SAFE_INTEGER ? Number(value) : fail('length', 'a length below 2^53', `${value}`);
+    return value <= Number.MAX_SAFE_INTEGER
+      ? Number(value)
+      : fail('length', 'a length below 2^53', `${value}`);
   };
   const raw = (length: number): Uint8Array => {
-    if (length > limits.text) fail('text-long', `texts of at most ${limits.text} bytes`, `one of ${length}`, 'this is no state dict');
+    if (length > limits.text)
+      fail('text-long', `texts of at most ${limits.text} bytes`, `one of ${length}`, 'this is no state dict');
     const from = take(length);
     return bytes.subarray(from, at);
   };
@@ -83,17 +98,31 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
       return utf8.decode(raw(length));
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
-      throw new CheckpointError('pickle-not-utf8', 'pickle: expected texts in UTF-8, got bytes that are none; the file is broken, get it again.', {}, { cause: error });
+      throw new CheckpointError(
+        'pickle-not-utf8',
+        'pickle: expected texts in UTF-8, got bytes that are none; the file is broken, get it again.',
+        {},
+        { cause: error },
+      );
     }
   };
   const line = (): string => {
     const end = bytes.subarray(at, at + 256).indexOf(10);
-    if (end < 0) return bytes.length - at < 256 ? fail('cut', 'the end of a line', 'the end of the bytes', 'the file is cut off, get it again') : fail('name-long', 'a name of at most 255 bytes', 'a longer one', 'do not trust this file');
+    if (end < 0)
+      return bytes.length - at < 256
+        ? fail('cut', 'the end of a line', 'the end of the bytes', 'the file is cut off, get it again')
+        : fail('name-long', 'a name of at most 255 bytes', 'a longer one', 'do not trust this file');
     const from = take(end + 1);
     return latin1.decode(bytes.subarray(from, at - 1));
   };
   const integer = (length: number): number | bigint => {
-    if (length > limits.long) fail('integer-long', `integers of at most ${limits.long} bytes`, `one of ${length}`, 'do not trust this file');
+    if (length > limits.long)
+      fail(
+        'integer-long',
+        `integers of at most ${limits.long} bytes`,
+        `one of ${length}`,
+        'do not trust this file',
+      );
     const digits = raw(length);
     let value = 0n;
     for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(digits[i]!);
@@ -102,9 +131,14 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
   };
   // A function, so that the stack is looked up after the value: a mark swaps it.
   const push = (value: unknown): void => void stack.push(value);
-  const pop = (): unknown => (stack.length > 0 ? stack.pop() : fail('underflow', 'a value on the stack', 'none'));
-  const top = (): unknown => (stack.length > 0 ? stack.at(-1) : fail('underflow', 'a value on the stack', 'none'));
-  const made = <T>(container: T): T => (++containers > limits.containers ? fail('too-many', `at most ${limits.containers} containers`, 'more', 'this is no state dict') : container);
+  const pop = (): unknown =>
+    stack.length > 0 ? stack.pop() : fail('underflow', 'a value on the stack', 'none');
+  const top = (): unknown =>
+    stack.length > 0 ? stack.at(-1) : fail('underflow', 'a value on the stack', 'none');
+  const made = <T>(container: T): T =>
+    ++containers > limits.containers
+      ? fail('too-many', `at most ${limits.containers} containers`, 'more', 'this is no state dict')
+      : container;
   /** The values above the last mark, which goes. */
   const popMarked = (): unknown[] => {
     const values = stack;
@@ -125,7 +159,8 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
     const dictionary = top();
     if (pairs.length % 2 !== 0) fail('pairs', 'keys and values in pairs', `${pairs.length} values`);
     if (dictionary instanceof Opaque) return;
-    if (!(dictionary instanceof Map)) return fail('not-dictionary', 'a dictionary to put items into', describe(dictionary));
+    if (!(dictionary instanceof Map))
+      return fail('not-dictionary', 'a dictionary to put items into', describe(dictionary));
     for (let i = 0; i < pairs.length; i += 2) {
       const key = pairs[i];
       if (!isKey(key)) return fail('key', 'texts and numbers for keys', describe(key));
@@ -134,12 +169,23 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
   };
   const find = (name: string): PickleGlobal =>
     world.global(name) ??
-    fail('global-refused', 'nothing but tensors and plain data', `the global ${JSON.stringify(name)}, which could run code`, 'if you trust the file, save its state dict alone: torch.save(model.state_dict(), path)');
+    fail(
+      'global-refused',
+      'nothing but tensors and plain data',
+      `the global ${JSON.stringify(name)}, which could run code`,
+      'if you trust the file, save its state dict alone: torch.save(model.state_dict(), path)',
+    );
   const call = (): void => {
     const args = pop();
     const callee = pop();
     if (!Array.isArray(args)) return fail('arguments', 'a tuple of arguments', describe(args));
-    if (!(callee instanceof PickleGlobal) || callee.call === undefined) return fail('not-callable', 'a function that rebuilds tensors', describe(callee), 'do not trust this file');
+    if (!(callee instanceof PickleGlobal) || callee.call === undefined)
+      return fail(
+        'not-callable',
+        'a function that rebuilds tensors',
+        describe(callee),
+        'do not trust this file',
+      );
     push(made(callee.call(args)));
   };
   const put = (index: number): void => void memo.set(index, top());
@@ -149,25 +195,36 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
   };
 
   for (let count = 0; ; count++) {
-    if (count > limits.opcodes) fail('too-long', `at most ${limits.opcodes} operations`, 'more', 'this is no state dict');
+    if (count > limits.opcodes)
+      fail('too-long', `at most ${limits.opcodes} operations`, 'more', 'this is no state dict');
     const opcode = u1();
     switch (opcode) {
       case 0x80: // PROTO
-        if (bytes[at]! < 2 || bytes[at]! > 5) fail('protocol', 'protocol 2 to 5', `${bytes[at]}`, 'save the checkpoint anew');
+        if (bytes[at]! < 2 || bytes[at]! > 5)
+          fail('protocol', 'protocol 2 to 5', `${bytes[at]}`, 'save the checkpoint anew');
         take(1);
         break;
-      case 0x95: { // FRAME
+      case 0x95: {
+        // FRAME
         const length = u8();
-        if (length > bytes.length - at) fail('cut', `a frame of ${length} bytes`, `${bytes.length - at}`, 'the file is cut off, get it again');
+        if (length > bytes.length - at)
+          fail(
+            'cut',
+            `a frame of ${length} bytes`,
+            `${bytes.length - at}`,
+            'the file is cut off, get it again',
+          );
         break;
       }
-      case 0x2e: { // STOP
+      case 0x2e: {
+        // STOP
         const value = pop();
         if (stack.length > 0 || marked.length > 0) fail('leftover', 'one value at the end', 'more');
         return { value, end: at };
       }
       case 0x28: // MARK
-        if (marked.length >= limits.depth) fail('too-deep', `at most ${limits.depth} open marks`, 'more', 'this is no state dict');
+        if (marked.length >= limits.depth)
+          fail('too-deep', `at most ${limits.depth} open marks`, 'more', 'this is no state dict');
         marked.push(stack);
         stack = [];
         break;
@@ -242,7 +299,8 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
         popMarked();
         if (!(top() instanceof Opaque)) fail('not-set', 'a set to add to', describe(top()));
         break;
-      case 0x61: { // APPEND
+      case 0x61: {
+        // APPEND
         const value = pop();
         appendAll([value]);
         break;
@@ -285,10 +343,12 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
       case 0x63: // GLOBAL
         push(find(`${line()}.${line()}`));
         break;
-      case 0x93: { // STACK_GLOBAL
+      case 0x93: {
+        // STACK_GLOBAL
         const name = pop();
         const module = pop();
-        if (typeof name !== 'string' || typeof module !== 'string') return fail('global-name', 'texts that name a global', `${describe(module)} and ${describe(name)}`);
+        if (typeof name !== 'string' || typeof module !== 'string')
+          return fail('global-name', 'texts that name a global', `${describe(module)} and ${describe(name)}`);
         push(find(`${module}.${name}`));
         break;
       }
@@ -296,19 +356,27 @@ export function unpickle(bytes: Uint8Array, begin: number, world: PickleWorld): 
       case 0x81: // NEWOBJ
         call();
         break;
-      case 0x62: { // BUILD
+      case 0x62: {
+        // BUILD
         const state = pop();
         const object = top();
         // An OrderedDict gets torch's `_metadata` of modules this way, which says nothing about parameters.
-        if (!(object instanceof Opaque || object instanceof Map)) fail('build', 'plain data to fill', describe(object), 'do not trust this file');
-        if (object instanceof Map && !(state instanceof Map)) fail('build', 'attributes in a dictionary', describe(state), 'do not trust this file');
+        if (!(object instanceof Opaque || object instanceof Map))
+          fail('build', 'plain data to fill', describe(object), 'do not trust this file');
+        if (object instanceof Map && !(state instanceof Map))
+          fail('build', 'attributes in a dictionary', describe(state), 'do not trust this file');
         break;
       }
       case 0x51: // BINPERSID
         push(world.persistent(pop()));
         break;
       default:
-        fail('opcode', 'an operation that a state dict needs', `0x${opcode.toString(16).padStart(2, '0')} at byte ${at - 1}`, 'do not trust this file');
+        fail(
+          'opcode',
+          'an operation that a state dict needs',
+          `0x${opcode.toString(16).padStart(2, '0')} at byte ${at - 1}`,
+          'do not trust this file',
+        );
     }
   }
 }

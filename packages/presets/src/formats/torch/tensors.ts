@@ -5,7 +5,12 @@ import { describe, Opaque, PickleGlobal, type PickleWorld } from './pickle.ts';
 
 const maxTensors = 65_536;
 
-const fail = (problem: string, expected: string, got: string, remedy = 'the file is broken, get it again'): never => {
+const fail = (
+  problem: string,
+  expected: string,
+  got: string,
+  remedy = 'the file is broken, get it again',
+): never => {
   throw new CheckpointError(`torch-${problem}`, `torch: expected ${expected}, got ${got}; ${remedy}.`);
 };
 
@@ -89,9 +94,22 @@ export class TensorRef {
     const first = countOf(offset, 'offset');
     const values = sizeOf(shape);
     const held = Math.floor(claim.bytes / dtypes[dtype].size);
-    const last = values === 0 ? first - 1 : shape.reduce((at, side, axis) => at + (side - 1) * strides[axis]!, first);
-    if (!(last < held && first <= held)) fail('outside', `tensors within their storage of ${held} values`, `one from ${first} to ${last}`, 'do not trust this file');
-    if (values > held) fail('expanded', `no more values than the ${held} of the storage`, `a tensor of [${shape}]`, 'call .contiguous() before saving');
+    const last =
+      values === 0 ? first - 1 : shape.reduce((at, side, axis) => at + (side - 1) * strides[axis]!, first);
+    if (!(last < held && first <= held))
+      fail(
+        'outside',
+        `tensors within their storage of ${held} values`,
+        `one from ${first} to ${last}`,
+        'do not trust this file',
+      );
+    if (values > held)
+      fail(
+        'expanded',
+        `no more values than the ${held} of the storage`,
+        `a tensor of [${shape}]`,
+        'call .contiguous() before saving',
+      );
     let step = 1;
     let dense = true;
     for (let axis = shape.length - 1; axis >= 0; axis--) {
@@ -107,10 +125,13 @@ export class TensorRef {
 }
 
 const countOf = (value: unknown, what: string): number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : fail('number', `a whole number from 0 up for the ${what}`, describe(value));
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+    ? value
+    : fail('number', `a whole number from 0 up for the ${what}`, describe(value));
 
 function sidesOf(value: unknown, what: string): number[] {
-  if (!Array.isArray(value) || value.length > 16) return fail('number', `a tuple of at most 16 ${what}`, describe(value));
+  if (!Array.isArray(value) || value.length > 16)
+    return fail('number', `a tuple of at most 16 ${what}`, describe(value));
   return value.map((side) => countOf(side, what));
 }
 
@@ -118,16 +139,25 @@ function sidesOf(value: unknown, what: string): number[] {
 export function torchWorld(): PickleWorld & { readonly storages: ReadonlyMap<string, StorageClaim> } {
   const storages = new Map<string, StorageClaim>();
   const globals = new Map<string, PickleGlobal>();
-  const add = (name: string, call?: (args: readonly unknown[]) => unknown) => void globals.set(name, new PickleGlobal(name, call));
-  const claimOf = (value: unknown): StorageClaim => (value instanceof StorageRef ? value.claim : fail('storage', 'a storage to build a tensor from', describe(value)));
+  const add = (name: string, call?: (args: readonly unknown[]) => unknown) =>
+    void globals.set(name, new PickleGlobal(name, call));
+  const claimOf = (value: unknown): StorageClaim =>
+    value instanceof StorageRef
+      ? value.claim
+      : fail('storage', 'a storage to build a tensor from', describe(value));
   const typed = (args: readonly unknown[], count: number): TensorRef => {
-    if (args.length < count) fail('arguments', `at least ${count} arguments to build a tensor from`, `${args.length}`);
+    if (args.length < count)
+      fail('arguments', `at least ${count} arguments to build a tensor from`, `${args.length}`);
     const claim = claimOf(args[0]);
     return new TensorRef(claim, claim.dtype ?? 'U8', args[1], args[2], args[3]);
   };
 
   add('collections.OrderedDict', ([pairs = []]) => {
-    if (!Array.isArray(pairs) || !pairs.every((pair) => Array.isArray(pair) && pair.length === 2 && typeof pair[0] === 'string')) return fail('arguments', 'names and values for an OrderedDict', describe(pairs));
+    if (
+      !Array.isArray(pairs) ||
+      !pairs.every((pair) => Array.isArray(pair) && pair.length === 2 && typeof pair[0] === 'string')
+    )
+      return fail('arguments', 'names and values for an OrderedDict', describe(pairs));
     return new Map(pairs as [string, unknown][]);
   });
   add('torch._utils._rebuild_tensor', (args) => typed(args, 4));
@@ -135,26 +165,52 @@ export function torchWorld(): PickleWorld & { readonly storages: ReadonlyMap<str
   add('torch._utils._rebuild_tensor_v3', (args) => {
     const type = args[6];
     const dtype = type instanceof PickleGlobal ? tensorTypes[type.name.replace('torch.', '')] : undefined;
-    return dtype === undefined ? fail('arguments', 'a dtype to build a tensor of', describe(type)) : new TensorRef(claimOf(args[0]), dtype, args[1], args[2], args[3]);
+    return dtype === undefined
+      ? fail('arguments', 'a dtype to build a tensor of', describe(type))
+      : new TensorRef(claimOf(args[0]), dtype, args[1], args[2], args[3]);
   });
-  add('torch._utils._rebuild_parameter', ([data]) => (data instanceof TensorRef ? data : fail('arguments', 'a tensor to make a parameter of', describe(data))));
+  add('torch._utils._rebuild_parameter', ([data]) =>
+    data instanceof TensorRef ? data : fail('arguments', 'a tensor to make a parameter of', describe(data)),
+  );
   for (const name of inert) add(name, () => new Opaque(name));
-  for (const name of [...Object.keys(storageTypes), 'UntypedStorage', 'storage.UntypedStorage', 'storage.TypedStorage', 'storage._TypedStorage', ...Object.keys(tensorTypes)]) add(`torch.${name}`);
+  for (const name of [
+    ...Object.keys(storageTypes),
+    'UntypedStorage',
+    'storage.UntypedStorage',
+    'storage.TypedStorage',
+    'storage._TypedStorage',
+    ...Object.keys(tensorTypes),
+  ])
+    add(`torch.${name}`);
 
   return {
     storages,
     global: (name) => globals.get(name),
     persistent(id) {
       const [kind, type, key, , counted, view] = Array.isArray(id) ? (id as unknown[]) : [];
-      if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string') return fail('storage', 'a reference to a storage', describe(id));
+      if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string')
+        return fail('storage', 'a reference to a storage', describe(id));
       const className = type.name.replace('torch.', '');
       const dtype = storageTypes[className];
-      if (dtype === undefined && !className.endsWith('UntypedStorage')) fail('storage', 'a storage of a dtype', type.name);
-      if (view !== undefined && view !== null) fail('storage', 'whole storages', `a view of ${JSON.stringify(key.slice(0, 40))}`, 'save the checkpoint anew with a newer torch');
+      if (dtype === undefined && !className.endsWith('UntypedStorage'))
+        fail('storage', 'a storage of a dtype', type.name);
+      if (view !== undefined && view !== null)
+        fail(
+          'storage',
+          'whole storages',
+          `a view of ${JSON.stringify(key.slice(0, 40))}`,
+          'save the checkpoint anew with a newer torch',
+        );
       const count = countOf(counted, 'values of a storage');
       const bytes = countOf(count * (dtype === undefined ? 1 : dtypes[dtype].size), 'bytes of a storage');
       const known = storages.get(key);
-      if (known !== undefined && (known.dtype !== dtype || known.count !== count)) fail('storage', `one size for the storage ${JSON.stringify(key.slice(0, 40))}`, `${known.count} and ${count}`, 'do not trust this file');
+      if (known !== undefined && (known.dtype !== dtype || known.count !== count))
+        fail(
+          'storage',
+          `one size for the storage ${JSON.stringify(key.slice(0, 40))}`,
+          `${known.count} and ${count}`,
+          'do not trust this file',
+        );
       const claim = known ?? { key, dtype, count, bytes };
       storages.set(key, claim);
       return new StorageRef(claim);
@@ -163,30 +219,56 @@ export function torchWorld(): PickleWorld & { readonly storages: ReadonlyMap<str
 }
 
 /** Where training code puts a model's state, the likeliest first. */
-const wrappers = ['state_dict', 'model', 'model_state_dict', 'module', 'net', 'network', 'backbone', 'student', 'teacher', 'state_dict_ema', 'model_ema', 'ema'];
+const wrappers = [
+  'state_dict',
+  'model',
+  'model_state_dict',
+  'module',
+  'net',
+  'network',
+  'backbone',
+  'student',
+  'teacher',
+  'state_dict_ema',
+  'model_ema',
+  'ema',
+];
 
-const isState = (value: unknown): boolean => value instanceof Map && [...value.values()].some((entry) => entry instanceof TensorRef);
+const isState = (value: unknown): boolean =>
+  value instanceof Map && [...value.values()].some((entry) => entry instanceof TensorRef);
 
 /** The state dict in what a file holds, and what lies beside it. */
-export function findState(root: unknown): { readonly tensors: ReadonlyMap<string, TensorRef>; readonly skipped: readonly string[] } {
+export function findState(root: unknown): {
+  readonly tensors: ReadonlyMap<string, TensorRef>;
+  readonly skipped: readonly string[];
+} {
   const skipped: string[] = [];
   let found = root;
   let path = '';
   for (let depth = 0; depth < 4 && found instanceof Map; depth++) {
     const around = found as ReadonlyMap<unknown, unknown>;
-    const key = wrappers.find((name) => isState(around.get(name))) ?? (isState(around) ? undefined : wrappers.find((name) => around.get(name) instanceof Map));
+    const key =
+      wrappers.find((name) => isState(around.get(name))) ??
+      (isState(around) ? undefined : wrappers.find((name) => around.get(name) instanceof Map));
     if (key === undefined) break;
     for (const other of around.keys()) if (other !== key) skipped.push(`${path}${String(other)}`);
     path += `${key}.`;
     found = around.get(key);
   }
-  if (!(found instanceof Map && isState(found))) return fail('no-state', 'a state dict, bare or under state_dict or model,', describe(root), 'save model.state_dict()');
+  if (!(found instanceof Map && isState(found)))
+    return fail(
+      'no-state',
+      'a state dict, bare or under state_dict or model,',
+      describe(root),
+      'save model.state_dict()',
+    );
   const tensors = new Map<string, TensorRef>();
   for (const [name, value] of found as ReadonlyMap<unknown, unknown>) {
     if (typeof name === 'string' && value instanceof TensorRef) tensors.set(name, value);
     else skipped.push(`${path}${String(name)}`);
   }
-  if (tensors.size > maxTensors) fail('too-many', `at most ${maxTensors} tensors`, `${tensors.size}`, 'this is no model');
+  if (tensors.size > maxTensors)
+    fail('too-many', `at most ${maxTensors} tensors`, `${tensors.size}`, 'this is no model');
   return { tensors, skipped };
 }
 
@@ -194,14 +276,24 @@ export function findState(root: unknown): { readonly tensors: ReadonlyMap<string
  * Joins tensors with the storages that hold them. All of them together may not be much larger than the file: views
  * of one storage that overlap a thousand times would fill the memory when they are converted.
  */
-export function storedTensors(tensors: ReadonlyMap<string, TensorRef>, storageOf: (claim: StorageClaim) => Storage, fileSize: number): ReadonlyMap<string, StoredTensor> {
+export function storedTensors(
+  tensors: ReadonlyMap<string, TensorRef>,
+  storageOf: (claim: StorageClaim) => Storage,
+  fileSize: number,
+): ReadonlyMap<string, StoredTensor> {
   const most = 4 * fileSize + 16_777_216;
   let total = 0;
   const storages = new Map<string, Storage>();
   return new Map(
     Array.from(tensors, ([name, { claim, dtype, shape, strides, offset }]) => {
       total += sizeOf(shape) * dtypes[dtype].size;
-      if (total > most) fail('too-large', `tensors of at most ${most} bytes in a file of ${fileSize}`, 'more', 'do not trust this file');
+      if (total > most)
+        fail(
+          'too-large',
+          `tensors of at most ${most} bytes in a file of ${fileSize}`,
+          'more',
+          'do not trust this file',
+        );
       const storage = storages.get(claim.key) ?? storages.set(claim.key, storageOf(claim)).get(claim.key)!;
       return [name, { dtype, shape, storage, offset, ...(strides !== undefined && { strides }) }];
     }),

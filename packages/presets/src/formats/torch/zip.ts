@@ -22,11 +22,17 @@ const maxRatio = 20;
 /** Below this size, a record may be as compressible as it likes. */
 const harmless = 16_777_216;
 
-const fail = (problem: string, expected: string, got: string, remedy = 'the file is broken, get it again'): never => {
+const fail = (
+  problem: string,
+  expected: string,
+  got: string,
+  remedy = 'the file is broken, get it again',
+): never => {
   throw new CheckpointError(`zip-${problem}`, `zip: expected ${expected}, got ${got}; ${remedy}.`);
 };
 
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /**
  * Reads an archive's directory. Ours, and not a library's, because records are read by ranges and stored ones without a
@@ -36,8 +42,19 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
  */
 export function* readZip(fileSize: number): Reading<ReadonlyMap<string, ZipRecord>> {
   const end = yield* readEnd(fileSize);
-  if (end.count > maxRecords || end.size > maxDirectory) fail('directory-large', `at most ${maxRecords} records`, `${end.count} in ${end.size} bytes`, 'this is no checkpoint');
-  if (end.begin + end.size > end.limit) fail('directory-outside', 'a directory within the file', `bytes ${end.begin} to ${end.begin + end.size} of ${fileSize}`);
+  if (end.count > maxRecords || end.size > maxDirectory)
+    fail(
+      'directory-large',
+      `at most ${maxRecords} records`,
+      `${end.count} in ${end.size} bytes`,
+      'this is no checkpoint',
+    );
+  if (end.begin + end.size > end.limit)
+    fail(
+      'directory-outside',
+      'a directory within the file',
+      `bytes ${end.begin} to ${end.begin + end.size} of ${fileSize}`,
+    );
   const directory = yield [end.begin, end.begin + end.size];
   const entries = parseDirectory(directory, end.count, end.begin);
 
@@ -45,9 +62,20 @@ export function* readZip(fileSize: number): Reading<ReadonlyMap<string, ZipRecor
   const records = new Map<string, ZipRecord>();
   for (const [i, entry] of byPlace.entries()) {
     const limit = byPlace[i + 1]?.begin ?? end.begin;
-    if (entry.begin + 30 + entry.nameLength + entry.packed > limit) fail('overlap', `the record ${shown(entry.name)} before byte ${limit}`, `${entry.packed} bytes from byte ${entry.begin} on`, 'do not trust this file');
-    if (records.has(entry.name)) fail('duplicate', 'every name once', `${shown(entry.name)} twice`, 'do not trust this file');
-    records.set(entry.name, { name: entry.name, size: entry.size, read: (expected) => readRecord(entry, limit, expected) });
+    if (entry.begin + 30 + entry.nameLength + entry.packed > limit)
+      fail(
+        'overlap',
+        `the record ${shown(entry.name)} before byte ${limit}`,
+        `${entry.packed} bytes from byte ${entry.begin} on`,
+        'do not trust this file',
+      );
+    if (records.has(entry.name))
+      fail('duplicate', 'every name once', `${shown(entry.name)} twice`, 'do not trust this file');
+    records.set(entry.name, {
+      name: entry.name,
+      size: entry.size,
+      read: (expected) => readRecord(entry, limit, expected),
+    });
   }
   return records;
 }
@@ -65,46 +93,86 @@ interface Entry {
 const shown = (name: string): string => JSON.stringify(name.slice(0, 80));
 
 /** Where the directory lies, from the record at the end of the file and, in large archives, the one of zip64 before it. */
-function* readEnd(fileSize: number): Reading<{ readonly count: number; readonly size: number; readonly begin: number; readonly limit: number }> {
+function* readEnd(
+  fileSize: number,
+): Reading<{
+  readonly count: number;
+  readonly size: number;
+  readonly begin: number;
+  readonly limit: number;
+}> {
   const tailBegin = Math.max(0, fileSize - 22 - 65_535 - 20);
   const tail = yield [tailBegin, fileSize];
   const view = viewOf(tail);
   let at = tail.length - 22;
   // The comment behind the record, which torch leaves empty, must end where the file ends.
-  while (at >= 0 && !(view.getUint32(at, true) === 0x06054b50 && at + 22 + view.getUint16(at + 20, true) === tail.length)) at--;
+  while (
+    at >= 0 &&
+    !(view.getUint32(at, true) === 0x06054b50 && at + 22 + view.getUint16(at + 20, true) === tail.length)
+  )
+    at--;
   if (at < 0) return fail('cut', 'a directory at the end', 'none', 'the file is cut off, get it again');
   const limit = tailBegin + at;
   const disks = view.getUint16(at + 4, true) | view.getUint16(at + 6, true);
-  const [count, size, begin] = [view.getUint16(at + 10, true), view.getUint32(at + 12, true), view.getUint32(at + 16, true)];
+  const [count, size, begin] = [
+    view.getUint16(at + 10, true),
+    view.getUint32(at + 12, true),
+    view.getUint32(at + 16, true),
+  ];
   const large = count === 0xffff || size === 0xffffffff || begin === 0xffffffff;
   if (!large) {
-    if (disks !== 0 || view.getUint16(at + 8, true) !== count) fail('disks', 'an archive in one file', 'one of several', 'join it first');
+    if (disks !== 0 || view.getUint16(at + 8, true) !== count)
+      fail('disks', 'an archive in one file', 'one of several', 'join it first');
     return { count, size, begin, limit };
   }
-  if (at < 20 || view.getUint32(at - 20, true) !== 0x07064b50) return fail('zip64', 'a locator of the large directory', 'none');
+  if (at < 20 || view.getUint32(at - 20, true) !== 0x07064b50)
+    return fail('zip64', 'a locator of the large directory', 'none');
   const place = safe(view.getBigUint64(at - 12, true));
   if (place + 56 > limit) fail('zip64', 'a large directory within the file', `byte ${place}`);
   const record = viewOf(yield [place, place + 56]);
-  if (record.getUint32(0, true) !== 0x06064b50) fail('zip64', 'a large directory where its locator says', 'something else');
-  return { count: safe(record.getBigUint64(32, true)), size: safe(record.getBigUint64(40, true)), begin: safe(record.getBigUint64(48, true)), limit: place };
+  if (record.getUint32(0, true) !== 0x06064b50)
+    fail('zip64', 'a large directory where its locator says', 'something else');
+  return {
+    count: safe(record.getBigUint64(32, true)),
+    size: safe(record.getBigUint64(40, true)),
+    begin: safe(record.getBigUint64(48, true)),
+    limit: place,
+  };
 }
 
-const safe = (value: bigint): number => (value <= Number.MAX_SAFE_INTEGER ? Number(value) : fail('number', 'numbers below 2^53', `${value}`, 'do not trust this file'));
+const safe = (value: bigint): number =>
+  value <= Number.MAX_SAFE_INTEGER
+    ? Number(value)
+    : fail('number', 'numbers below 2^53', `${value}`, 'do not trust this file');
 
 function parseDirectory(bytes: Uint8Array, count: number, limit: number): Entry[] {
   const view = viewOf(bytes);
   const entries: Entry[] = [];
   let at = 0;
   for (let i = 0; i < count; i++) {
-    if (at + 46 > bytes.length || view.getUint32(at, true) !== 0x02014b50) fail('directory', `${count} records in the directory`, `${i}`);
-    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) => view.getUint16(at + field, true)) as [number, number, number];
+    if (at + 46 > bytes.length || view.getUint32(at, true) !== 0x02014b50)
+      fail('directory', `${count} records in the directory`, `${i}`);
+    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) =>
+      view.getUint16(at + field, true),
+    ) as [number, number, number];
     const next = at + 46 + nameLength + extraLength + commentLength;
     if (next > bytes.length) fail('directory', `${count} records in the directory`, `${i}`);
     const name = nameOf(bytes.subarray(at + 46, at + 46 + nameLength));
-    if ((view.getUint16(at + 8, true) & 0x2041) !== 0) fail('encrypted', 'records in the open', `${shown(name)}, encrypted`, 'decrypt it first');
+    if ((view.getUint16(at + 8, true) & 0x2041) !== 0)
+      fail('encrypted', 'records in the open', `${shown(name)}, encrypted`, 'decrypt it first');
     const method = view.getUint16(at + 10, true);
-    if (method !== 0 && method !== 8) fail('method', 'records that are stored or deflated', `${shown(name)}, packed by method ${method}`, 'save the checkpoint anew');
-    let [packed, size, begin] = [20, 24, 42].map((field) => view.getUint32(at + field, true)) as [number, number, number];
+    if (method !== 0 && method !== 8)
+      fail(
+        'method',
+        'records that are stored or deflated',
+        `${shown(name)}, packed by method ${method}`,
+        'save the checkpoint anew',
+      );
+    let [packed, size, begin] = [20, 24, 42].map((field) => view.getUint32(at + field, true)) as [
+      number,
+      number,
+      number,
+    ];
     // A field that does not fit is all ones here, and lies in the extra field of zip64, in this order.
     const wide = [size, packed, begin].filter((value) => value === 0xffffffff).length;
     if (wide > 0) {
@@ -113,9 +181,16 @@ function parseDirectory(bytes: Uint8Array, count: number, limit: number): Entry[
       if (packed === 0xffffffff) packed = fields.shift()!;
       if (begin === 0xffffffff) begin = fields.shift()!;
     }
-    if (begin + 30 > limit) fail('record-outside', `the record ${shown(name)} before the directory`, `byte ${begin}`);
+    if (begin + 30 > limit)
+      fail('record-outside', `the record ${shown(name)} before the directory`, `byte ${begin}`);
     if (method === 0 && packed !== size) fail('size', `${size} stored bytes in ${shown(name)}`, `${packed}`);
-    if (size > harmless && size > packed * maxRatio) fail('bomb', `a record of at most ${maxRatio} times its packed size`, `${shown(name)}, ${size} bytes in ${packed}`, 'do not trust this file');
+    if (size > harmless && size > packed * maxRatio)
+      fail(
+        'bomb',
+        `a record of at most ${maxRatio} times its packed size`,
+        `${shown(name)}, ${size} bytes in ${packed}`,
+        'do not trust this file',
+      );
     entries.push({ name, nameLength, method, crc: view.getUint32(at + 16, true), packed, size, begin });
     at = next;
   }
@@ -126,7 +201,8 @@ function parseDirectory(bytes: Uint8Array, count: number, limit: number): Entry[
 /** Nothing is ever written by these names; one that climbs out tells that the archive was made to harm. */
 function nameOf(bytes: Uint8Array): string {
   const name = new TextDecoder().decode(bytes);
-  if (name === '' || name.startsWith('/') || /[\\\0\ufffd]/.test(name) || name.split('/').includes('..')) fail('name', 'names inside of the archive', shown(name), 'do not trust this file');
+  if (name === '' || name.startsWith('/') || /[\\\0\ufffd]/.test(name) || name.split('/').includes('..'))
+    fail('name', 'names inside of the archive', shown(name), 'do not trust this file');
   return name;
 }
 
@@ -140,16 +216,31 @@ function zip64(extra: Uint8Array, fields: number): number[] {
   return fail('zip64', 'sizes of a large record', 'none');
 }
 
-function* readRecord({ name, nameLength, method, crc, packed, size, begin }: Entry, limit: number, expected = size): Reading<Uint8Array> {
+function* readRecord(
+  { name, nameLength, method, crc, packed, size, begin }: Entry,
+  limit: number,
+  expected = size,
+): Reading<Uint8Array> {
   if (size !== expected) fail('record-size', `${expected} bytes in the record ${shown(name)}`, `${size}`);
   const start = yield [begin, begin + 30 + nameLength];
   const header = viewOf(start);
   const here = new TextDecoder().decode(start.subarray(30));
-  if (header.getUint32(0, true) !== 0x04034b50 || header.getUint16(26, true) !== nameLength || here !== name || header.getUint16(8, true) !== method) {
+  if (
+    header.getUint32(0, true) !== 0x04034b50 ||
+    header.getUint16(26, true) !== nameLength ||
+    here !== name ||
+    header.getUint16(8, true) !== method
+  ) {
     fail('header', `the record ${shown(name)} at byte ${begin}`, 'something else');
   }
   const dataBegin = begin + 30 + nameLength + header.getUint16(28, true);
-  if (dataBegin + packed > limit) fail('overlap', `the record ${shown(name)} before byte ${limit}`, `${packed} bytes from byte ${dataBegin} on`, 'do not trust this file');
+  if (dataBegin + packed > limit)
+    fail(
+      'overlap',
+      `the record ${shown(name)} before byte ${limit}`,
+      `${packed} bytes from byte ${dataBegin} on`,
+      'do not trust this file',
+    );
   const data = yield [dataBegin, dataBegin + packed];
   const bytes = method === 0 ? data : inflate(data, size, name);
   const found = crc32(bytes);
@@ -163,17 +254,24 @@ function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
   let length = 0;
   let finished = false;
   const stream = new Inflate((chunk, final) => {
-    if (length + chunk.length > size) fail('bomb', `${size} bytes in ${shown(name)}`, 'more', 'do not trust this file');
+    if (length + chunk.length > size)
+      fail('bomb', `${size} bytes in ${shown(name)}`, 'more', 'do not trust this file');
     bytes.set(chunk, length);
     length += chunk.length;
     finished = final;
   });
   const step = 4096;
   try {
-    for (let at = 0; at < data.length; at += step) stream.push(data.subarray(at, at + step), at + step >= data.length);
+    for (let at = 0; at < data.length; at += step)
+      stream.push(data.subarray(at, at + step), at + step >= data.length);
   } catch (error) {
     if (error instanceof CheckpointError) throw error;
-    throw new CheckpointError('zip-deflate', `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); the file is broken, get it again.`, {}, { cause: error });
+    throw new CheckpointError(
+      'zip-deflate',
+      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); the file is broken, get it again.`,
+      {},
+      { cause: error },
+    );
   }
   if (!finished || length !== size) fail('deflate', `${size} bytes in ${shown(name)}`, `${length}`);
   return bytes;
@@ -200,14 +298,29 @@ function crcTables(): readonly Int32Array[] {
  * crc32(new TextEncoder().encode('123456789')).toString(16); // 'cbf43926'
  */
 export function crc32(bytes: Uint8Array): number {
-  const [t0, t1, t2, t3, t4, t5, t6, t7] = (tables ??= crcTables()) as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
+  const [t0, t1, t2, t3, t4, t5, t6, t7] = (tables ??= crcTables()) as [
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+  ];
   let crc = -1;
   let at = 0;
   for (const end = bytes.length - 7; at < end; at += 8) {
     crc ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
     crc =
-      t7[crc & 255]! ^ t6[(crc >>> 8) & 255]! ^ t5[(crc >>> 16) & 255]! ^ t4[crc >>> 24]! ^
-      t3[bytes[at + 4]!]! ^ t2[bytes[at + 5]!]! ^ t1[bytes[at + 6]!]! ^ t0[bytes[at + 7]!]!;
+      t7[crc & 255]! ^
+      t6[(crc >>> 8) & 255]! ^
+      t5[(crc >>> 16) & 255]! ^
+      t4[crc >>> 24]! ^
+      t3[bytes[at + 4]!]! ^
+      t2[bytes[at + 5]!]! ^
+      t1[bytes[at + 6]!]! ^
+      t0[bytes[at + 7]!]!;
   }
   for (; at < bytes.length; at++) crc = t0[(crc ^ bytes[at]!) & 255]! ^ (crc >>> 8);
   return (crc ^ -1) >>> 0;
