@@ -5,7 +5,7 @@ import { install, node, paint, requireNode, root, step, turbo } from './steps.mj
 
 requireNode();
 const sample = 'apps/cli/assets/sample.png';
-const picture = 'out/pyramid.png';
+const image = 'out/pyramid.png';
 
 /** Shows a command as one would type it, and what it answers. */
 function demonstrate(/** @type {string[]} */ ...args) {
@@ -21,9 +21,9 @@ const ready = (await step(...install)) && (await step('build', ...turbo('build',
 if (!ready) process.exit(1);
 mkdirSync(join(root, 'out'), { recursive: true });
 demonstrate('classify', sample);
-demonstrate('features', sample, '--model', 'pvt_v2_nano', '--plot', picture);
+demonstrate('features', sample, '--model', 'pvt_v2_nano', '--plot', image);
 console.log(`
-The four levels of the pyramid are drawn in ${paint('bold', join(root, picture))}
+The four levels of the pyramid are drawn in ${paint('bold', join(root, image))}
 
 Next: node apps/cli/dist/pvt.js --help
       node apps/cli/dist/pvt.js models

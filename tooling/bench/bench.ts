@@ -1,5 +1,5 @@
 /**
- * Times our wasm path, on the threads of @pvt/adapter-wasm's runner, with its kernels and without, beside onnxruntime and PyTorch on the same weights and picture, interleaved in one process, and
+ * Times our wasm path, on the threads of @pvt/adapter-wasm's runner, with its kernels and without, beside onnxruntime and PyTorch on the same weights and image, interleaved in one process, and
  * checks that all of them compute the same logits: `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and
  * `pvt_v2_b2.onnx`, the official code exported with the generator's weights (b2's longer parameters repeat their first
  * 1024 values). The times of a run compare with each other and with nothing else.
@@ -32,7 +32,7 @@ interface Runner {
   readonly name: string;
   /** Whether it rounds on purpose, and so is not held to the others' logits. */
   readonly rounded?: boolean;
-  /** The logits of the picture. */
+  /** The logits of the image. */
   readonly logits: readonly number[] | Float32Array;
   /** One forward, in milliseconds. */
   run(): Promise<number>;
@@ -43,7 +43,7 @@ interface Work {
   readonly name: 'pvt_v2_b0' | 'pvt_v2_b2';
   readonly config: ReturnType<typeof pvtConfig<{ version: 'v2'; dims: number[]; depths: number[] }>>;
   readonly state: StateDict;
-  readonly picture: Float32Array;
+  readonly image: Float32Array;
 }
 
 const { values: options, positionals } = parseArgs({
@@ -86,10 +86,10 @@ function workOf(name: Work['name']): Work {
             { shape, values: values.map((_, i) => values[i % 1024]!) },
           ]),
         );
-  return { name, config, state: repeated, picture: generate(0, 'input', [1, 3, size, size], new Map()) };
+  return { name, config, state: repeated, image: generate(0, 'input', [1, 3, size, size], new Map()) };
 }
 
-function modelOf({ config, state, picture }: Work) {
+function modelOf({ config, state, image }: Work) {
   const source = fromStateDict(toCanonical(state, 'official').state);
   const model = createPvt(config, source);
   const head = createClassificationHead(
@@ -97,7 +97,7 @@ function modelOf({ config, state, picture }: Work) {
     scoped(source, 'head'),
   );
   const input = tf.tidy(() =>
-    tf.transpose(tf.tensor(picture, [1, 3, size, size]), [0, 2, 3, 1]),
+    tf.transpose(tf.tensor(image, [1, 3, size, size]), [0, 2, 3, 1]),
   ) as tf.Tensor4D;
   const forward = (from: tf.Tensor4D) => {
     const output = model.forward(from);
@@ -206,7 +206,7 @@ const requireHere = createRequire(import.meta.url);
 
 async function onnx(
   name: 'onnxruntime-web' | 'onnxruntime-node',
-  { name: model, picture }: Work,
+  { name: model, image }: Work,
 ): Promise<Runner> {
   // Both register a backend named cpu with the package that they share, and the first one stays: it must be the native one.
   requireHere('onnxruntime-node');
@@ -219,7 +219,7 @@ async function onnx(
     interOpNumThreads: 1,
     graphOptimizationLevel: 'all',
   });
-  const input = new ort.Tensor('float32', picture, [1, 3, size, size]);
+  const input = new ort.Tensor('float32', image, [1, 3, size, size]);
   const run = async () => (await session.run({ input }))['logits']!.data;
   return {
     name: name === 'onnxruntime-web' ? 'onnxruntime-web (wasm)' : 'onnxruntime-node (native)',
@@ -238,10 +238,10 @@ const python = ['python3', '/usr/bin/python3'].find(
   (command) => spawnSync(command, ['-c', 'import torch']).status === 0,
 );
 
-async function torch({ config, state, picture }: Work): Promise<Runner> {
+async function torch({ config, state, image }: Work): Promise<Runner> {
   const scratch = mkdtempSync(join(tmpdir(), 'pvt-bench-'));
   const weights = join(scratch, 'weights.safetensors');
-  const entries = [...state, ['input', { shape: [1, 3, size, size], values: picture }] as const];
+  const entries = [...state, ['input', { shape: [1, 3, size, size], values: image }] as const];
   writeFileSync(
     weights,
     writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)),

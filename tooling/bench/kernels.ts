@@ -1,6 +1,6 @@
 /**
  * What the kernels of @pvt/adapter-wasm do by themselves: the first call after a warm-up, the product in place beside the
- * same product alone, and the time per pixel as pictures grow: `tsx tooling/bench/kernels.ts [--rounds 9]`. Milliseconds of
+ * same product alone, and the time per pixel as images grow: `tsx tooling/bench/kernels.ts [--rounds 9]`. Milliseconds of
  * the processor, fastest of the rounds: other work on the machine disturbs them least. The first calls are by the clock,
  * because engines compile beside them.
  */
@@ -22,7 +22,7 @@ setWasmPaths(
 await tf.setBackend('wasm');
 await registerWasmKernels();
 
-const picture = (size: number) => tf.randomNormal([1, size, size, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
+const image = (size: number) => tf.randomNormal([1, size, size, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
 const clock = () => performance.now();
 const processor = () => (({ user, system }) => (user + system) / 1000)(process.cpuUsage());
 const time = (work: () => unknown, now = processor): number => {
@@ -38,7 +38,7 @@ const open = (name: 'pvt_v2_b0' | 'pvt_v2_b2_li') =>
   createPvt(pvtConfig(getModel(name).config), randomInit(1));
 
 const b0 = open('pvt_v2_b0');
-const input = picture(224);
+const input = image(224);
 const run = forward(b0, input);
 const [cold, first] = [time(run, clock), time(run, clock)];
 const early = Array.from({ length: 3 }, () => time(run, clock));
@@ -105,7 +105,7 @@ for (const name of ['pvt_v2_b0', 'pvt_v2_b2_li'] as const) {
   console.log(`\n${name}    ms        ns per pixel   relative   MAC per pixel   keys per stage`);
   let smallest: number | undefined;
   for (const size of [224, 448, 896]) {
-    const input = picture(size);
+    const input = image(size);
     const run = forward(model, input);
     run();
     const ms = fastest(size === 896 ? Math.ceil(rounds / 3) : rounds, run);

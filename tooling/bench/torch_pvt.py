@@ -1,7 +1,7 @@
 """PVT v2 in PyTorch for the bench: answers one JSON line per line of input; see bench.ts.
 
-A line {"load": {weights, config}} builds a model, {"input": file} sets its picture, {"run": n} times n forwards,
-{"train": n} a step of AdamW on the picture's batch with the labels 0, 1, 2, ...
+A line {"load": {weights, config}} builds a model, {"input": file} sets its image, {"run": n} times n forwards,
+{"train": n} a step of AdamW on the image's batch with the labels 0, 1, 2, ...
 """
 
 import json
@@ -86,7 +86,7 @@ def read(path):
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     torch.set_grad_enabled(False)
-    model = picture = None
+    model = image = None
     print(json.dumps({"version": torch.__version__}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
@@ -94,15 +94,15 @@ def main():
             config = order["load"]["config"]
             model = Pvt(config["dims"], config["depths"], config["heads"], config["mlpRatios"], config["reductions"], config["classes"]).eval()
             state = read(order["load"]["weights"])
-            picture = state.pop("input")
+            image = state.pop("input")
             model.load_state_dict(state)
-            print(json.dumps({"logits": model(picture).flatten().tolist()}), flush=True)
+            print(json.dumps({"logits": model(image).flatten().tolist()}), flush=True)
             optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
-            labels = torch.arange(len(picture)) % config["classes"]
+            labels = torch.arange(len(image)) % config["classes"]
         elif "train" in order:
             start = time.perf_counter()
             with torch.enable_grad():
-                loss = F.cross_entropy(model(picture), labels)
+                loss = F.cross_entropy(model(image), labels)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -110,7 +110,7 @@ def main():
             print(json.dumps({"ms": 1000 * (time.perf_counter() - start), "loss": loss.item()}), flush=True)
         else:
             start = time.perf_counter()
-            model(picture)
+            model(image)
             print(json.dumps({"ms": 1000 * (time.perf_counter() - start)}), flush=True)
 
 

@@ -1,5 +1,5 @@
 /**
- * Classifies the 10,000 CIFAR-10 test pictures with the float32 checkpoint, with the float16 one of `@pvt/checkpoints`, and
+ * Classifies the 10,000 CIFAR-10 test images with the float32 checkpoint, with the float16 one of `@pvt/checkpoints`, and
  * with both in runners of `@pvt/adapter-wasm` whose weights are float16 and int8, and compares logits, predictions and accuracy with the reference implementation's:
  * `pnpm --filter @pvt/golden cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER`. The archive holds `test/CLASS/*.jpg`; the folder
  * holds `pvt_v2_nano_cifar10.safetensors` and `samples.safetensors`.
@@ -9,9 +9,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createRunner, type WeightForm } from '@pvt/adapter-wasm';
 import { preprocess } from '@pvt/adapter-image';
-import { readPicture } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image/node';
 import { checkpoints } from '@pvt/checkpoints';
-import { createPvt, scoped, type Picture } from '@pvt/core';
+import { createPvt, scoped, type Image } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
 import { parseSafetensors, readCheckpoint, toFloat32 } from '@pvt/presets';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
@@ -41,8 +41,8 @@ async function load(path: string | URL, weights?: WeightForm) {
   );
   const forward = (input: tf.Tensor4D) => tf.tidy(() => head.forward(backbone.forward(input).embedding));
   const runner = weights && (await createRunner(forward, { weights }));
-  return async (pictures: readonly Picture[]): Promise<Float32Array> => {
-    const input = preprocess(pictures, demo.recipe);
+  return async (images: readonly Image[]): Promise<Float32Array> => {
+    const input = preprocess(images, demo.preprocessing);
     const logits = runner ? await runner.run(input) : forward(input);
     const values = logits.dataSync<'float32'>();
     tf.dispose([input, logits]);
@@ -89,7 +89,7 @@ const paths = [...files.keys()].sort();
 const predicted = tensors.get('predictions_of_all_10000')!.bytes;
 if (paths.length !== predicted.length) {
   console.error(
-    `cifar10: expected ${predicted.length} test pictures in ${archive}, got ${paths.length}; is it the whole archive?`,
+    `cifar10: expected ${predicted.length} test images in ${archive}, got ${paths.length}; is it the whole archive?`,
   );
   process.exit(1);
 }
@@ -100,12 +100,12 @@ const batch = 100;
 const started = performance.now();
 for (let start = 0; start < paths.length; start += batch) {
   const some = paths.slice(start, start + batch);
-  const pictures = await Promise.all(some.map((path) => readPicture(files.get(path)!)));
+  const images = await Promise.all(some.map((path) => readImage(files.get(path)!)));
   const labels = some.map((path) =>
     (demo.labels as readonly string[]).indexOf(path.slice(0, path.indexOf('/'))),
   );
   for (const name of names) {
-    const logits = await models[name](pictures);
+    const logits = await models[name](images);
     for (const [i, label] of labels.entries()) {
       const row = logits.subarray(i * 10, i * 10 + 10);
       const guess = row.indexOf(Math.max(...row));

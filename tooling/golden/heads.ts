@@ -43,7 +43,7 @@ import { generate, type Override } from './generator.ts';
 import type { GoldenTensor } from './golden.ts';
 import type { Run } from './suite.ts';
 
-/** Objects that an implementation found in one picture, in its order. */
+/** Objects that an implementation found in one image, in its order. */
 export interface GoldenDetections {
   readonly boxes: readonly (readonly number[])[];
   readonly scores: readonly number[];
@@ -171,10 +171,10 @@ async function fpns(golden: HeadGolden, runIn: Run): Promise<HeadOutputs> {
 }
 
 async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
-  const onPicture = 'input' in golden.inputs;
-  const [neckWidth, channels, classes] = onPicture ? [256, 128, 150] : [32, 16, 6];
+  const onImage = 'input' in golden.inputs;
+  const [neckWidth, channels, classes] = onImage ? [256, 128, 150] : [32, 16, 6];
   let pyramid: readonly FeatureMap[];
-  if (onPicture) {
+  if (onImage) {
     const backbone = backboneOf(golden, b0, 'backbone.');
     pyramid = backbone.forward(generated(golden, 'input', golden.inputs['input']!)).pyramid;
     backbone.dispose();
@@ -195,7 +195,7 @@ async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   }, pyramid);
   neck.dispose();
   head.dispose();
-  const [, , height, width] = onPicture ? golden.inputs['input']! : golden.outputs['upsampled']!.shape;
+  const [, , height, width] = onImage ? golden.inputs['input']! : golden.outputs['upsampled']!.shape;
   const size = [height!, width!] as const;
   const [labels] = await labelMaps(logits, [size]);
   return {
@@ -208,16 +208,21 @@ async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   };
 }
 
-/** The float picture of the pipeline golden as torchvision's `GeneralizedRCNNTransform` prepares it: normalised, resized, padded to 32s. */
+/** The float image of the pipeline golden as torchvision's `GeneralizedRCNNTransform` prepares it: normalised, resized, padded to 32s. */
 function transformed(image: tf.Tensor4D, shortSide: number, longSide: number) {
   const [height, width] = [image.shape[1], image.shape[2]];
   const scale = Math.min(shortSide / Math.min(height, width), longSide / Math.max(height, width));
-  const inside = [Math.floor(height * scale), Math.floor(width * scale)] as const;
+  const contentSize = [Math.floor(height * scale), Math.floor(width * scale)] as const;
   const pad = (side: number): [number, number] => [0, Math.ceil(side / 32) * 32 - side];
   const normal = tf.div(tf.sub(image, [0.485, 0.456, 0.406]), [0.229, 0.224, 0.225]) as tf.Tensor4D;
   return {
-    input: tf.pad(resample(normal, inside, 'bilinear'), [[0, 0], pad(inside[0]), pad(inside[1]), [0, 0]]),
-    placement: { inside, original: [height, width] as const },
+    input: tf.pad(resample(normal, contentSize, 'bilinear'), [
+      [0, 0],
+      pad(contentSize[0]),
+      pad(contentSize[1]),
+      [0, 0],
+    ]),
+    placement: { contentSize, originalSize: [height, width] as const },
   };
 }
 
@@ -255,9 +260,9 @@ export function retinaNetParts(
 
 async function retinaNet(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   const torchvision = golden.name.includes('torchvision');
-  const picture = generated(golden, 'input', [1, ...golden.inputs['input']!].slice(-4));
-  const prepared = golden.name.includes('pipeline') ? transformed(picture, 128, 180) : undefined;
-  const input = prepared?.input ?? picture;
+  const image = generated(golden, 'input', [1, ...golden.inputs['input']!].slice(-4));
+  const prepared = golden.name.includes('pipeline') ? transformed(image, 128, 180) : undefined;
+  const input = prepared?.input ?? image;
   const { backbone, fpn, head, rules } = retinaNetParts(golden, torchvision, bodyOf(golden));
   const { pyramid, levels } = await run((from) => {
     const pyramid = fpn.forward(backbone.forward(from).pyramid);
@@ -267,7 +272,7 @@ async function retinaNet(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   const [detections] = await detect(levels, {
     rules,
     input: size,
-    ...(prepared && { pictures: [prepared.placement] }),
+    ...(prepared && { images: [prepared.placement] }),
   });
   for (const model of [backbone, fpn, head]) model.dispose();
 

@@ -20,8 +20,8 @@ describe('RetinaNet as torchvision trains it', () => {
 
   it('gives the same losses in three kinds, and the same gradients', async () => {
     const { backbone, fpn, head, rules } = retinaNetParts(golden, true);
-    const pictures = generated(golden, 'input', golden.input);
-    const forward = () => head.forward(fpn.forward(backbone.forward(pictures).pyramid));
+    const images = generated(golden, 'input', golden.input);
+    const forward = () => head.forward(fpn.forward(backbone.forward(images).pyramid));
 
     const matches = objects.map((some) => {
       const levels = [8, 16, 32, 64, 128].map((stride) => ({

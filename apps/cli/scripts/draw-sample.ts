@@ -1,4 +1,4 @@
-/** Draws the sample picture, assets/sample.png: a ship on the sea at the end of the day. */
+/** Draws the sample image, assets/sample.png: a ship on the sea at the end of the day. */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createRandom } from '@pvt/core';

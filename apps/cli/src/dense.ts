@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { Picture } from '@pvt/core';
+import type { Image } from '@pvt/core';
 import type { CanvasContext } from '@pvt/draw';
 import type { Checkpoint, TensorEntry } from '@pvt/presets';
 import type { InputSize, Task, TaskOptions } from '@pvt/tasks';
@@ -21,12 +21,12 @@ export interface DenseOptions extends CommonOptions {
   readonly plot?: string;
 }
 
-/** A picture, or numbers [N, H, W, 3] that go into the model as they are. */
-export type DenseInput = { readonly picture: Picture } | { readonly tensor: tf.Tensor4D };
+/** An image, or numbers [N, H, W, 3] that go into the model as they are. */
+export type DenseInput = { readonly image: Image } | { readonly tensor: tf.Tensor4D };
 
-/** What a model says of an input: for each of its pictures, and all of them together. */
+/** What a model says of an input: for each of its images, and all of them together. */
 export interface DenseAnswer {
-  readonly pictures: readonly {
+  readonly images: readonly {
     readonly size: readonly [height: number, width: number];
     /** What `--json` tells besides. */
     readonly json: object;
@@ -35,7 +35,7 @@ export interface DenseAnswer {
   }[];
   /** What `--out` holds. */
   readonly tensors: readonly (readonly [name: string, entry: TensorEntry])[];
-  /** Draws what was found in the first picture onto it. */
+  /** Draws what was found in the first image onto it. */
   draw(context: CanvasContext): void;
 }
 
@@ -52,7 +52,7 @@ export const denseOptions = (
   { score, sides }: { readonly score: string; readonly sides: string },
 ): Command =>
   common(command, { computes: true })
-    .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
+    .argument('<input...>', 'images, or .safetensors holding input: float32 (N,3,H,W), already normalised')
     .option(
       weightsOption[0],
       'a checkpoint with such a head (safetensors, or what torch.save writes): file, folder, URL, hub repository or published name (default: an embedded demonstration)',
@@ -68,12 +68,12 @@ export const denseOptions = (
     .option('--score <share>', score, share)
     .option(
       '--size <sides>',
-      `shorter and longer side in pixels that pictures are brought to, keeping their shape (default: ${sides})`,
+      `shorter and longer side in pixels that images are brought to, keeping their shape (default: ${sides})`,
       size,
     )
     .option(...threadsOption)
     .option('--out <file>', 'write the results as .safetensors, see below', pathOf('.safetensors'))
-    .option('--plot <file>', 'draw the results onto the picture as .png', pathOf('.png'));
+    .option('--plot <file>', 'draw the results onto the image as .png', pathOf('.png'));
 
 /** A file for each input: of several, numbered from 1. */
 const numbered = (path: string | undefined, inputs: number): readonly string[] =>
@@ -107,7 +107,7 @@ export async function runDense(
     [...outs, ...plots],
     [...inputs, options.weights, options.config, options.labels].filter((file) => file !== undefined),
   );
-  const { readPicture } = await import('@pvt/adapter-image/node');
+  const { readImage } = await import('@pvt/adapter-image/node');
   const { openCheckpoint, writeSafetensors } = await import('@pvt/presets');
   const { onThreads, startBackend } = await import('./backend.ts');
   const { fetchFiles } = await import('./fetch.ts');
@@ -146,7 +146,7 @@ export async function runDense(
       );
 
     if (options.threads > 1 && inputs.some(isTensorFile))
-      note(io, '--threads: pictures run on them, numbers from a file in tfjs, on one.');
+      note(io, '--threads: images run on them, numbers from a file in tfjs, on one.');
 
     const records: object[] = [];
     const written: string[] = [];
@@ -157,13 +157,13 @@ export async function runDense(
           const start = performance.now();
           const read: DenseInput = isTensorFile(input)
             ? { tensor: await readTensor(input, 3) }
-            : { picture: await readPicture(input) };
+            : { image: await readImage(input) };
           try {
             const found = await model.answer(read);
             return {
               answer: found,
               elapsed: performance.now() - start,
-              background: 'picture' in read ? read.picture : await firstPicture(read.tensor),
+              background: 'image' in read ? read.image : await firstImage(read.tensor),
             };
           } finally {
             if ('tensor' in read) read.tensor.dispose();
@@ -175,9 +175,9 @@ export async function runDense(
         const made = { ...(out !== undefined && { out }), ...(plot !== undefined && { plot }) };
         written.push(...Object.values(made));
 
-        for (const [row, { size: sides, json, lines }] of answer.pictures.entries()) {
+        for (const [row, { size: sides, json, lines }] of answer.images.entries()) {
           const name = isTensorFile(input) ? `${input}[${row}]` : input;
-          const time = elapsed / answer.pictures.length;
+          const time = elapsed / answer.images.length;
           records.push({ input: name, size: sides, ...json, milliseconds: time, ...made });
           if (options.json) continue;
           print(io, `\n${paint.bold(name)}${paint.dim(`  ${by(sides)}  ${milliseconds(time)}`)}`);
@@ -196,10 +196,10 @@ export async function runDense(
   }
 }
 
-/** The first of a batch as a picture, taken for normalised as ImageNet's pictures are. */
-async function firstPicture(tensor: tf.Tensor4D): Promise<Picture> {
+/** The first of a batch as an image, taken for normalised as ImageNet's images are. */
+async function firstImage(tensor: tf.Tensor4D): Promise<Image> {
   const { getModel } = await import('@pvt/presets');
-  const { mean, std } = getModel('pvt_v2_b0').recipes.official.normalize;
+  const { mean, std } = getModel('pvt_v2_b0').preprocessing.official.normalize;
   const [, height, width] = tensor.shape;
   const values = ((await tensor.data()) as Float32Array).subarray(0, height * width * 3);
   return {
@@ -211,12 +211,12 @@ async function firstPicture(tensor: tf.Tensor4D): Promise<Picture> {
   };
 }
 
-async function drawOnto(picture: Picture, answer: DenseAnswer): Promise<Uint8Array> {
-  const { drawPicture } = await import('@pvt/draw');
+async function drawOnto(image: Image, answer: DenseAnswer): Promise<Uint8Array> {
+  const { drawImage } = await import('@pvt/draw');
   const { createCanvas } = await import('./plot/canvas.ts');
-  const canvas = createCanvas(picture.width, picture.height);
+  const canvas = createCanvas(image.width, image.height);
   const context = canvas.getContext('2d');
-  drawPicture(context, picture);
+  drawImage(context, image);
   answer.draw(context);
   return canvas.toBuffer('image/png');
 }

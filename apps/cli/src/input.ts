@@ -1,6 +1,6 @@
 import { preprocess } from '@pvt/adapter-image';
-import { readPicture } from '@pvt/adapter-image/node';
-import type { PvtConfig, Recipe } from '@pvt/core';
+import { readImage } from '@pvt/adapter-image/node';
+import type { PvtConfig, Preprocessing } from '@pvt/core';
 import { parseSafetensors, toFloat32 } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { WorkError } from './errors.ts';
@@ -9,21 +9,25 @@ import { readBytes } from './files.ts';
 export interface Input {
   /** [N, H, W, channels], the caller's to dispose of. */
   readonly tensor: tf.Tensor4D;
-  /** Height and width of the picture before preparation; absent for a safetensors file. */
-  readonly picture?: readonly [height: number, width: number];
+  /** Height and width of the image before preparation; absent for a safetensors file. */
+  readonly image?: readonly [height: number, width: number];
 }
 
 export const isTensorFile = (path: string): boolean => path.toLowerCase().endsWith('.safetensors');
 
 /**
- * A picture prepared by the recipe, or the `input` of a safetensors file as it is.
+ * An image prepared by the recipe, or the `input` of a safetensors file as it is.
  *
- * @throws PictureError, CheckpointError or WorkError where the file cannot be read or is something else
+ * @throws ImageError, CheckpointError or WorkError where the file cannot be read or is something else
  */
-export async function readInput(path: string, config: PvtConfig, recipe: Recipe): Promise<Input> {
+export async function readInput(
+  path: string,
+  config: PvtConfig,
+  preprocessing: Preprocessing,
+): Promise<Input> {
   if (isTensorFile(path)) return { tensor: await readTensor(path, config.channels) };
-  const picture = await readPicture(path);
-  return { tensor: preprocess(picture, recipe), picture: [picture.height, picture.width] };
+  const image = await readImage(path);
+  return { tensor: preprocess(image, preprocessing), image: [image.height, image.width] };
 }
 
 /** The `input` of a safetensors file. @throws CheckpointError or WorkError where there is none */

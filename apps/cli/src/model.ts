@@ -9,7 +9,7 @@ import {
   type Pvt,
   type PvtConfig,
   type PvtConfigInput,
-  type Recipe,
+  type Preprocessing,
 } from '@pvt/core';
 import { createClassificationHead, type ClassificationHead } from '@pvt/heads';
 import {
@@ -47,8 +47,8 @@ export interface LoadedModel {
   /** The variant, where it is one. */
   readonly name?: string;
   readonly config: PvtConfig;
-  readonly recipe: Recipe;
-  /** What pictures need to be told where the recipe is a guess. */
+  readonly preprocessing: Preprocessing;
+  /** What images need to be told where the recipe is a guess. */
   readonly guess?: string;
   readonly labels?: readonly string[];
   readonly backbone: Pvt;
@@ -108,8 +108,8 @@ const telling = (labels: readonly string[] | undefined) =>
   labels?.some((label) => !/^LABEL_\d+$/.test(label)) && { labels };
 
 /** ImageNet's usual evaluation at a config's own size, for an architecture that nobody has published a recipe for. */
-function usualRecipe({ imageSize: [height, width] }: PvtConfig): Recipe {
-  const { resize, ...rest } = getModel('pvt_v2_b0').recipes.official;
+function usualPreprocessing({ imageSize: [height, width] }: PvtConfig): Preprocessing {
+  const { resize, ...rest } = getModel('pvt_v2_b0').preprocessing.official;
   return {
     ...rest,
     resize: { ...resize, to: { shortSide: Math.round(Math.max(height, width) / 0.875) } },
@@ -122,7 +122,7 @@ interface Parameters {
   readonly config: PvtConfig;
   readonly source: ParamSource;
   readonly name?: string;
-  readonly recipe?: Recipe;
+  readonly preprocessing?: Preprocessing;
   readonly labels?: readonly string[];
 }
 
@@ -169,8 +169,11 @@ async function readParameters(options: ModelOptions, io: Io): Promise<Parameters
   noteGaps(path, checkpoint, io);
   const own =
     origin === 'embedded'
-      ? { recipe: embedded.recipe, labels: embedded.labels }
-      : { ...(checkpoint.recipe && { recipe: checkpoint.recipe }), ...telling(checkpoint.labels) };
+      ? { preprocessing: embedded.preprocessing, labels: embedded.labels }
+      : {
+          ...(checkpoint.preprocessing && { preprocessing: checkpoint.preprocessing }),
+          ...telling(checkpoint.labels),
+        };
   const from =
     origin === 'embedded'
       ? 'the embedded checkpoint: ten classes of CIFAR-10, a demonstration'
@@ -191,9 +194,10 @@ async function readParameters(options: ModelOptions, io: Io): Promise<Parameters
  * @throws UsageError, WorkError, ConfigError or CheckpointError where the arguments or their files describe no model
  */
 export async function loadModel(options: ModelOptions, io: Io): Promise<LoadedModel> {
-  const { source, recipe, ...rest } = await readParameters(options, io);
+  const { source, preprocessing, ...rest } = await readParameters(options, io);
   const { config, name } = rest;
-  const published: Recipe | undefined = name === undefined ? undefined : presetOf(name).recipes.official;
+  const published: Preprocessing | undefined =
+    name === undefined ? undefined : presetOf(name).preprocessing.official;
   const backbone = createPvt(config, source);
   const head =
     config.classes > 0
@@ -204,10 +208,10 @@ export async function loadModel(options: ModelOptions, io: Io): Promise<LoadedMo
       : undefined;
   return {
     ...rest,
-    recipe: recipe ?? published ?? usualRecipe(config),
-    ...(!recipe &&
+    preprocessing: preprocessing ?? published ?? usualPreprocessing(config),
+    ...(!preprocessing &&
       !published && {
-        guess: `nobody has said how this model's pictures are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.`,
+        guess: `nobody has said how this model's images are prepared; they get ImageNet's usual way at ${config.imageSize.join('x')}.`,
       }),
     backbone,
     ...(head && { head }),

@@ -49,7 +49,7 @@ export function share(text: string): number {
 
 export const threads = (text: string): number => integer(text, 1, 64, '2');
 
-/** For commands that run a model over many pictures. */
+/** For commands that run a model over many images. */
 export const threadsOption = [
   '--threads <count>',
   'threads that share each run of the model; more than 1 run it beside tfjs, with the same results',

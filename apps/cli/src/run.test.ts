@@ -7,7 +7,7 @@ const inFolder = folder();
 writeFileSync(inFolder('text.json'), '{"hello": "world"}');
 writeFileSync(inFolder('broken.json'), '{"version": ');
 writeFileSync(inFolder('empty.safetensors'), '');
-writeFileSync(inFolder('note.txt'), 'no picture');
+writeFileSync(inFolder('note.txt'), 'no image');
 
 /** One sentence on one line, and nothing of the program's inside. */
 function expectOneSentence(stderr: string): void {
@@ -28,7 +28,7 @@ describe('wrong arguments', () => {
     ['summary pvt_v2_b0 --size 224', 'HEIGHTxWIDTH'],
     ['summary pvt_v2_b0 --size 0x224', 'HEIGHTxWIDTH'],
     ['summary pvt_v2_b0 --size 99999x224', 'HEIGHTxWIDTH'],
-    ['summary pvt_v2_b0 --size 8x8', 'use a larger picture'],
+    ['summary pvt_v2_b0 --size 8x8', 'use a larger image'],
     ['summary pvt_v2_b0 --siz 64x64', 'did you mean --size?'],
     ['summary pvt_v2_b0 --json --mermaid', '--json and --mermaid'],
     ['classify', "missing required argument 'input'"],
@@ -89,9 +89,9 @@ describe('wrong arguments', () => {
 
 describe('work that fails', () => {
   it.each([
-    ['a picture that is not there', ['features', 'nowhere.png', '--model', 'pvt_v2_nano'], 'nowhere.png'],
-    ['a folder for a picture', ['features', inFolder(''), '--model', 'pvt_v2_nano'], 'directory'],
-    ['a text for a picture', ['features', inFolder('note.txt'), '--model', 'pvt_v2_nano'], 'note.txt'],
+    ['an image that is not there', ['features', 'nowhere.png', '--model', 'pvt_v2_nano'], 'nowhere.png'],
+    ['a folder for an image', ['features', inFolder(''), '--model', 'pvt_v2_nano'], 'directory'],
+    ['a text for an image', ['features', inFolder('note.txt'), '--model', 'pvt_v2_nano'], 'note.txt'],
     ['an empty tensor file', ['features', inFolder('empty.safetensors'), '--model', 'pvt_v2_nano'], 'empty'],
     ['weights that are not there', ['features', sample, '--weights', 'nowhere.safetensors'], 'nothing there'],
     ['JSON for weights', ['features', sample, '--weights', inFolder('text.json')], 'safetensors'],

@@ -15,7 +15,7 @@ const features = body.dims.map((channels, i) => ({ name: `stage${i + 1}`, stride
 const official = (path: string): string =>
   `backbone.${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', body).keys()][0]}`;
 
-/** Random parameters; weights are `gain` times as large as initialisers draw them, so that pictures make a difference. */
+/** Random parameters; weights are `gain` times as large as initialisers draw them, so that images make a difference. */
 const drawn = (spec: Spec, seed: number, nameOf: (path: string) => string, gain = 1) =>
   Array.from(leavesOf(spec), ([path, leaf]) => {
     const values = randomInit(seed).values(path, leaf);

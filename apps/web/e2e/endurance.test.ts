@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 // `pnpm --filter @pvt/web endurance` does the same 200 and 1,000 times, on webgl too.
-it('holds no more after many models and many pictures', async () => {
+it('holds no more after many models and many images', async () => {
   const page = await browser.newPage();
   await visit(page, server.url, { backend: 'wasm', side: 64 });
   const models = await switchModels(page, 24);

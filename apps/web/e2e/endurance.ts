@@ -33,7 +33,7 @@ export async function switchModels(page: Page, switches: number): Promise<Growth
   return { before, after: await counts(page) };
 }
 
-/** Has so many pictures of the camera classified, and counts before and after. */
+/** Has so many images of the camera classified, and counts before and after. */
 export async function runFrames(page: Page, frames: number): Promise<Growth> {
   await page.click('#tab-classify');
   await settled(page);

@@ -86,7 +86,7 @@ it('changes models: the one that comes along, one from elsewhere, a file, and ba
   await loadFile(page, 'mine.safetensors', await readFile(checkpoints['pvt_v2_nano.cifar10'].url));
   await modelOpen(page, 'mine.safetensors');
   expect(await texts(page, '.bars li')).toEqual(first);
-  expect(await texts(page, '.times dt')).toEqual(['download', 'load', 'warm-up', 'picture']);
+  expect(await texts(page, '.times dt')).toEqual(['download', 'load', 'warm-up', 'image']);
 });
 
 it('stops a download, keeps the model before, and goes on where it stopped', async () => {
@@ -118,17 +118,17 @@ it('says of a broken file what is wrong, and goes on', async () => {
   await loadFile(page, 'segmenter.safetensors', segmenter());
   await notice('model detect').waitFor();
   expect(await notice('model detect').textContent()).toContain('without the head that this task needs');
-  // And so is a picture that is none.
+  // And so is an image that is none.
   await page.setInputFiles('.stage input[type=file]', {
     name: 'broken.png',
     mimeType: 'image/png',
-    buffer: Buffer.from('no picture'),
+    buffer: Buffer.from('no image'),
   });
-  await notice('picture').waitFor();
-  expect(await notice('picture').textContent()).toContain('broken.png is not a picture');
+  await notice('image').waitFor();
+  expect(await notice('image').textContent()).toContain('broken.png is not an image');
 });
 
-it('takes a picture of the visitor as the command does', async () => {
+it('takes an image of the visitor as the command does', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   await page.click('[data-sample=airplane]');
   await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'airplane');
@@ -165,7 +165,7 @@ it('follows the camera, drops what comes too fast, and says when it is refused',
   await context.grantPermissions(['camera']);
   await notice('camera').locator('button', { hasText: 'Try again' }).click();
   await page.waitForFunction(
-    () => /^[\d.]+ of \d+ camera pictures a second$/.test(document.querySelector('.frames')!.textContent!),
+    () => /^[\d.]+ of \d+ camera images a second$/.test(document.querySelector('.frames')!.textContent!),
     undefined,
     { timeout: 30_000 },
   );
@@ -195,7 +195,7 @@ it('chooses a backend by itself, by timing those that compute rightly', async ()
   expect(await page.getAttribute('body', 'data-backend')).toBe('wasm');
 });
 
-it('learns from a few pictures, and the command reads what it has learnt', async () => {
+it('learns from a few images, and the command reads what it has learnt', async () => {
   await visit(page, site.url, { backend: 'wasm', tab: 'tune' });
   await page.click('button:text-is("Fill with drawn examples")');
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
@@ -205,7 +205,7 @@ it('learns from a few pictures, and the command reads what it has learnt', async
     undefined,
     { timeout: 60_000 },
   );
-  expect(await page.textContent('.tune-status')).toContain('16 of your 16 pictures right');
+  expect(await page.textContent('.tune-status')).toContain('16 of your 16 images right');
   await page.waitForFunction(() => document.querySelector('.try .name')?.textContent === 'dots');
   const [download] = await Promise.all([
     page.waitForEvent('download'),
@@ -239,7 +239,7 @@ it('loses nothing that was trained when the device is lost', async () => {
     { timeout: 120_000 },
   );
   expect(await page.textContent('.tune-status')).toMatch(
-    /^Done after 150 steps in .*: 16 of your 16 pictures right/,
+    /^Done after 150 steps in .*: 16 of your 16 images right/,
   );
 });
 

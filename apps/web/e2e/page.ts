@@ -5,16 +5,13 @@ import type { Page } from 'playwright';
 export const sample = fileURLToPath(new URL('../../cli/assets/sample.png', import.meta.url));
 const command = fileURLToPath(new URL('../../cli/dist/pvt.js', import.meta.url));
 
-/** What the command line answers about a picture, the page's first sample where none is named. */
+/** What the command line answers about an image, the page's first sample where none is named. */
 export function pvt<T>(
   name: string,
-  {
-    picture = sample,
-    options = [],
-  }: { readonly picture?: string; readonly options?: readonly string[] } = {},
+  { image = sample, options = [] }: { readonly image?: string; readonly options?: readonly string[] } = {},
 ): T {
   const answers = JSON.parse(
-    execFileSync(process.execPath, [command, name, picture, ...options, '--json'], {
+    execFileSync(process.execPath, [command, name, image, ...options, '--json'], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     }),
@@ -67,7 +64,7 @@ export const modelOpen = (page: Page, title: string): Promise<unknown> =>
   );
 
 /** A sample as the page draws it, as a PNG. */
-export async function samplePicture(page: Page, tab: string, id: string): Promise<Buffer> {
+export async function sampleImage(page: Page, tab: string, id: string): Promise<Buffer> {
   await page.click(`#tab-${tab}`);
   await page.click(`[data-sample=${id}]`);
   await page.waitForFunction(
@@ -75,7 +72,7 @@ export async function samplePicture(page: Page, tab: string, id: string): Promis
     id,
   );
   const url = await page
-    .locator('canvas.picture')
+    .locator('canvas.image')
     .evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
   return Buffer.from(url.slice(url.indexOf(',') + 1), 'base64');
 }

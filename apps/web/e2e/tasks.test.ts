@@ -6,7 +6,7 @@ import { microscopy } from '@pvt/checkpoints-microscopy';
 import type { Browser, Page } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launch } from './browser.ts';
-import { modelOpen, pvt, samplePicture, texts, visit } from './page.ts';
+import { modelOpen, pvt, sampleImage, texts, visit } from './page.ts';
 import { serveDist } from './serve.ts';
 
 /** Shorter side of what segmenter and detector see: software rendering is slow. */
@@ -14,7 +14,7 @@ const side = 96;
 const folder = mkdtempSync(join(tmpdir(), 'pvt-web-'));
 let browser: Browser;
 let server: Awaited<ReturnType<typeof serveDist>>;
-/** What the `pvt` command says of the same pictures. */
+/** What the `pvt` command says of the same images. */
 let told: {
   readonly label: string;
   readonly region: string;
@@ -28,12 +28,12 @@ beforeAll(async () => {
   browser = await launch();
   const page = await browser.newPage();
   await visit(page, server.url, { backend: 'wasm', side });
-  const pictures = { nuclei: join(folder, 'nuclei.png'), blood: join(folder, 'blood.png') };
+  const images = { nuclei: join(folder, 'nuclei.png'), blood: join(folder, 'blood.png') };
   for (const [sample, tab] of [
     ['nuclei', 'segment'],
     ['blood', 'detect'],
   ] as const)
-    writeFileSync(pictures[sample], await samplePicture(page, tab, sample));
+    writeFileSync(images[sample], await sampleImage(page, tab, sample));
   await page.close();
   const sized = (name: keyof typeof microscopy) => [
     '--weights',
@@ -43,11 +43,11 @@ beforeAll(async () => {
   ];
   const { predictions } = pvt<{ predictions: { label: string }[] }>('classify');
   const { classes } = pvt<{ classes: { label: number; share: number }[] }>('segment', {
-    picture: pictures.nuclei,
+    image: images.nuclei,
     options: sized('pvt_v2_nano.nuclei'),
   });
   const { detections } = pvt<{ detections: { label: number; score: number }[] }>('detect', {
-    picture: pictures.blood,
+    image: images.blood,
     options: [...sized('pvt_v2_nano.bccd'), '--score', '0.3'],
   });
   const largest = classes.toSorted((a, b) => b.share - a.share)[0]!;
@@ -88,7 +88,7 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
     await modelOpen(page, 'pvt_v2_nano.nuclei');
     await page.waitForFunction(
       () =>
-        document.querySelector('canvas.picture')?.ariaLabel === 'cell nuclei' &&
+        document.querySelector('canvas.image')?.ariaLabel === 'cell nuclei' &&
         !document.body.hasAttribute('aria-busy'),
     );
     expect(await page.textContent('.legend li:first-child .name')).toBe(told.region);
@@ -100,7 +100,7 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
     await modelOpen(page, 'pvt_v2_nano.bccd');
     await page.waitForFunction(
       () =>
-        document.querySelector('canvas.picture')?.ariaLabel === 'blood smear' &&
+        document.querySelector('canvas.image')?.ariaLabel === 'blood smear' &&
         !document.body.hasAttribute('aria-busy'),
     );
     expect(await page.textContent('.legend li:first-child .name')).toBe(told.object);

@@ -1,4 +1,4 @@
-/** 200 changes of the model and 1,000 pictures of the camera, on each backend named: `pnpm --filter @pvt/web endurance wasm webgl`. */
+/** 200 changes of the model and 1,000 images of the camera, on each backend named: `pnpm --filter @pvt/web endurance wasm webgl`. */
 import { launch } from '../e2e/browser.ts';
 import { runFrames, switchModels, type Growth } from '../e2e/endurance.ts';
 import { visit } from '../e2e/page.ts';
@@ -13,7 +13,7 @@ for (const backend of backends.length > 0 ? backends : ['wasm', 'webgl']) {
   const page = await browser.newPage();
   await visit(page, server.url, { backend, side: 64 });
   console.log(`${backend}, 200 changes of the model: ${show(await switchModels(page, 200))}`);
-  console.log(`${backend}, 1,000 pictures: ${show(await runFrames(page, 1000))}`);
+  console.log(`${backend}, 1,000 images: ${show(await runFrames(page, 1000))}`);
   await page.close();
 }
 await browser.close();

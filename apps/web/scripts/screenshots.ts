@@ -1,4 +1,4 @@
-/** Pictures of every tab, on a desktop and on a phone, light and dark, in `screenshots/`: `pnpm --filter @pvt/web screenshots`. */
+/** Images of every tab, on a desktop and on a phone, light and dark, in `screenshots/`: `pnpm --filter @pvt/web screenshots`. */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright';

@@ -1,13 +1,13 @@
 /** What a browser calls the reasons for not giving a camera. */
 const reasons: Readonly<Record<string, string>> = {
   NotAllowedError:
-    'The camera was refused. Allow it in the address bar and try again, or open a picture instead.',
-  NotFoundError: 'No camera was found. Connect one and try again, or open a picture instead.',
+    'The camera was refused. Allow it in the address bar and try again, or open an image instead.',
+  NotFoundError: 'No camera was found. Connect one and try again, or open an image instead.',
   NotReadableError: 'The camera is in use by another program. Close that one and try again.',
-  OverconstrainedError: 'The camera cannot deliver pictures of this kind. Open a picture instead.',
+  OverconstrainedError: 'The camera cannot deliver images of this kind. Open an image instead.',
 };
 
-/** The camera's picture in a video element, until `stop`. */
+/** The camera's image in a video element, until `stop`. */
 export class Camera {
   readonly #video: HTMLVideoElement;
   #stream: MediaStream | undefined;
@@ -24,7 +24,7 @@ export class Camera {
   async start(onEnd: () => void): Promise<void> {
     if (navigator.mediaDevices === undefined)
       throw new Error(
-        'The camera needs a page that is served over https or from this machine. Open a picture instead.',
+        'The camera needs a page that is served over https or from this machine. Open an image instead.',
       );
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({
@@ -33,7 +33,7 @@ export class Camera {
     } catch (cause) {
       throw new Error(
         reasons[(cause as Error).name] ??
-          `The camera could not be started (${(cause as Error).message}). Open a picture instead.`,
+          `The camera could not be started (${(cause as Error).message}). Open an image instead.`,
         { cause },
       );
     }

@@ -3,7 +3,7 @@ import type { BackendName, Check } from './protocol.ts';
 /** Another backend must promise to be this much faster before one that runs is left. */
 export const gain = 1.3;
 
-/** Milliseconds that a picture will take: a fixed part and one that grows with the work, from two probes. */
+/** Milliseconds that an image will take: a fixed part and one that grows with the work, from two probes. */
 export function estimate({ small, large }: Check, macs: number): number {
   if (large === undefined) return Infinity;
   const perMac = Math.max(0, (large.milliseconds - small.milliseconds) / (large.macs - small.macs));

@@ -1,4 +1,4 @@
-/** The page's shell: tabs, picture, messages. Nothing here knows a model; the worker and its code come after the first paint. */
+/** The page's shell: tabs, image, messages. Nothing here knows a model; the worker and its code come after the first paint. */
 import { fill, h, options, svg } from './dom.ts';
 import { Host, type Finding } from './host.ts';
 import { isAbort, Notices, sentenceOf } from './notices.ts';
@@ -14,7 +14,7 @@ import { duration } from './text.ts';
 
 const host = new Host();
 const notices = new Notices();
-const stage = new Stage(notices, () => picture());
+const stage = new Stage(notices, () => image());
 const spoken = h('p', { className: 'hidden', attrs: { role: 'status', 'aria-live': 'polite' } });
 const frames = h('span', { className: 'frames' });
 
@@ -71,7 +71,7 @@ async function refresh(): Promise<void> {
 }
 
 /** Camera frames that come while one is worked on are dropped: what is shown is never late. */
-function picture(): void {
+function image(): void {
   void refresh();
   if (!stage.live) {
     frames.textContent = '';
@@ -88,7 +88,7 @@ function picture(): void {
     }
     const elapsed = performance.now() - since;
     if (elapsed < 1000) return;
-    frames.textContent = `${((1000 * used) / elapsed).toFixed(1)} of ${((1000 * seen) / elapsed).toFixed(0)} camera pictures a second`;
+    frames.textContent = `${((1000 * used) / elapsed).toFixed(1)} of ${((1000 * seen) / elapsed).toFixed(0)} camera images a second`;
     [seen, used, since] = [0, 0, performance.now()];
   };
   stage.video.requestVideoFrameCallback(next);
@@ -137,7 +137,7 @@ function enter(tab: Tab): void {
   stage.showSamples(suiting, showSample);
   tab.enter?.();
   const made = samples.find(({ tasks }) => tasks[0] === tab.name);
-  // A sample gives way to one that was drawn for this task, the visitor's own picture does not.
+  // A sample gives way to one that was drawn for this task, the visitor's own image does not.
   if (
     made !== undefined &&
     !stage.visitors &&
@@ -272,7 +272,7 @@ document.body.append(
         'div',
         {},
         h('h1', { textContent: 'Pyramid Vision Transformer' }),
-        h('p', { textContent: 'in your browser: pictures stay on this device' }),
+        h('p', { textContent: 'in your browser: images stay on this device' }),
       ),
     ),
     tabList,
@@ -296,7 +296,7 @@ document.body.append(
       h('summary', { textContent: 'How this device computes' }),
       h('p', {
         textContent:
-          'Each backend first runs a small model whose logits the authors’ own code has computed. One that differs is not used. The other columns are the milliseconds until it was up, and of a small and a larger picture; the choice for a model follows from them.',
+          'Each backend first runs a small model whose logits the authors’ own code has computed. One that differs is not used. The other columns are the milliseconds until it was up, and of a small and a larger image; the choice for a model follows from them.',
       }),
       h(
         'div',

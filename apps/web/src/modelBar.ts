@@ -109,9 +109,9 @@ export class ModelBar {
    * Opens the model, unless it is open; undefined where there is none yet. After an abort or an error the model before is
    * asked for again.
    *
-   * @param picture what it will run on, so that it warms up for pictures of that shape
+   * @param image what it will run on, so that it warms up for images of that shape
    */
-  async ensure(picture?: {
+  async ensure(image?: {
     readonly width: number;
     readonly height: number;
   }): Promise<OpenedModel | undefined> {
@@ -123,7 +123,7 @@ export class ModelBar {
       this.#barText.textContent = 'loading';
     }
     try {
-      const model = await this.#host.open({ ...request, ...(picture && { picture }) }, (progress) =>
+      const model = await this.#host.open({ ...request, ...(image && { image }) }, (progress) =>
         this.#show(progress),
       );
       this.#describe(model);
@@ -149,7 +149,7 @@ export class ModelBar {
           label: 'Choose a model',
           run: () => void this.choose(),
         });
-      return this.#request === undefined ? undefined : this.ensure(picture);
+      return this.#request === undefined ? undefined : this.ensure(image);
     } finally {
       this.#loading.hidden = true;
     }
@@ -179,7 +179,7 @@ export class ModelBar {
       ...(about ? [about] : title === undefined ? [noHead[this.#task]] : []),
       ...(model
         ? [
-            `${model.variant}: ${count(model.params)} parameters, ${count(model.macs)} multiply-adds per picture`,
+            `${model.variant}: ${count(model.params)} parameters, ${count(model.macs)} multiply-adds per image`,
           ]
         : []),
       ...(model && model.unused > 0 ? [`${model.unused} parameters of the file are for something else`] : []),
@@ -189,14 +189,14 @@ export class ModelBar {
     else fill(this.#times);
   }
 
-  /** A picture took so long. */
+  /** An image took so long. */
   took(milliseconds: number): void {
     this.#frames = [...this.#frames.slice(-14), milliseconds];
     const model = this.#host.opened;
     if (model)
       this.times({
         ...model.milliseconds,
-        picture: [...this.#frames].sort((a, b) => a - b)[this.#frames.length >> 1],
+        image: [...this.#frames].sort((a, b) => a - b)[this.#frames.length >> 1],
       });
   }
 
@@ -204,18 +204,18 @@ export class ModelBar {
     download,
     load,
     warmUp,
-    picture,
+    image,
   }: {
     readonly download: number;
     readonly load: number;
     readonly warmUp: number;
-    readonly picture?: number | undefined;
+    readonly image?: number | undefined;
   }): void {
     const entries = [
       ['download', download],
       ['load', load],
       ['warm-up', warmUp],
-      ...(picture === undefined ? [] : [['picture', picture] as const]),
+      ...(image === undefined ? [] : [['image', image] as const]),
     ] as const;
     fill(
       this.#times,

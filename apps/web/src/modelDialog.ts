@@ -121,7 +121,7 @@ export function chooseModel(
       h('p', {
         className: 'small',
         textContent:
-          'Only a model that you ask for is fetched, from the place you name, and kept in this browser’s cache. Pictures and files never leave this page.',
+          'Only a model that you ask for is fetched, from the place you name, and kept in this browser’s cache. Images and files never leave this page.',
       }),
     );
     document.body.append(dialog);

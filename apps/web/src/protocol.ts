@@ -44,8 +44,8 @@ export interface OpenRequest {
   readonly names?: readonly string[];
   /** Shorter side of the model's input in pixels; of classifiers the checkpoint tells it. */
   readonly shortSide?: number;
-  /** What it will run on first: it warms up for pictures of that shape. */
-  readonly picture?: { readonly width: number; readonly height: number };
+  /** What it will run on first: it warms up for images of that shape. */
+  readonly image?: { readonly width: number; readonly height: number };
 }
 
 export interface Progress {
@@ -85,9 +85,9 @@ export interface Classified {
 }
 
 export interface Segmented {
-  /** Of the picture's size, clear where nothing is drawn. */
+  /** Of the image's size, clear where nothing is drawn. */
   readonly overlay: ImageBitmap;
-  /** Classes by their share of the picture, most first. */
+  /** Classes by their share of the image, most first. */
   readonly classes: readonly {
     readonly label: number;
     readonly name: string;
@@ -132,7 +132,7 @@ export interface AttentionRequest {
   readonly block: number;
   /** Undefined for the mean over heads. */
   readonly head: number | undefined;
-  /** Between 0 and 1 across the picture. */
+  /** Between 0 and 1 across the image. */
   readonly x: number;
   readonly y: number;
 }
@@ -140,7 +140,7 @@ export interface AttentionRequest {
 export interface AttentionMap {
   /** Of the input's size, clear where nothing is attended to. */
   readonly overlay: ImageBitmap;
-  /** The token that asks, as a box in shares of the picture: left, top, right, bottom. */
+  /** The token that asks, as a box in shares of the image: left, top, right, bottom. */
   readonly token: readonly [number, number, number, number];
   /** Rows and columns of keys. */
   readonly keys: Size;
@@ -188,7 +188,7 @@ export interface Architecture {
   readonly activationBytes: number;
 }
 
-/** A picture that the visitor gives, and which class it shows. */
+/** An image that the visitor gives, and which class it shows. */
 export interface Example {
   readonly label: number;
   readonly bitmap: ImageBitmap;
@@ -211,7 +211,7 @@ export interface TuneProgress {
   /** Between 0 and 1. */
   readonly done: number;
   readonly secondsLeft: number;
-  /** Of the visitor's pictures, how many the model tells rightly. */
+  /** Of the visitor's images, how many the model tells rightly. */
   readonly right?: number;
   /** Enough to go on from here, now and then. */
   readonly snapshot?: object;

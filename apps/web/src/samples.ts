@@ -1,4 +1,4 @@
-/** Pictures to try the models with: drawn here, for no photo comes along. */
+/** Images to try the models with: drawn here, for no photo comes along. */
 import ship from '../../cli/assets/sample.png?url';
 import type { TaskName } from './protocol.ts';
 

@@ -1,8 +1,8 @@
-/** Drawn pictures of two kinds, to try fine-tuning with when nothing is at hand. */
+/** Drawn images of two kinds, to try fine-tuning with when nothing is at hand. */
 const kinds = ['stripes', 'dots'] as const;
 export type Shape = (typeof kinds)[number];
 
-/** One of endlessly many; the same number gives the same picture. */
+/** One of endlessly many; the same number gives the same image. */
 export function drawShape(kind: Shape, number: number): ImageBitmap {
   let state = (kind === 'stripes' ? 1 : 2) * 7919 + number * 104_729;
   const random = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;

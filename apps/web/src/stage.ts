@@ -3,25 +3,25 @@ import { fill, h } from './dom.ts';
 import type { Notices } from './notices.ts';
 import type { Sample } from './samples.ts';
 
-/** Pictures beyond this are scaled down as they come in: no model here sees more, and every copy costs. */
+/** Images beyond this are scaled down as they come in: no model here sees more, and every copy costs. */
 const longestSide = 2048;
 
-/** A place on the picture, in shares of its width and height. */
+/** A place on the image, in shares of its width and height. */
 export interface Point {
   readonly x: number;
   readonly y: number;
 }
 
-/** The picture that everything is about: a sample, a file, or what the camera sees, with what is drawn over it. */
+/** The image that everything is about: a sample, a file, or what the camera sees, with what is drawn over it. */
 export class Stage {
   readonly element: HTMLElement;
   readonly #canvas = h('canvas', {
-    className: 'picture',
-    attrs: { role: 'img', 'aria-label': 'no picture yet' },
+    className: 'image',
+    attrs: { role: 'img', 'aria-label': 'no image yet' },
   });
   readonly #overlay = h('canvas', { className: 'overlay', attrs: { 'aria-hidden': 'true' } });
   readonly #video = h('video', {
-    className: 'picture',
+    className: 'image',
     muted: true,
     playsInline: true,
     hidden: true,
@@ -33,27 +33,27 @@ export class Stage {
   readonly #cameraButton = h('button', { type: 'button', textContent: 'Camera', ariaPressed: 'false' });
   readonly #camera = new Camera(this.#video);
   readonly #notices: Notices;
-  readonly #onPicture: () => void;
-  #picture: ImageBitmap | undefined;
+  readonly #onImage: () => void;
+  #image: ImageBitmap | undefined;
   #visitors = false;
   #onPoint: ((point: Point) => void) | undefined;
   #onDropFiles: ((files: readonly File[]) => void) | undefined;
 
-  constructor(notices: Notices, onPicture: () => void) {
+  constructor(notices: Notices, onImage: () => void) {
     this.#notices = notices;
-    this.#onPicture = onPicture;
+    this.#onImage = onImage;
     const input = h('input', {
       type: 'file',
       accept: 'image/*',
       hidden: true,
-      ariaLabel: 'Picture file',
+      ariaLabel: 'Image file',
       onchange: () => input.files?.[0] && void this.open(input.files[0]),
     });
     this.#cameraButton.addEventListener('click', () => void this.toggleCamera());
     this.#frame.append(this.#canvas, this.#video, this.#overlay, this.#marker);
     this.element = h(
       'section',
-      { className: 'stage', ariaLabel: 'Picture' },
+      { className: 'stage', ariaLabel: 'Image' },
       this.#frame,
       h(
         'div',
@@ -61,14 +61,14 @@ export class Stage {
         h('button', {
           type: 'button',
           className: 'primary',
-          textContent: 'Open picture',
+          textContent: 'Open image',
           onclick: () => input.click(),
         }),
         input,
         this.#cameraButton,
         h('span', {
           className: 'hint',
-          textContent: 'or drop a picture or a checkpoint anywhere, or paste one',
+          textContent: 'or drop an image or a checkpoint anywhere, or paste one',
         }),
       ),
       this.#samples,
@@ -110,12 +110,12 @@ export class Stage {
     else if (files.length > 0) this.#onDropFiles?.(files);
   }
 
-  /** Who takes files that are dropped and are no single picture. */
+  /** Who takes files that are dropped and are no single image. */
   set onDropFiles(listener: (files: readonly File[]) => void) {
     this.#onDropFiles = listener;
   }
 
-  /** Who hears of clicks on the picture and, with arrow keys, of steps; nobody by default. */
+  /** Who hears of clicks on the image and, with arrow keys, of steps; nobody by default. */
   set onPoint(listener: ((point: Point) => void) | undefined) {
     this.#onPoint = listener;
     this.#frame.classList.toggle('pointing', listener !== undefined);
@@ -134,16 +134,16 @@ export class Stage {
   get size(): { readonly width: number; readonly height: number } {
     return this.live
       ? { width: this.#video.videoWidth, height: this.#video.videoHeight }
-      : { width: this.#picture?.width ?? 4, height: this.#picture?.height ?? 3 };
+      : { width: this.#image?.width ?? 4, height: this.#image?.height ?? 3 };
   }
 
   get empty(): boolean {
-    return !this.live && this.#picture === undefined;
+    return !this.live && this.#image === undefined;
   }
 
-  /** What the picture is called. */
+  /** What the image is called. */
   get shown(): string | undefined {
-    return this.#picture === undefined ? undefined : (this.#canvas.getAttribute('aria-label') ?? undefined);
+    return this.#image === undefined ? undefined : (this.#canvas.getAttribute('aria-label') ?? undefined);
   }
 
   /** Whether what is shown is the visitor's own. */
@@ -153,7 +153,7 @@ export class Stage {
 
   /** A copy of what is shown now, for the worker to keep. */
   snapshot(): Promise<ImageBitmap> {
-    return createImageBitmap(this.live ? this.#video : this.#picture!);
+    return createImageBitmap(this.live ? this.#video : this.#image!);
   }
 
   showSamples(samples: readonly Sample[], choose: (sample: Sample) => void): void {
@@ -179,16 +179,16 @@ export class Stage {
     );
   }
 
-  /** Shows a picture from a file; a sentence tells of one that cannot be read. */
-  async open(file: Blob, name = file instanceof File ? file.name : 'picture'): Promise<void> {
+  /** Shows an image from a file; a sentence tells of one that cannot be read. */
+  async open(file: Blob, name = file instanceof File ? file.name : 'image'): Promise<void> {
     let bitmap: ImageBitmap;
     try {
       bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
     } catch {
       this.#notices.say(
-        'picture',
+        'image',
         'error',
-        `${name} is not a picture that this browser can read; it may be broken or of another kind. Try a JPEG, PNG or WebP.`,
+        `${name} is not an image that this browser can read; it may be broken or of another kind. Try a JPEG, PNG or WebP.`,
       );
       return;
     }
@@ -202,15 +202,15 @@ export class Stage {
       bitmap.close();
       bitmap = smaller;
     }
-    this.#notices.clear('picture');
+    this.#notices.clear('image');
     this.show(bitmap, name, true);
   }
 
   show(bitmap: ImageBitmap, name: string, visitors = false): void {
     this.#stopCamera();
     this.#visitors = visitors;
-    this.#picture?.close();
-    this.#picture = bitmap;
+    this.#image?.close();
+    this.#image = bitmap;
     this.#canvas.width = bitmap.width;
     this.#canvas.height = bitmap.height;
     this.#canvas.getContext('2d')!.drawImage(bitmap, 0, 0);
@@ -219,13 +219,13 @@ export class Stage {
       button.ariaPressed = String(button.title === name);
     this.#resize();
     this.clearOverlay();
-    this.#onPicture();
+    this.#onImage();
   }
 
   #resize(): void {
     const { width, height } = this.size;
     this.#frame.style.aspectRatio = `${width} / ${height}`;
-    // Tall pictures are bounded by their height.
+    // Tall images are bounded by their height.
     this.#frame.style.setProperty('--ratio', String(width / height));
   }
 
@@ -241,7 +241,7 @@ export class Stage {
     this.#marker.hidden = true;
   }
 
-  /** A box on the picture, in shares of its sides. */
+  /** A box on the image, in shares of its sides. */
   mark([left, top, right, bottom]: readonly [number, number, number, number]): void {
     this.#marker.hidden = false;
     Object.assign(this.#marker.style, {
@@ -255,7 +255,7 @@ export class Stage {
   async toggleCamera(): Promise<void> {
     if (this.#camera.on) {
       this.#stopCamera();
-      this.#onPicture();
+      this.#onImage();
       return;
     }
     try {
@@ -264,7 +264,7 @@ export class Stage {
         this.#notices.say(
           'camera',
           'warning',
-          'The camera has stopped. Start it again, or open a picture instead.',
+          'The camera has stopped. Start it again, or open an image instead.',
         );
       });
     } catch (error) {
@@ -281,7 +281,7 @@ export class Stage {
     this.#cameraButton.textContent = 'Stop camera';
     this.#resize();
     this.clearOverlay();
-    this.#onPicture();
+    this.#onImage();
   }
 
   #stopCamera(): void {

@@ -1,10 +1,10 @@
 /**
  * Checkpoints that come with the package, as data. `url` points to a safetensors file with float16 values and the
- * official code's names; `recipe` says how its pictures are prepared; `top1` is in percent.
+ * official code's names; `preprocessing` says how its images are prepared; `top1` is in percent.
  *
  * @example
  * const { url, labels } = checkpoints['pvt_v2_nano.cifar10'];
- * const { config, source, recipe } = readCheckpoint(await readFile(url));
+ * const { config, source, preprocessing } = readCheckpoint(await readFile(url));
  */
 export const checkpoints = {
   'pvt_v2_nano.cifar10': {
@@ -12,10 +12,10 @@ export const checkpoints = {
     get url(): URL {
       return new URL('../files/pvt_v2_nano.cifar10.safetensors', import.meta.url);
     },
-    bytes: 1_759_068,
-    sha256: '3394c801d4e1675485a8d5e7c61924bd3ef06f439f802e9dd8413d9f180a29f8',
+    bytes: 1_759_076,
+    sha256: '76e72727a8df04b18a6caffe8d1e1f625882d15eae8af9afa5cc5cc9fd70d7be',
     labels: ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'],
-    recipe: {
+    preprocessing: {
       resize: { to: { shortSide: 64 }, resampling: 'bilinear' },
       crop: [64, 64],
       rescale: 1 / 255,

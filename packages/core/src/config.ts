@@ -16,7 +16,7 @@ export interface NormEpsilon {
 
 /** Fields that all versions share. Arrays have one entry per stage. */
 interface PvtConfigBase {
-  /** Channels of the input picture. */
+  /** Channels of the input image. */
   readonly channels: number;
   /** Token width of each stage. */
   readonly dims: readonly number[];
@@ -261,7 +261,7 @@ export function gridSizes(
         'input-too-small',
         `PVT ${config.version}: expected an input whose stage ${stage + 1} map is at least ${least}x${least} ` +
           `(patch ${patch}, stride ${stride}, reduction ${least}), got ${size[0]}x${size[1]}, which gives ` +
-          `${Math.max(0, height)}x${Math.max(0, width)}; use a larger picture.`,
+          `${Math.max(0, height)}x${Math.max(0, width)}; use a larger image.`,
       );
     }
     grids.push((current = [height, width]) as [number, number]);

@@ -18,7 +18,7 @@ export class PvtError extends Error {
 /** A configuration, option or argument that cannot describe a model or a run. */
 export class ConfigError extends PvtError {}
 
-/** A tensor or picture of a shape that the receiver cannot take. */
+/** A tensor or image of a shape that the receiver cannot take. */
 export class ShapeError extends PvtError {}
 
 /** A backend that is missing, failed to start, or cannot do what was asked. */

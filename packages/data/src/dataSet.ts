@@ -1,21 +1,21 @@
-import type { Picture } from '@pvt/core';
+import type { Image } from '@pvt/core';
 
-/** What a data set is for: a class per picture, a class per pixel, or boxes with classes. */
+/** What a data set is for: a class per image, a class per pixel, or boxes with classes. */
 export const tasks = ['classify', 'segment', 'detect'] as const;
 export type Task = (typeof tasks)[number];
 
 export type Size = readonly [height: number, width: number];
 
-/** An object that a picture is known to show. */
-export interface TrueBox {
-  /** Pixels from the picture's upper left corner; right and bottom lie behind the last pixel. */
+/** An object that an image is known to show. */
+export interface TargetBox {
+  /** Pixels from the image's upper left corner; right and bottom lie behind the last pixel. */
   readonly box: readonly [left: number, top: number, right: number, bottom: number];
   readonly label: number;
   /** A crowd, or marked difficult: no target in training, and in scores neither right nor wrong. */
   readonly crowd?: boolean;
 }
 
-/** The true class of every pixel of a picture. */
+/** The true class of every pixel of an image. */
 export interface LabelMap {
   readonly width: number;
   readonly height: number;
@@ -26,11 +26,11 @@ export interface LabelMap {
 /** Label of pixels that do not count: padding, what was erased, and what the mask itself leaves open. */
 export const ignoredLabel = 255;
 
-/** The truth about a picture, by task. */
+/** The truth about an image, by task. */
 export interface Targets {
   readonly classify: number;
   readonly segment: LabelMap;
-  readonly detect: readonly TrueBox[];
+  readonly detect: readonly TargetBox[];
 }
 export type Target = Targets[Task];
 
@@ -40,25 +40,25 @@ export interface Mask<Source> {
   readonly foreground: boolean;
 }
 
-/** The truth about a picture as a data set keeps it: label maps may wait in their files. */
+/** The truth about an image as a data set keeps it: label maps may wait in their files. */
 export interface Annotations<Source> {
   readonly classify: number;
   readonly segment: Mask<Source> | LabelMap;
-  readonly detect: readonly TrueBox[];
+  readonly detect: readonly TargetBox[];
 }
 
-/** One picture and what it shows. */
+/** One image and what it shows. */
 export interface Sample<K extends Task, Source> {
-  /** The picture's path in its data set, for people. */
+  /** The image's path in its data set, for people. */
   readonly name: string;
   /** Where the pixels are, or the pixels. */
-  readonly source: Source | Picture;
+  readonly source: Source | Image;
   readonly target: Annotations<Source>[K];
   /** Size that the target was drawn for, where a file says so. */
   readonly size?: Size;
 }
 
-/** Labelled pictures as plain data; nothing is decoded before it is needed. */
+/** Labelled images as plain data; nothing is decoded before it is needed. */
 export interface DataSet<K extends Task, Source = string> {
   readonly task: K;
   /** Names of classes by index. */
@@ -68,6 +68,6 @@ export interface DataSet<K extends Task, Source = string> {
 
 /** How files are opened on a platform. */
 export interface Opener<Source> {
-  picture(source: Source): Promise<Picture>;
+  image(source: Source): Promise<Image>;
   bytes(source: Source): Promise<Uint8Array>;
 }

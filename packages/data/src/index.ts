@@ -1,5 +1,5 @@
-import { pictureFrom } from '@pvt/adapter-image';
-import type { Picture } from '@pvt/core';
+import { imageFrom } from '@pvt/adapter-image';
+import type { Image } from '@pvt/core';
 import { createLoaderWith, inThread, type Loader, type LoaderOptions } from './batches/loader.ts';
 import { samplesOf } from './batches/prepare.ts';
 import type { DataSet, Opener, Task } from './dataSet.ts';
@@ -8,13 +8,13 @@ import { readFiles, type FoundData, type ReadOptions } from './read/read.ts';
 export * from './shared.ts';
 
 const opener: Opener<Blob> = {
-  picture: (source): Promise<Picture> => pictureFrom(source),
+  image: (source): Promise<Image> => imageFrom(source),
   bytes: async (source) => new Uint8Array(await source.arrayBuffer()),
 };
 
 /**
  * The data set in a folder that a page's user has chosen (`<input type="file" webkitdirectory>`), recognised by how its files lie:
- * a folder per class, Pascal VOC, COCO, or pictures and masks.
+ * a folder per class, Pascal VOC, COCO, or images and masks.
  *
  * @throws DataError where the files do not make a data set; the message names the file
  * @throws ConfigError for an option that cannot be followed
@@ -35,7 +35,7 @@ export function readDataSet<K extends Task>(
 }
 
 /**
- * Batches of a data set of Blobs, Files or decoded pictures, prepared in this thread.
+ * Batches of a data set of Blobs, Files or decoded images, prepared in this thread.
  *
  * @throws ConfigError for an option that cannot be followed, DataError for a data set without samples
  * @example
@@ -47,10 +47,10 @@ export function createLoader<K extends Task>(data: DataSet<K, Blob>, options: Lo
 }
 
 /**
- * Every picture of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
+ * Every image of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
  *
  * @throws DataError for a file that cannot be read, naming it
  * @example
- * for await (const { picture, target, name } of truths(validation)) console.log(name, picture.width, target);
+ * for await (const { image, target, name } of truths(validation)) console.log(name, image.width, target);
  */
-export const truths = <K extends Task>(data: DataSet<K, Blob>) => samplesOf(data, opener);
+export const labelledImages = <K extends Task>(data: DataSet<K, Blob>) => samplesOf(data, opener);

@@ -21,10 +21,10 @@ export async function readMask<Source>(
   opener: Opener<Source>,
 ): Promise<MaskValues> {
   const bytes = await opener.bytes(source);
-  // A decoder of pictures would turn a palette's indices into colours.
+  // A decoder of images would turn a palette's indices into colours.
   if (bytes.length >= 8 && hasPngSignature(bytes.subarray(0, 8))) return pngValues(bytes, name);
-  const picture = await opener.picture(source);
-  return { width: picture.width, height: picture.height, values: grey(picture.data, 3, name) };
+  const image = await opener.image(source);
+  return { width: image.width, height: image.height, values: grey(image.data, 3, name) };
 }
 
 function pngValues(bytes: Uint8Array, name: string): MaskValues {
@@ -33,7 +33,7 @@ function pngValues(bytes: Uint8Array, name: string): MaskValues {
   if (pixels > defaultMaxPixels)
     throw new DataError(
       'mask-too-large',
-      `readMask: expected at most ${defaultMaxPixels} pixels, got ${pixels} in ${name}; scale it down with its picture.`,
+      `readMask: expected at most ${defaultMaxPixels} pixels, got ${pixels} in ${name}; scale it down with its image.`,
     );
   try {
     const { width, height, data, channels, depth } = decode(bytes);

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { encodePng } from '@pvt/adapter-image/node';
-import { createRandom, type Picture } from '@pvt/core';
+import { createRandom, type Image } from '@pvt/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   createLoader,
   readDataSet,
-  truths,
+  labelledImages,
   type AugmentStep,
   type Batch,
   type DataSet,
@@ -40,14 +40,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const plain = (width: number, height: number, colour: number[]): Picture => ({
+const plain = (width: number, height: number, colour: number[]): Image => ({
   width,
   height,
   data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colour[i % 3]!),
 });
-const write = async (path: string, picture: Picture) =>
-  writeFile(join(folder, path), await encodePng(picture));
-/** All pictures of a folder as one set, in their order. */
+const write = async (path: string, image: Image) => writeFile(join(folder, path), await encodePng(image));
+/** All images of a folder as one set, in their order. */
 async function setOf<K extends Task>(name: string, task: K): Promise<DataSet<K>> {
   const { train, validation } = await readDataSet(join(folder, name), task);
   return {
@@ -80,7 +79,7 @@ const steps: AugmentStep[] = [
 ];
 
 describe('epochs', () => {
-  it('show every picture once, in an order and with changes of their own', async () => {
+  it('show every image once, in an order and with changes of their own', async () => {
     const data = await setOf('classes', 'classify');
     const options = { size: [8, 8], batch: 3, augment: steps, seed: 5, workers: 0 } as const;
     const [first, again, second, other] = await Promise.all([
@@ -106,7 +105,7 @@ describe('epochs', () => {
     expect((await epochOf(data, still, 1))[0]!.inputs).not.toEqual((await epochOf(data, still))[0]!.inputs);
   });
 
-  it('are the same for any number of workers, and from kept pictures', async () => {
+  it('are the same for any number of workers, and from kept images', async () => {
     for (const [name, task] of [
       ['classes', 'classify'],
       ['masks', 'segment'],
@@ -180,7 +179,7 @@ describe('epochs', () => {
     expect(stretched!.targets[0]).toEqual([{ box: [4, 4, 20, 24], label: 0 }]);
   });
 
-  it('take the size of their pictures within bounds', async () => {
+  it('take the size of their images within bounds', async () => {
     const data = await setOf('voc', 'detect');
     const [batch] = await epochOf(data, {
       size: { shortSide: 15, longSide: 100, multiple: 8 },
@@ -205,7 +204,7 @@ describe('epochs', () => {
     const { soft, inputs } = batch!;
     for (let i = 0; i < 10; i++) {
       expect(soft![2 * i]! + soft![2 * i + 1]!).toBeCloseTo(1, 6);
-      // Red pictures have 200 in red, blue ones nearly nothing.
+      // Red images have 200 in red, blue ones nearly nothing.
       expect(inputs[i * 192]! * 255).toBeGreaterThanOrEqual(199 * soft![2 * i + 1]!);
       expect(inputs[i * 192]! * 255).toBeLessThan(200 * soft![2 * i + 1]! + 5);
     }
@@ -217,7 +216,7 @@ describe('epochs', () => {
 });
 
 describe('evaluation', () => {
-  it("keeps the truth in each picture's own pixels, crowds included", async () => {
+  it("keeps the truth in each image's own pixels, crowds included", async () => {
     const loader = createLoader(await setOf('voc', 'detect'), {
       size: [10, 10],
       batch: 2,
@@ -238,13 +237,13 @@ describe('evaluation', () => {
 });
 
 describe('truths', () => {
-  it('are the pictures and targets of the files themselves', async () => {
+  it('are the images and targets of the files themselves', async () => {
     const data = await setOf('masks', 'segment');
-    const list = await all(truths(data));
+    const list = await all(labelledImages(data));
     expect(list.map(({ name }) => name)).toEqual(data.samples.map(({ name }) => name));
     expect(list[4]).toEqual({
       name: 'images/4.png',
-      picture: plain(20, 10, [40, 20, 30]),
+      image: plain(20, 10, [40, 20, 30]),
       target: {
         width: 20,
         height: 10,
@@ -252,10 +251,10 @@ describe('truths', () => {
       },
     });
     const broken = { ...data, samples: [{ ...data.samples[0]!, source: join(folder, 'gone.png') }] };
-    await expect(all(truths(broken))).rejects.toThrow(
+    await expect(all(labelledImages(broken))).rejects.toThrow(
       expect.objectContaining({
         name: 'DataError',
-        code: 'picture-missing',
+        code: 'image-missing',
         message: expect.stringContaining('images/0.png'),
       }),
     );
@@ -263,34 +262,31 @@ describe('truths', () => {
 });
 
 describe('what goes wrong', () => {
-  it.each([0, 2])(
-    'names the picture that is broken, with %i workers, when its turn comes',
-    async (workers) => {
-      const data = await setOf('classes', 'classify');
-      const { uniform } = createRandom(1);
-      const noise = { width: 40, height: 40, data: Uint8Array.from({ length: 4800 }, () => 256 * uniform()) };
-      await writeFile(join(folder, 'broken.png'), (await encodePng(noise)).subarray(0, 2000));
-      const samples = data.samples.map((sample, i) =>
-        i === 5 ? { ...sample, name: 'here/broken.png', source: join(folder, 'broken.png') } : sample,
-      );
-      const loader = createLoader({ ...data, samples }, { size: [8, 8], batch: 2, shuffle: false, workers });
-      const seen: string[] = [];
-      const run = async () => {
-        for await (const { names } of loader.epoch(0)) seen.push(...names);
-      };
-      await expect(run()).rejects.toThrow(
-        expect.objectContaining({
-          name: 'DataError',
-          code: 'picture-damaged',
-          message: expect.stringContaining('here/broken.png'),
-        }),
-      );
-      expect(seen).toEqual(samples.slice(0, 4).map(({ name }) => name));
-      await loader.close();
-    },
-  );
+  it.each([0, 2])('names the image that is broken, with %i workers, when its turn comes', async (workers) => {
+    const data = await setOf('classes', 'classify');
+    const { uniform } = createRandom(1);
+    const noise = { width: 40, height: 40, data: Uint8Array.from({ length: 4800 }, () => 256 * uniform()) };
+    await writeFile(join(folder, 'broken.png'), (await encodePng(noise)).subarray(0, 2000));
+    const samples = data.samples.map((sample, i) =>
+      i === 5 ? { ...sample, name: 'here/broken.png', source: join(folder, 'broken.png') } : sample,
+    );
+    const loader = createLoader({ ...data, samples }, { size: [8, 8], batch: 2, shuffle: false, workers });
+    const seen: string[] = [];
+    const run = async () => {
+      for await (const { names } of loader.epoch(0)) seen.push(...names);
+    };
+    await expect(run()).rejects.toThrow(
+      expect.objectContaining({
+        name: 'DataError',
+        code: 'image-damaged',
+        message: expect.stringContaining('here/broken.png'),
+      }),
+    );
+    expect(seen).toEqual(samples.slice(0, 4).map(({ name }) => name));
+    await loader.close();
+  });
 
-  it('names pictures that are not as their annotation or mask says', async () => {
+  it('names images that are not as their annotation or mask says', async () => {
     const boxes = await setOf('voc', 'detect');
     const turned = { ...boxes, samples: [{ ...boxes.samples[0]!, size: [40, 20] as const }] };
     await expect(epochOf(turned, { size: [8, 8], batch: 1, workers: 0 })).rejects.toThrow(
@@ -299,7 +295,7 @@ describe('what goes wrong', () => {
     const masks = await setOf('masks', 'segment');
     const smaller = { ...masks, samples: [{ ...masks.samples[0]!, source: plain(10, 10, [0, 0, 0]) }] };
     await expect(epochOf(smaller, { size: [8, 8], batch: 1, workers: 1 })).rejects.toThrow(
-      'expected the mask of images/0.png to be 10 wide and 10 high as the picture, got 20 and 10',
+      'expected the mask of images/0.png to be 10 wide and 10 high as the image, got 20 and 10',
     );
   });
 
@@ -339,7 +335,7 @@ describe('what goes wrong', () => {
       [() => createLoader(data, { ...options, size: [8, 0] }), 'positive whole pixels, got [8,0]'],
       [
         () => createLoader(data, { ...options, batch: 11, dropLast: true }),
-        'got 10 pictures for batches of 11',
+        'got 10 images for batches of 11',
       ],
       [() => createLoader(data, { ...options, augment: [{ kind: 'shift', by: 2 }] }), 'shift.by'],
       [() => createLoader(data, { ...options, mix: {} }), 'mixup or cutmix'],
@@ -381,7 +377,7 @@ describe('the built package', () => {
     return stdout.trim();
   };
 
-  it('prepares pictures in threads and lets the process end, whether closed, left open or left in the middle', async () => {
+  it('prepares images in threads and lets the process end, whether closed, left open or left in the middle', async () => {
     expect(await run('')).toBe('8');
     expect(await run('break;')).toBe('2');
     expect(await run('if (count === 8) await loader.close();')).toBe('8');

@@ -14,7 +14,7 @@ export * from './shared.ts';
 
 /**
  * The data set in a folder, recognised by how its files lie. To classify: a folder per class. To detect: Pascal VOC (`Annotations`,
- * `JPEGImages`, `ImageSets/Main`, or XML files beside their pictures) or COCO (JSON files). To segment: `images/` beside `masks/`. Splits
+ * `JPEGImages`, `ImageSets/Main`, or XML files beside their images) or COCO (JSON files). To segment: `images/` beside `masks/`. Splits
  * are `train`, `val` and `test` as folders or lists; without them a seeded share is held back.
  *
  * @throws DataError where the folder holds no such data set, or a file of it is broken, missing or unknown; the message names the file
@@ -42,12 +42,12 @@ export async function readDataSet<K extends Task>(
 }
 
 export interface NodeLoaderOptions extends LoaderOptions {
-  /** Threads that prepare pictures, 0 for this one; one less than the machine's cores, but 1 to 4, where absent. */
+  /** Threads that prepare images, 0 for this one; one less than the machine's cores, but 1 to 4, where absent. */
   readonly workers?: number;
 }
 
 /**
- * Batches of a data set of files or decoded pictures, prepared ahead in worker threads. What is in them does not depend on the number of
+ * Batches of a data set of files or decoded images, prepared ahead in worker threads. What is in them does not depend on the number of
  * threads. Idle threads do not keep the process alive.
  *
  * @throws ConfigError for an option that cannot be followed, DataError for a data set without samples; iterating throws DataError for a
@@ -62,7 +62,7 @@ export function createLoader<K extends Task>(data: DataSet<K>, options: NodeLoad
   if (!Number.isSafeInteger(workers) || workers < 0)
     throw new ConfigError(
       'option-invalid',
-      `createLoader: expected workers to be an integer from 0 on, got ${workers}; 0 prepares pictures in this thread.`,
+      `createLoader: expected workers to be an integer from 0 on, got ${workers}; 0 prepares images in this thread.`,
     );
   return createLoaderWith(data, options, (plan) =>
     workers === 0 ? inThread(plan, fileOpener) : inWorkers(workers, plan),
@@ -70,10 +70,10 @@ export function createLoader<K extends Task>(data: DataSet<K>, options: NodeLoad
 }
 
 /**
- * Every picture of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
+ * Every image of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
  *
  * @throws DataError for a file that cannot be read, naming it
  * @example
- * for await (const { picture, target, name } of truths(validation)) console.log(name, picture.width, target);
+ * for await (const { image, target, name } of truths(validation)) console.log(name, image.width, target);
  */
-export const truths = <K extends Task>(data: DataSet<K, string>) => samplesOf(data, fileOpener);
+export const labelledImages = <K extends Task>(data: DataSet<K, string>) => samplesOf(data, fileOpener);

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { readPicture } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image/node';
 import type { Opener } from './dataSet.ts';
 import { DataError, reason } from './errors.ts';
 
 /** Files by their path. */
 export const fileOpener: Opener<string> = {
-  picture: (path) => readPicture(path),
+  image: (path) => readImage(path),
   bytes: async (path) => {
     try {
       return await readFile(path);

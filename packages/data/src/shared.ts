@@ -26,7 +26,7 @@ export {
   type Target,
   type Targets,
   type Task,
-  type TrueBox,
+  type TargetBox,
 } from './dataSet.ts';
 export { DataError } from './errors.ts';
 export { parseCoco, type CocoAnnotations } from './read/coco.ts';

@@ -49,7 +49,7 @@ function startWorker(plan: Plan) {
     (cause) =>
       (end = new DataError(
         'worker-failed',
-        `createLoader: expected a worker that prepares pictures, got its end (${reason(cause)}); use workers: 0 to see where.`,
+        `createLoader: expected a worker that prepares images, got its end (${reason(cause)}); use workers: 0 to see where.`,
         { cause },
       )),
   );
@@ -57,7 +57,7 @@ function startWorker(plan: Plan) {
     fail(
       (end ??= new DataError(
         'worker-failed',
-        `createLoader: expected a worker that prepares pictures, got its end with code ${code}; lower the number of workers where memory is short.`,
+        `createLoader: expected a worker that prepares images, got its end with code ${code}; lower the number of workers where memory is short.`,
       )),
     ),
   );

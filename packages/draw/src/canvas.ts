@@ -40,7 +40,7 @@ export function editPixels(context: CanvasContext, work: (pixels: CanvasPixels) 
   context.putImageData(pixels as never, 0, 0);
 }
 
-/** Sizes that stay readable on a picture of any size: about one thirtieth of its shorter side. */
+/** Sizes that stay readable on an image of any size: about one thirtieth of its shorter side. */
 export function sizesFor(
   { canvas: { width, height } }: CanvasContext,
   fontSize?: number,

@@ -5,11 +5,11 @@ import type { CanvasContext } from './canvas.ts';
 import {
   contrast,
   drawDetections,
-  drawGuesses,
+  drawPredictions,
   drawHeatMap,
   drawLabels,
   drawMask,
-  drawPicture,
+  drawImage,
   heatColor,
   textOn,
 } from './index.ts';
@@ -71,7 +71,7 @@ describe('drawDetections', () => {
       expect(pixel(context, x, y)).toEqual(untouched);
   });
 
-  it('leaves the picture alone where there is nothing', () => {
+  it('leaves the image alone where there is nothing', () => {
     const context = canvasOf(40, 40);
     drawDetections(context, []);
     expect(
@@ -145,7 +145,7 @@ describe('drawLabels', () => {
     for (const draw of [
       () => drawLabels(canvasOf(40, 60), halves),
       () => drawMask(canvasOf(40, 60), halves),
-      () => drawPicture(canvasOf(2, 2), { width: 1, height: 1, data: new Uint8Array(3) }),
+      () => drawImage(canvasOf(2, 2), { width: 1, height: 1, data: new Uint8Array(3) }),
     ]) {
       expect(draw).toThrow(expect.objectContaining({ code: 'canvas-misfit' }));
     }
@@ -159,10 +159,10 @@ it('drawMask tints one class', () => {
   expect(pixel(context, 10, 20)).toEqual(untouched);
 });
 
-it('drawPicture is exact', () => {
+it('drawImage is exact', () => {
   const context = createCanvas(3, 2).getContext('2d');
   const data = Uint8Array.from({ length: 18 }, (_, i) => i * 14);
-  drawPicture(context, { width: 3, height: 2, data });
+  drawImage(context, { width: 3, height: 2, data });
   expect([...context.getImageData(0, 0, 3, 2).data].filter((_, i) => i % 4 < 3)).toEqual([...data]);
 });
 
@@ -186,7 +186,7 @@ describe('drawHeatMap', () => {
 
 it('drawGuesses draws a bar as long as its probability', () => {
   const context = canvasOf(200, 200);
-  drawGuesses(
+  drawPredictions(
     context,
     [{ label: 1, name: 'a name that is far too long for the little room that there is', probability: 0.5 }],
     { fontSize: 12 },

@@ -1,4 +1,4 @@
-import { classColor, type Color, type Guess } from '@pvt/heads';
+import { classColor, type Color, type Prediction } from '@pvt/heads';
 import { fontOf, sizesFor, type CanvasContext } from './canvas.ts';
 import { css } from './colors.ts';
 
@@ -13,9 +13,9 @@ export interface DrawGuessesOptions {
  * @example
  * drawGuesses(context, await classifier.classify(image));
  */
-export function drawGuesses(
+export function drawPredictions(
   context: CanvasContext,
-  guesses: readonly Guess[],
+  guesses: readonly Prediction[],
   { color = classColor, fontSize }: DrawGuessesOptions = {},
 ): void {
   const { font } = sizesFor(context, fontSize);

@@ -3,4 +3,4 @@ export { contrast, heatColor, textOn } from './colors.ts';
 export * from './detections.ts';
 export * from './guesses.ts';
 export * from './masks.ts';
-export * from './picture.ts';
+export * from './image.ts';

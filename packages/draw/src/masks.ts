@@ -8,12 +8,12 @@ export interface DrawLabelsOptions {
   /** Names of the classes by index, drawn into their regions; no names, no text. */
   readonly names?: readonly string[];
   readonly color?: (label: number) => Color;
-  /** Share of the colour over the picture, 0 … 1; 0.5 where absent. */
+  /** Share of the colour over the image, 0 … 1; 0.5 where absent. */
   readonly alpha?: number;
-  /** Classes that leave the picture as it is, such as a background. */
+  /** Classes that leave the image as it is, such as a background. */
   readonly clear?: readonly number[];
   readonly fontSize?: number;
-  /** Least share of the picture that a region's name is drawn for; 0.004 where absent. */
+  /** Least share of the image that a region's name is drawn for; 0.004 where absent. */
   readonly least?: number;
 }
 
@@ -75,7 +75,7 @@ export function drawLabels(
   if (canvas.width !== width || canvas.height !== height) {
     throw new ShapeError(
       'canvas-misfit',
-      `drawLabels: expected a canvas of ${width}x${height} pixels, as the map has, got ${canvas.width}x${canvas.height}; give the canvas the picture's size.`,
+      `drawLabels: expected a canvas of ${width}x${height} pixels, as the map has, got ${canvas.width}x${canvas.height}; give the canvas the image's size.`,
     );
   }
   const { font, line } = sizesFor(context, fontSize);
@@ -121,7 +121,7 @@ export function drawLabels(
 
 export interface DrawMaskOptions {
   readonly color?: Color;
-  /** Share of the colour over the picture, 0 … 1; 0.5 where absent. */
+  /** Share of the colour over the image, 0 … 1; 0.5 where absent. */
   readonly alpha?: number;
 }
 
@@ -144,7 +144,7 @@ export function drawMask(
   drawLabels(context, map, { color: () => color, alpha, clear: [...others] });
 }
 
-/** Values over a picture, coarse or fine: attention, a class's probability, a channel of a pyramid. */
+/** Values over an image, coarse or fine: attention, a class's probability, a channel of a pyramid. */
 export interface HeatMap {
   readonly width: number;
   readonly height: number;

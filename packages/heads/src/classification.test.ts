@@ -2,12 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, createRandom, pvtConfig, PvtError, randomInit, scoped } from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  classificationLoss,
-  createClassificationHead,
-  createPvtClassifier,
-  topGuesses,
-} from './classification.ts';
+import { classificationLoss, createClassificationHead, createPvtClassifier, topK } from './classification.ts';
 import lossFixture from './retinanet/fixtures/losses.json';
 
 const config = pvtConfig({ version: 'v2', dims: [8, 16, 20, 32], depths: [1, 1, 1, 1], classes: 5 });
@@ -85,7 +80,7 @@ describe('createPvtClassifier', () => {
 
 describe('topGuesses', () => {
   it('names the best classes with their probabilities', async () => {
-    const guesses = await topGuesses(
+    const guesses = await topK(
       tf.tensor2d([
         [0, Math.log(2), Math.log(5)],
         [1, 1, 1],
@@ -111,7 +106,7 @@ describe('topGuesses', () => {
   });
 
   it('refuses what is no number', () =>
-    expect(topGuesses(tf.tensor2d([[0, NaN]]), 1)).rejects.toThrow(
+    expect(topK(tf.tensor2d([[0, NaN]]), 1)).rejects.toThrow(
       expect.objectContaining({ code: 'scores-nan', constructor: PvtError }),
     ));
 });

@@ -90,7 +90,7 @@ export const pvtClassifierSpec = (config: PvtConfig) => ({
 
 /** What a {@link PvtClassifier} may be asked for besides the logits. */
 export interface ClassifierRequest {
-  /** One per picture: the index of its class, or, where the model has a single class, the number that it shall answer. */
+  /** One per image: the index of its class, or, where the model has a single class, the number that it shall answer. */
   readonly labels?: readonly number[];
   /** Share of each target that is spread over all classes, in [0, 1). */
   readonly smoothing?: number;
@@ -110,7 +110,7 @@ export interface PvtClassifier extends Model<
 }
 
 /**
- * The whole classifier as one object: pictures in, logits [B, classes] out, and the loss where labels are given.
+ * The whole classifier as one object: images in, logits [B, classes] out, and the loss where labels are given.
  *
  * @throws ConfigError for a config without classes, CheckpointError where the source does not fit
  * @example
@@ -149,7 +149,7 @@ export function createPvtClassifier(config: PvtConfig, source: ParamSource): Pvt
  * squared error, as Hugging Face's models compute it.
  *
  * @param logits [B, classes]
- * @param labels one per picture, see {@link ClassifierRequest}
+ * @param labels one per image, see {@link ClassifierRequest}
  * @throws ShapeError where labels and batch differ in number, ConfigError for a label that is no class
  * @example
  * const loss = classificationLoss(head.forward(embedding), [3, 7], { smoothing: 0.1 });
@@ -163,7 +163,7 @@ export function classificationLoss(
   if (labels.length !== batch)
     throw new ShapeError(
       'labels-misfit',
-      `Classification loss: expected ${batch} labels, one per picture, got ${labels.length}; pass as many.`,
+      `Classification loss: expected ${batch} labels, one per image, got ${labels.length}; pass as many.`,
     );
   if (classes === 1)
     return tf.tidy(() => tf.mean(tf.square(tf.sub(logits, tf.tensor2d([...labels], [batch, 1])))));
@@ -186,8 +186,8 @@ export function classificationLoss(
   );
 }
 
-/** One of the best guesses about a picture. */
-export interface Guess {
+/** One of the best guesses about an image. */
+export interface Prediction {
   /** Index of the class. */
   readonly label: number;
   /** The class's name, or its index as text where names are not known. */
@@ -197,18 +197,18 @@ export interface Guess {
 }
 
 /**
- * The `count` best classes of each picture, best first; equal ones in order. The logits are borrowed.
+ * The `count` best classes of each image, best first; equal ones in order. The logits are borrowed.
  *
  * @param logits [B, classes]
  * @throws PvtError `scores-nan` where a logit is no number
  * @example
  * const [[best]] = await topGuesses(head.forward(embedding), 5, names);
  */
-export async function topGuesses(
+export async function topK(
   logits: tf.Tensor2D,
   count: number,
   names: readonly string[] = [],
-): Promise<Guess[][]> {
+): Promise<Prediction[][]> {
   const [batch, classes] = logits.shape;
   const values = (await logits.data()) as Float32Array;
   return Array.from({ length: batch }, (_, i) => {
@@ -216,7 +216,7 @@ export async function topGuesses(
     if (row.some((value) => Number.isNaN(value)))
       throw new PvtError(
         'scores-nan',
-        `topGuesses: expected logits that are numbers, got NaN for picture ${i}; look for NaN in the input or the checkpoint.`,
+        `topGuesses: expected logits that are numbers, got NaN for image ${i}; look for NaN in the input or the checkpoint.`,
       );
     const best = largest(row, count);
     const sum = row.reduce((total, value) => total + Math.exp(value - row[best[0]!]!), 0);

@@ -67,7 +67,7 @@ export interface Fpn extends Model<
   (pyramid: readonly FeatureMap[]) => FeatureMap[]
 > {
   readonly config: FpnConfig;
-  readonly consumes: readonly Feature[];
+  readonly inputs: readonly Feature[];
   /** The output levels, for the next head. */
   readonly features: readonly Feature[];
 }
@@ -133,12 +133,12 @@ export function createFpn(config: FpnConfig, source: ParamSource): Fpn {
   if (!isCount(startLevel, 0) || startLevel >= features.length)
     throw invalid('startLevel', `between 0 and ${features.length - 1}`, startLevel);
   if (!extraLevels.includes(extra)) throw invalid('extra', `one of ${extraLevels.join(', ')}`, extra);
-  const consumes = used(config);
-  if (outputs !== undefined && !isCount(outputs, consumes.length))
-    throw invalid('outputs', `at least ${consumes.length}, as many as levels are used`, outputs);
-  const levels: Feature[] = Array.from({ length: consumes.length + extraCount(config) }, (_, i) => {
+  const inputs = used(config);
+  if (outputs !== undefined && !isCount(outputs, inputs.length))
+    throw invalid('outputs', `at least ${inputs.length}, as many as levels are used`, outputs);
+  const levels: Feature[] = Array.from({ length: inputs.length + extraCount(config) }, (_, i) => {
     const stride =
-      i < consumes.length ? consumes[i]!.stride : consumes.at(-1)!.stride * 2 ** (i - consumes.length + 1);
+      i < inputs.length ? inputs[i]!.stride : inputs.at(-1)!.stride * 2 ** (i - inputs.length + 1);
     return { name: levelName(stride), stride, channels };
   });
   const model = createModel(
@@ -146,11 +146,11 @@ export function createFpn(config: FpnConfig, source: ParamSource): Fpn {
     fpnSpec(config),
     source,
     (params) => (pyramid: readonly FeatureMap[]) =>
-      fpn(takeMaps('FPN', consumes, pyramid), params, config).map((tensor, i) => ({ ...levels[i]!, tensor })),
+      fpn(takeMaps('FPN', inputs, pyramid), params, config).map((tensor, i) => ({ ...levels[i]!, tensor })),
   );
   return Object.defineProperties(model, {
     config: { value: config, enumerable: true },
-    consumes: { value: consumes, enumerable: true },
+    inputs: { value: inputs, enumerable: true },
     features: { value: levels, enumerable: true },
   }) as unknown as Fpn;
 }

@@ -9,7 +9,7 @@ import {
   type PvtConfig,
   type PvtConfigInput,
   type PvtError,
-  type Recipe,
+  type Preprocessing,
   type StateDict,
 } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
@@ -39,7 +39,7 @@ import {
   type Naming,
   type ReadableFile,
 } from './index.ts';
-import { official, timm } from './recipes.ts';
+import { official, timm } from './preprocessing.ts';
 
 const shared = { dims: [16, 32, 40, 64], depths: [1, 2, 1, 1], imageSize: [64, 64], classes: 3 } as const;
 const v1 = pvtConfig({ version: 'v1', ...shared });
@@ -57,10 +57,10 @@ function stateOf(config: PvtConfig): StateDict {
     ]),
   );
 }
-const savable = (config: PvtConfig, recipe?: Recipe) => ({
+const savable = (config: PvtConfig, preprocessing?: Preprocessing) => ({
   config,
   source: fromStateDict(stateOf(config)),
-  ...(recipe !== undefined && { recipe }),
+  ...(preprocessing !== undefined && { preprocessing }),
 });
 
 /** A digest of every path, shape and bit. */
@@ -106,7 +106,7 @@ describe('savePretrained and back', () => {
     expect(bitsOf(checkpoint.state)).toBe(bitsOf(stateOf(config)));
     expect(checkpoint).toMatchObject({
       naming: layout,
-      recipe: official,
+      preprocessing: official,
       assumed: [],
       unexpected: [],
       ...(config.classes === 3 && { labels }),
@@ -202,16 +202,16 @@ describe('savePretrained and back', () => {
     [
       'timm and a stretch without crop',
       'timm-config',
-      () => savePretrained(savable(v2), { layout: 'timm', recipe: { rescale: 1 / 255 } }),
+      () => savePretrained(savable(v2), { layout: 'timm', preprocessing: { rescale: 1 / 255 } }),
     ],
     [
-      'transformers and pictures of any size',
+      'transformers and images of any size',
       'hugging-face-config',
       () =>
         savePretrained(savable(v2), {
           layout: 'huggingFace',
           epsilon: 'layout',
-          recipe: { resize: { to: { shortSide: 9 }, resampling: 'box' } },
+          preprocessing: { resize: { to: { shortSide: 9 }, resampling: 'box' } },
         }),
     ],
     [
@@ -243,7 +243,7 @@ describe('savePretrained and back', () => {
 });
 
 describe('recipes in files', () => {
-  it.each<[string, Recipe]>([
+  it.each<[string, Preprocessing]>([
     ['short side and crop', official],
     [
       'stretched',
@@ -254,16 +254,16 @@ describe('recipes in files', () => {
       },
     ],
     ['nothing but numbers', { rescale: 1 / 128 }],
-  ])('%s survive preprocessor_config.json', (_what, recipe) => {
-    expect(fromPreprocessorConfig(toPreprocessorConfig(recipe))).toEqual(recipe);
+  ])('%s survive preprocessor_config.json', (_what, preprocessing) => {
+    expect(fromPreprocessorConfig(toPreprocessorConfig(preprocessing))).toEqual(preprocessing);
   });
 
   it.each([224, 232, 235, 236, 240, 246, 248, 249, 250, 254, 256, 288, 299])(
     'a short side of %d survives crop_pct',
     (shortSide) => {
-      const recipe: Recipe = { ...timm, resize: { to: { shortSide }, resampling: 'bicubic' } };
-      const json = toTimmConfig(v2, recipe);
-      expect(fromTimmConfig(json).recipe).toEqual(recipe);
+      const preprocessing: Preprocessing = { ...timm, resize: { to: { shortSide }, resampling: 'bicubic' } };
+      const json = toTimmConfig(v2, preprocessing);
+      expect(fromTimmConfig(json).preprocessing).toEqual(preprocessing);
       expect(Math.floor(224 / (json['pretrained_cfg'] as { crop_pct: number }).crop_pct)).toBe(shortSide);
     },
   );
@@ -411,7 +411,7 @@ describe('a folder', () => {
       naming: 'official',
       labels: ['cat', 'n2', 'axolotl'],
     });
-    expect(checkpoint.recipe).toEqual({
+    expect(checkpoint.preprocessing).toEqual({
       resize: { to: { shortSide: 256 }, resampling: 'bilinear' },
       crop: [224, 224],
       rescale: 1 / 255,

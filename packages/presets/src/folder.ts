@@ -33,7 +33,7 @@ const maxJson = 16_777_216;
  *
  * @throws CheckpointError where a file is broken, missing or no checkpoint, ConfigError where a JSON file says what cannot be
  * @example
- * const { config, source, recipe, labels } = await openCheckpoint(new Map([['config.json', configFile], ['model.safetensors', weightsFile]]));
+ * const { config, source, preprocessing, labels } = await openCheckpoint(new Map([['config.json', configFile], ['model.safetensors', weightsFile]]));
  */
 export async function openCheckpoint(
   files: ReadonlyMap<string, ReadableFile> | ReadableFile,
@@ -88,7 +88,7 @@ async function readCompanions(
 ): Promise<Companions> {
   const config = await readJson(files.get('config.json'), signal);
   const preprocessor = await readJson(files.get('preprocessor_config.json'), signal);
-  const processed = preprocessor === undefined ? {} : { recipe: fromPreprocessorConfig(preprocessor) };
+  const processed = preprocessor === undefined ? {} : { preprocessing: fromPreprocessorConfig(preprocessor) };
   if (config === undefined) return processed;
   const has = (field: string) =>
     typeof config === 'object' && config !== null && Object.hasOwn(config, field);

@@ -7,7 +7,7 @@ import {
   nameOf,
   toHuggingFaceConfig,
 } from './index.ts';
-import { huggingFace } from './recipes.ts';
+import { huggingFace } from './preprocessing.ts';
 
 const eps = { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 };
 

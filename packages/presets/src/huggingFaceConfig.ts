@@ -4,10 +4,10 @@ import {
   type Activation,
   type PvtConfig,
   type PvtConfigInput,
-  type Recipe,
+  type Preprocessing,
   type Resampling,
 } from '@pvt/core';
-import { imageNet } from './recipes.ts';
+import { imageNet } from './preprocessing.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -252,7 +252,7 @@ const clip = {
  * @example
  * const recipe = fromPreprocessorConfig({ size: { height: 224, width: 224 }, resample: 2 });
  */
-export function fromPreprocessorConfig(json: unknown): Recipe {
+export function fromPreprocessorConfig(json: unknown): Preprocessing {
   const file = 'preprocessor_config.json';
   if (!isObject(json)) return fail(file, 'its content', 'an object', json, 'give the parsed file');
   const type = json['image_processor_type'] ?? json['feature_extractor_type'] ?? stretching[0];
@@ -329,13 +329,18 @@ export function fromPreprocessorConfig(json: unknown): Recipe {
 }
 
 /**
- * The inverse of {@link fromPreprocessorConfig}: a recipe that crops becomes a `BitImageProcessor`, any other a `PvtImageProcessor`.
+ * The inverse of {@link fromPreprocessorConfig}: a preprocessing that crops becomes a `BitImageProcessor`, any other a `PvtImageProcessor`.
  *
- * @throws ConfigError for a recipe that resizes the short side and does not crop, which would leave pictures of any size
+ * @throws ConfigError for a recipe that resizes the short side and does not crop, which would leave images of any size
  * @example
- * const json = JSON.stringify(toPreprocessorConfig(checkpoint.recipe), null, 2);
+ * const json = JSON.stringify(toPreprocessorConfig(checkpoint.preprocessing), null, 2);
  */
-export function toPreprocessorConfig({ resize, crop, rescale, normalize }: Recipe): Record<string, unknown> {
+export function toPreprocessorConfig({
+  resize,
+  crop,
+  rescale,
+  normalize,
+}: Preprocessing): Record<string, unknown> {
   if (resize !== undefined && 'shortSide' in resize.to && crop === undefined)
     fail(
       'preprocessor_config.json',

@@ -7,7 +7,7 @@ export { checkpointSpec, readCheckpoint, type Checkpoint, type ReadOptions } fro
 export * from './models.ts';
 export * from './names/naming.ts';
 export type { NameTable } from './names/rules.ts';
-export type { Recipes } from './recipes.ts';
+export type { PreprocessingByNaming } from './preprocessing.ts';
 export * from './transfer.ts';
 export { fromBytes, type ReadableFile, type SynchronousFile } from './formats/readableFile.ts';
 export type { Format } from './formats/tensorFile.ts';

@@ -36,7 +36,7 @@ function shapeOf(state: StateDict, path: string, rank: number): readonly number[
 
 /**
  * What a checkpoint says for itself even where a config is given: classes, channels, epsilons, biases, and for v1 the
- * picture size of its position embeddings (square) and whether it has a class token.
+ * image size of its position embeddings (square) and whether it has a class token.
  */
 export function factsOf(
   state: StateDict,
@@ -57,7 +57,7 @@ export function factsOf(
   const tokens = shapeOf(state, 'stages.0.pos_embed', 3)[1]!;
   const side = Math.sqrt(tokens);
   if (!Number.isInteger(side))
-    return unclear('position embeddings of a square picture', `${tokens} in the first stage`);
+    return unclear('position embeddings of a square image', `${tokens} in the first stage`);
   return {
     ...shared,
     imageSize: [side * patch, side * patch] as const,
@@ -74,7 +74,7 @@ const visible = ({ version, dims, depths, mlpRatios, patchSizes, reductions, ...
 };
 
 /**
- * The variant that a config describes, whatever its classes, channels and picture size.
+ * The variant that a config describes, whatever its classes, channels and image size.
  *
  * @example
  * nameOf(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] })); // 'pvt_v2_b0'

@@ -66,10 +66,14 @@ describe('a config read off names and shapes', () => {
   });
 
   it.each(['official', 'timm', 'huggingFace'] as const)('knows the variant and its %s recipe', (naming) => {
-    const { config, recipes } = getModel('pvt_v2_b0');
+    const { config, preprocessing } = getModel('pvt_v2_b0');
     const complete: PvtConfig = pvtConfig<PvtConfigInput>({ ...config, classes: 3 });
     const checkpoint = readCheckpoint(saved(complete, naming, { dtype: 'F16' }));
-    expect(checkpoint).toMatchObject({ model: 'pvt_v2_b0', assumed: [], recipe: recipes[naming] });
+    expect(checkpoint).toMatchObject({
+      model: 'pvt_v2_b0',
+      assumed: [],
+      preprocessing: preprocessing[naming],
+    });
     expect(checkpoint.config).toEqual({
       ...complete,
       eps: naming === 'huggingFace' ? everywhere : complete.eps,
@@ -96,7 +100,7 @@ describe('a config read off names and shapes', () => {
 });
 
 describe('a config that is given', () => {
-  it('takes classes, channels and picture size from the file where only the variant is named', () => {
+  it('takes classes, channels and image size from the file where only the variant is named', () => {
     const config = pvtConfig<PvtConfigInput>({
       ...getModel('pvt_tiny').config,
       depths: [2, 2, 2, 2],

@@ -8,7 +8,7 @@ import {
   type ParamSource,
   type PvtConfig,
   type PvtConfigInput,
-  type Recipe,
+  type Preprocessing,
   type StateDict,
 } from '@pvt/core';
 import { readTensorFile } from './formats/detect.ts';
@@ -30,7 +30,7 @@ import {
 import { factsOf, inferConfig, nameOf, type InferredConfig } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
 import { toCanonical, type CanonicalState, type Naming } from './names/naming.ts';
-import type { Recipes } from './recipes.ts';
+import type { PreprocessingByNaming } from './preprocessing.ts';
 import { withInputChannels, withNewClassifier } from './transfer.ts';
 
 export interface ReadOptions {
@@ -55,8 +55,8 @@ export interface Checkpoint {
   readonly naming: Naming;
   /** The variant, where it is one. */
   readonly model?: ModelName;
-  /** How pictures are prepared: as the files beside the weights say, else as the variant's where the checkpoint comes from. */
-  readonly recipe?: Recipe;
+  /** How images are prepared: as the files beside the weights say, else as the variant's where the checkpoint comes from. */
+  readonly preprocessing?: Preprocessing;
   /** Class names by index, where a file beside the weights has them. */
   readonly labels?: readonly string[];
   /** Fields of the config that neither the file nor the caller told, see `inferConfig`. */
@@ -86,7 +86,7 @@ export const checkpointSpec = (config: PvtConfig) => ({
  *
  * @throws CheckpointError where the file is broken or no checkpoint, holds another model, or does not tell its config; ConfigError for an impossible config
  * @example
- * const { config, source, recipe } = readCheckpoint(await readFile('pvt_v2_b0.pth'));
+ * const { config, source, preprocessing } = readCheckpoint(await readFile('pvt_v2_b0.pth'));
  * const backbone = createPvt(config, source);
  */
 export function readCheckpoint(bytes: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Checkpoint {
@@ -153,7 +153,7 @@ export function* readTensors(file: ReadableFile): Reading<TensorsOfFile> {
 /** What the files beside the weights tell. */
 export interface Companions {
   readonly config?: PvtConfigInput;
-  readonly recipe?: Recipe;
+  readonly preprocessing?: Preprocessing;
   readonly labels?: readonly string[];
 }
 
@@ -181,10 +181,11 @@ export function checkpointOf(
   let source = finiteSource(state);
   if (classes !== found.classes) source = withNewClassifier(source, seed);
   if (channels !== found.channels) source = withInputChannels(source);
-  const recipes: Recipes = model === undefined ? {} : getModel(model).recipes;
+  const published: PreprocessingByNaming = model === undefined ? {} : getModel(model).preprocessing;
   const metadata = new Map(files.flatMap((file) => [...file.metadata]));
   const told = toldByHeader(metadata);
-  const recipe = companions.recipe ?? told.recipe ?? recipes[naming === 'canonical' ? 'official' : naming];
+  const preprocessing =
+    companions.preprocessing ?? told.preprocessing ?? published[naming === 'canonical' ? 'official' : naming];
   // Without a classifier they may be those of another head, which the folder's config names as well.
   const labels = classes === found.classes || classes === 0 ? (companions.labels ?? told.labels) : undefined;
   let nonFinite: readonly string[] | undefined;
@@ -194,7 +195,7 @@ export function checkpointOf(
     config: pvtConfig<PvtConfigInput>({ ...found, classes, channels }),
     naming,
     ...(model !== undefined && { model }),
-    ...(recipe !== undefined && { recipe }),
+    ...(preprocessing !== undefined && { preprocessing }),
     ...(labels !== undefined && { labels }),
     assumed,
     metadata,
@@ -211,7 +212,7 @@ export function checkpointOf(
 }
 
 /** Class names and recipe that our own training writes into a file's header, as JSON; under these names others may write what they like. */
-function toldByHeader(metadata: ReadonlyMap<string, string>): Pick<Companions, 'labels' | 'recipe'> {
+function toldByHeader(metadata: ReadonlyMap<string, string>): Pick<Companions, 'labels' | 'preprocessing'> {
   const read = (key: string): unknown => {
     try {
       return JSON.parse(metadata.get(key) ?? 'null');
@@ -219,11 +220,11 @@ function toldByHeader(metadata: ReadonlyMap<string, string>): Pick<Companions, '
       return null;
     }
   };
-  const [labels, recipe] = [read('labels'), read('recipe')];
+  const [labels, preprocessing] = [read('labels'), read('preprocessing')];
   return {
     ...(Array.isArray(labels) &&
       labels.every((name) => typeof name === 'string') && { labels: labels as string[] }),
-    ...(isRecipe(recipe) && { recipe }),
+    ...(isPreprocessing(preprocessing) && { preprocessing }),
   };
 }
 
@@ -234,7 +235,7 @@ const isSizes = (value: unknown, count: number): boolean =>
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function isRecipe(value: unknown): value is Recipe {
+function isPreprocessing(value: unknown): value is Preprocessing {
   if (!isRecord(value)) return false;
   const { resize, crop, rescale, normalize } = value;
   const to = isRecord(resize) && isRecord(resize['to']) ? resize['to'] : undefined;
@@ -288,7 +289,7 @@ function finiteSource(state: StateDict): ParamSource {
   };
 }
 
-/** The caller's config, with what it leaves open from the checkpoint; a variant's name leaves classes, channels and picture size open. */
+/** The caller's config, with what it leaves open from the checkpoint; a variant's name leaves classes, channels and image size open. */
 function completeConfig(canonical: CanonicalState, given: ModelName | PvtConfigInput): InferredConfig {
   const facts = factsOf(canonical.state, canonical);
   const config = pvtConfig<PvtConfigInput>(

@@ -1,5 +1,5 @@
 import { ConfigError, type PvtConfigInput } from '@pvt/core';
-import type { Recipes } from './recipes.ts';
+import type { PreprocessingByNaming } from './preprocessing.ts';
 import { matches, nearest } from './text.ts';
 import { v1 } from './v1.ts';
 import { v2 } from './v2.ts';
@@ -8,10 +8,10 @@ import { v2 } from './v2.ts';
 export interface Preset {
   /** What `pvtConfig` completes. */
   readonly config: PvtConfigInput;
-  readonly recipes: Recipes;
+  readonly preprocessing: PreprocessingByNaming;
   /** Trainable values, the classifier included. */
   readonly params: number;
-  /** Published accuracy in percent: the share of ImageNet-1k validation pictures whose best guess is right. */
+  /** Published accuracy in percent: the share of ImageNet-1k validation images whose best guess is right. */
   readonly top1?: number;
 }
 

@@ -3,7 +3,7 @@ import {
   leavesOf,
   type ParamSource,
   type PvtConfig,
-  type Recipe,
+  type Preprocessing,
   type StateDict,
 } from '@pvt/core';
 import type { Dtype } from './formats/dtypes.ts';
@@ -12,13 +12,13 @@ import { toHuggingFaceConfig, toPreprocessorConfig } from './huggingFaceConfig.t
 import { checkpointSpec } from './load.ts';
 import { fromCanonical, type Naming } from './names/naming.ts';
 import { toTimmConfig } from './timmConfig.ts';
-import { huggingFace, timm } from './recipes.ts';
+import { huggingFace, timm } from './preprocessing.ts';
 
 /** What can be saved: a checkpoint that was read, or a model's config and `fromStateDict(await stateDict(model))`. */
 export interface Savable {
   readonly config: PvtConfig;
   readonly source: ParamSource;
-  readonly recipe?: Recipe;
+  readonly preprocessing?: Preprocessing;
   readonly labels?: readonly string[];
   /** Names that the model has no place for. */
   readonly unexpected?: readonly string[];
@@ -82,8 +82,8 @@ export interface SaveOptions {
   readonly dtype?: Dtype;
   /** Class names by index; by default the checkpoint's. */
   readonly labels?: readonly string[];
-  /** How pictures are prepared; by default the checkpoint's, else what the library does for PVT. */
-  readonly recipe?: Recipe;
+  /** How images are prepared; by default the checkpoint's, else what the library does for PVT. */
+  readonly preprocessing?: Preprocessing;
   /**
    * LayerNorm's epsilons where the library's code does not have the config's: `keep`, the default, refuses; `layout` takes
    * the library's, which moves logits by about 1e-5.
@@ -102,7 +102,7 @@ export interface SaveOptions {
  */
 export function savePretrained(
   savable: Savable,
-  { layout, dtype, labels = savable.labels, recipe, epsilon = 'keep', unexpected }: SaveOptions,
+  { layout, dtype, labels = savable.labels, preprocessing, epsilon = 'keep', unexpected }: SaveOptions,
 ): ReadonlyMap<string, Uint8Array> {
   const config: PvtConfig =
     epsilon === 'keep'
@@ -120,7 +120,7 @@ export function savePretrained(
       ...(dtype !== undefined && { dtype }),
       ...(unexpected !== undefined && { unexpected }),
     });
-  const prepared = recipe ?? savable.recipe;
+  const prepared = preprocessing ?? savable.preprocessing;
   if (layout === 'timm') {
     const json = toTimmConfig(config, prepared ?? timm, labels);
     return new Map([

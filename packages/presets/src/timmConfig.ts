@@ -4,12 +4,12 @@ import {
   type PvtConfig,
   type PvtConfigInput,
   type PvtV2Config,
-  type Recipe,
+  type Preprocessing,
   type Resampling,
 } from '@pvt/core';
 import { nameOf } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
-import { imageNet } from './recipes.ts';
+import { imageNet } from './preprocessing.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -53,7 +53,7 @@ const eps = { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 } as const;
 /** What a `config.json` of timm on the hub tells; the classifier and the first convolution tell the rest. */
 export interface TimmConfig {
   readonly config: PvtConfigInput;
-  readonly recipe: Recipe;
+  readonly preprocessing: Preprocessing;
   readonly labels?: readonly string[];
 }
 
@@ -62,7 +62,7 @@ export interface TimmConfig {
  *
  * @throws ConfigError naming the field, what was expected, what came, and the remedy
  * @example
- * const { config, recipe, labels } = fromTimmConfig(JSON.parse(await readFile('config.json', 'utf8')));
+ * const { config, preprocessing, labels } = fromTimmConfig(JSON.parse(await readFile('config.json', 'utf8')));
  */
 export function fromTimmConfig(json: unknown): TimmConfig {
   if (!isObject(json)) return fail('its content', 'an object', json, 'give the parsed file');
@@ -96,7 +96,11 @@ export function fromTimmConfig(json: unknown): TimmConfig {
   const [channels = 3, height = 224, width = 224] = threeOf(cfg['input_size'], 'input_size') ?? [];
   const config = pvtConfig({ channels, ...fields, imageSize: [height, width] } as unknown as PvtConfigInput);
   const labels = labelsOf({ ...cfg, ...json }, config.classes);
-  return { config, recipe: recipeOf(cfg, [height, width]), ...(labels !== undefined && { labels }) };
+  return {
+    config,
+    preprocessing: preprocessingOf(cfg, [height, width]),
+    ...(labels !== undefined && { labels }),
+  };
 }
 
 function threeOf(value: unknown, field: string): [number, number, number] | undefined {
@@ -111,7 +115,7 @@ function threeOf(value: unknown, field: string): [number, number, number] | unde
 const interpolations: readonly Resampling[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
 
 /** `transforms_imagenet_eval` of timm's `data/transforms_factory.py`. */
-function recipeOf(cfg: JsonObject, crop: readonly [height: number, width: number]): Recipe {
+function preprocessingOf(cfg: JsonObject, crop: readonly [height: number, width: number]): Preprocessing {
   const share = cfg['crop_pct'] ?? 0.875;
   if (typeof share !== 'number' || !(share > 0 && share <= 4))
     return fail('crop_pct', 'a positive share', share, 'the usual one is 0.9');
@@ -161,11 +165,11 @@ function labelsOf(json: JsonObject, classes: number): string[] | undefined {
  *
  * @throws ConfigError for what timm cannot express: a v1, an activation that is not GELU, other patches, other epsilons, a recipe of other steps
  * @example
- * const json = JSON.stringify(toTimmConfig(checkpoint.config, checkpoint.recipe, checkpoint.labels), null, 2);
+ * const json = JSON.stringify(toTimmConfig(checkpoint.config, checkpoint.preprocessing, checkpoint.labels), null, 2);
  */
 export function toTimmConfig(
   config: PvtConfig,
-  recipe: Recipe,
+  preprocessing: Preprocessing,
   labels?: readonly string[],
 ): Record<string, unknown> {
   if (config.version !== 'v2')
@@ -222,7 +226,7 @@ export function toTimmConfig(
     ...(Object.keys(model).length > 0 && { model_args: model }),
     pretrained_cfg: {
       custom_load: false,
-      ...inputOf(recipe, config.channels),
+      ...inputOf(preprocessing, config.channels),
       fixed_input_size: false,
       num_classes: config.classes,
       pool_size: null,
@@ -232,11 +236,14 @@ export function toTimmConfig(
   };
 }
 
-function inputOf({ resize, crop, rescale, normalize }: Recipe, channels: number): Record<string, unknown> {
+function inputOf(
+  { resize, crop, rescale, normalize }: Preprocessing,
+  channels: number,
+): Record<string, unknown> {
   const steps = 'resize, crop, rescale by 1/255 and normalize';
   if (resize === undefined || crop === undefined || normalize === undefined || rescale !== 1 / 255)
     return fail(
-      'recipe',
+      'preprocessing',
       steps,
       { resize, crop, rescale },
       'timm has no other order of steps; give a recipe that has them',
@@ -255,7 +262,7 @@ function inputOf({ resize, crop, rescale, normalize }: Recipe, channels: number)
   );
   if (exact === undefined)
     return fail(
-      'recipe',
+      'preprocessing',
       'one share of crop to resize in both axes',
       { to, crop },
       'give a recipe that timm has',

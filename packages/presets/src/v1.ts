@@ -1,34 +1,34 @@
 import type { Preset } from './models.ts';
-import { huggingFace, official } from './recipes.ts';
+import { huggingFace, official } from './preprocessing.ts';
 
 const dims = [64, 128, 320, 512] as const;
 
 /** timm has no PVT v1. */
-const recipes = { official, huggingFace } as const;
+const preprocessing = { official, huggingFace } as const;
 
 /** PVT (arXiv:2102.12122, table 1; `classification/pvt.py` of whai362/PVT). `dropPath` is the rate of the published training. */
 export const v1 = {
   pvt_tiny: {
     config: { version: 'v1', dims, depths: [2, 2, 2, 2], dropPath: 0.1 },
-    recipes,
+    preprocessing,
     params: 13_229_288,
     top1: 75.1,
   },
   pvt_small: {
     config: { version: 'v1', dims, depths: [3, 4, 6, 3], dropPath: 0.1 },
-    recipes,
+    preprocessing,
     params: 24_485_864,
     top1: 79.8,
   },
   pvt_medium: {
     config: { version: 'v1', dims, depths: [3, 4, 18, 3], dropPath: 0.3 },
-    recipes,
+    preprocessing,
     params: 44_208_104,
     top1: 81.2,
   },
   pvt_large: {
     config: { version: 'v1', dims, depths: [3, 8, 27, 3], dropPath: 0.3 },
-    recipes,
+    preprocessing,
     params: 61_369_320,
     top1: 81.7,
   },
@@ -41,7 +41,7 @@ export const v1 = {
       heads: [2, 4, 8, 12],
       dropPath: 0.02,
     },
-    recipes: { official },
+    preprocessing: { official },
     params: 304_945_512,
   },
 } as const satisfies Record<string, Preset>;

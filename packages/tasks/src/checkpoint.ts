@@ -6,13 +6,13 @@ import {
   scoped,
   type ParamSource,
   type PvtConfig,
-  type Recipe,
+  type Preprocessing,
   type Spec,
   type StateDict,
 } from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
-import type { InputSize, Normalization } from './picture.ts';
+import type { InputSize, Normalization } from './image.ts';
 
 /** A part of a dense model as a checkpoint holds it. */
 export interface PartSpec {
@@ -100,9 +100,9 @@ const finite = (source: ParamSource): ParamSource => ({
 });
 
 /** What our own training writes into a file's header besides. */
-export interface Told {
+export interface HeaderMetadata {
   readonly labels?: readonly string[];
-  readonly recipe?: Recipe;
+  readonly preprocessing?: Preprocessing;
   readonly input?: { readonly size: Partial<InputSize>; readonly normalize?: Normalization };
   /** See `retinaNetRules`. */
   readonly anchorScale?: number;
@@ -118,7 +118,7 @@ const isNumbers = (value: unknown): value is number[] =>
  *
  * @throws CheckpointError `header-invalid` for a header entry that is not what training writes
  */
-export function toldBy({ labels, recipe, metadata }: Checkpoint): Told {
+export function readHeader({ labels, preprocessing, metadata }: Checkpoint): HeaderMetadata {
   const read = <T>(key: string, valid: (value: unknown) => boolean): T | undefined => {
     const text = metadata.get(key);
     if (text === undefined) return undefined;
@@ -151,7 +151,7 @@ export function toldBy({ labels, recipe, metadata }: Checkpoint): Told {
   const anchorScale = read<number>('anchorScale', (value) => typeof value === 'number' && value > 0);
   return {
     ...(labels && { labels }),
-    ...(recipe && { recipe }),
+    ...(preprocessing && { preprocessing }),
     input: { size, ...(normalize && { normalize }) },
     ...(anchorScale && { anchorScale }),
   };

@@ -1,15 +1,15 @@
 import { preprocess } from '@pvt/adapter-image';
-import { ConfigError, type Picture, type Recipe } from '@pvt/core';
+import { ConfigError, type Image, type Preprocessing } from '@pvt/core';
 import {
   createPvtClassifier,
   pvtClassifierSpec,
-  topGuesses,
-  type Guess,
+  topK,
+  type Prediction,
   type PvtClassifier,
 } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { toldBy } from './checkpoint.ts';
+import { readHeader } from './checkpoint.ts';
 import {
   forwardIn,
   inBatches,
@@ -23,26 +23,26 @@ import {
 } from './task.ts';
 
 export interface ClassifierOptions extends TaskOptions {
-  /** How pictures are prepared; as the checkpoint says where absent. */
-  readonly recipe?: Recipe;
-  /** Guesses per picture; 5 where absent. */
+  /** How images are prepared; as the checkpoint says where absent. */
+  readonly preprocessing?: Preprocessing;
+  /** Guesses per image; 5 where absent. */
   readonly top?: number;
 }
 
-/** A model made of parts of one's own, and how its pictures are prepared. The task disposes of it. */
+/** A model made of parts of one's own, and how its images are prepared. The task disposes of it. */
 export interface ClassifierParts {
   readonly model: PvtClassifier;
-  readonly recipe: Recipe;
+  readonly preprocessing: Preprocessing;
 }
 
 export interface Classifier<S> extends Task {
   readonly model: PvtClassifier;
-  /** The best guesses of one picture, or of each of several. */
-  classify(picture: S | Picture, options?: RunOptions & { readonly top?: number }): Promise<Guess[]>;
+  /** The best guesses of one image, or of each of several. */
+  classify(image: S | Image, options?: RunOptions & { readonly top?: number }): Promise<Prediction[]>;
   classify(
-    pictures: readonly (S | Picture)[],
+    images: readonly (S | Image)[],
     options?: RunOptions & { readonly top?: number },
-  ): Promise<Guess[][]>;
+  ): Promise<Prediction[][]>;
 }
 
 export async function classifierOn<S>(
@@ -52,51 +52,51 @@ export async function classifierOn<S>(
 ): Promise<Classifier<S>> {
   const { warmUp = true, batch = 8 } = options;
   let model: PvtClassifier;
-  let recipe: Recipe | undefined;
+  let preprocessing: Preprocessing | undefined;
   let names: readonly string[] = options.names ?? [];
   let report: FitReport | undefined;
   if (typeof from === 'object' && 'model' in from && typeof from.model === 'object') {
-    ({ model, recipe } = from as ClassifierParts);
+    ({ model, preprocessing } = from as ClassifierParts);
   } else {
     const checkpoint = isCheckpoint(from)
       ? from
       : await platform.loadCheckpoint(from as Exclude<typeof from, ClassifierParts | Checkpoint>, options);
-    const told = toldBy(checkpoint);
-    recipe = options.recipe ?? told.recipe;
-    if (recipe === undefined)
+    const told = readHeader(checkpoint);
+    preprocessing = options.preprocessing ?? told.preprocessing;
+    if (preprocessing === undefined)
       throw new ConfigError(
-        'recipe-missing',
-        'createClassifier: expected a checkpoint that says how its pictures are prepared, got one that does not; give a recipe.',
+        'preprocessing-missing',
+        'createClassifier: expected a checkpoint that says how its images are prepared, got one that does not; give a recipe.',
       );
     names = options.names ?? told.labels ?? [];
     report = checkFit(pvtClassifierSpec(checkpoint.config), checkpoint);
     model = createPvtClassifier(checkpoint.config, checkpoint.source);
   }
-  const prepared = recipe;
+  const prepared = preprocessing;
   const place = await forwardIn(options.runner, [model], (input) => model.forward(input).logits);
-  const run = async (pictures: readonly Picture[], top: number): Promise<Guess[][]> => {
-    const logits = await place.run(preprocess(pictures, prepared));
+  const run = async (images: readonly Image[], top: number): Promise<Prediction[][]> => {
+    const logits = await place.run(preprocess(images, prepared));
     try {
-      return await topGuesses(logits, top, names);
+      return await topK(logits, top, names);
     } finally {
       logits.dispose();
     }
   };
-  // Without a size of its own, a recipe brings only pictures of one size to one size.
-  const keyOf = ({ width, height }: Picture): string =>
+  // Without a size of its own, a recipe brings only images of one size to one size.
+  const keyOf = ({ width, height }: Image): string =>
     prepared.crop !== undefined || (prepared.resize && 'size' in prepared.resize.to)
       ? ''
       : `${width}x${height}`;
   const classify = (
-    sources: readonly (S | Picture)[],
+    sources: readonly (S | Image)[],
     { signal, top = options.top ?? 5 }: RunOptions & { readonly top?: number } = {},
   ) =>
     inBatches(
       sources,
       { batch, signal },
-      (source) => platform.openPicture(source as S, signal),
+      (source) => platform.openImage(source as S, signal),
       keyOf,
-      (pictures) => run(pictures, top),
+      (images) => run(images, top),
     );
   const firstRun = async () => {
     const [height, width] =
@@ -110,7 +110,7 @@ export async function classifierOn<S>(
     model,
     names,
     ...(report && { report }),
-    classify: (async (sources: S | Picture | readonly (S | Picture)[], run?: RunOptions) =>
+    classify: (async (sources: S | Image | readonly (S | Image)[], run?: RunOptions) =>
       Array.isArray(sources)
         ? classify(sources, run)
         : (await classify([sources as S], run))[0]!) as Classifier<S>['classify'],

@@ -1,4 +1,4 @@
-import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture, type Pvt } from '@pvt/core';
+import { CheckpointError, createPvt, type Feature, type FeatureMap, type Image, type Pvt } from '@pvt/core';
 import {
   createFpn,
   createRetinaNet,
@@ -18,21 +18,21 @@ import {
 } from '@pvt/heads';
 import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf, readHeader } from './checkpoint.ts';
 import { cocoNames, torchvisionCocoNames } from './names.ts';
 import {
   boundedSize,
   checkSize,
   imageNet,
-  place,
+  normalizeAndPad,
   resizeBilinear,
   rounded,
-  together,
-  upTo,
+  toBatch,
+  roundUpToMultiple,
   type InputSize,
   type Normalization,
   type Prepared,
-} from './picture.ts';
+} from './image.ts';
 import {
   buildAll,
   forwardIn,
@@ -49,11 +49,11 @@ import {
 /** What a detector may be told at each call. */
 export interface DetectorThresholds {
   /** Least score of an object. */
-  readonly score?: number;
+  readonly scoreThreshold?: number;
   /** Of two objects of a class that overlap by more, intersection over union, the better stays. */
-  readonly overlap?: number;
-  /** Objects per picture, at most. */
-  readonly keep?: number;
+  readonly iouThreshold?: number;
+  /** Objects per image, at most. */
+  readonly maxDetections?: number;
 }
 
 export interface DetectorOptions extends TaskOptions, DetectorThresholds {
@@ -84,14 +84,14 @@ export interface NamedDetection extends Detection {
 
 export interface Detector<S> extends Task {
   readonly parts: DetectorParts;
-  /** The objects in one picture, or in each of several, best first, boxes in the picture's own pixels. */
-  detect(picture: S | Picture, options?: RunOptions & DetectorThresholds): Promise<NamedDetection[]>;
+  /** The objects in one image, or in each of several, best first, boxes in the image's own pixels. */
+  detect(image: S | Image, options?: RunOptions & DetectorThresholds): Promise<NamedDetection[]>;
   detect(
-    pictures: readonly (S | Picture)[],
+    images: readonly (S | Image)[],
     options?: RunOptions & DetectorThresholds,
   ): Promise<NamedDetection[][]>;
-  /** One picture's head outputs, level by level, and how it lies in the model's input; the tensors are the caller's. */
-  forward(picture: S | Picture): Promise<{ readonly levels: RetinaNetLevel[]; readonly prepared: Prepared }>;
+  /** One image's head outputs, level by level, and how it lies in the model's input; the tensors are the caller's. */
+  forward(image: S | Image): Promise<{ readonly levels: RetinaNetLevel[]; readonly prepared: Prepared }>;
 }
 
 /** A parameter that only mmdetection's RetinaNet has, and one that only torchvision's has. */
@@ -135,7 +135,7 @@ export function detectorOf(
     ...(layout.extra !== undefined && { extra: fromInput ? 'input' : 'output' }),
     reluBeforeExtra: mmdet === undefined,
   };
-  const rules = mmdet !== undefined ? retinaNetRules(toldBy(checkpoint).anchorScale) : torchvisionRules;
+  const rules = mmdet !== undefined ? retinaNetRules(readHeader(checkpoint).anchorScale) : torchvisionRules;
   const levels: Feature[] = Array.from({ length: layout.outputs }, (_, i) => ({
     name: '',
     stride: features[startLevel]!.stride * 2 ** i,
@@ -147,13 +147,15 @@ export function detectorOf(
     bbox_head: { spec: retinaNetSpec(headConfig), ...layout.head },
   });
   return {
-    ...buildAll((keep) => {
-      const backbone = keep(createPvt(config, sourceOf('backbone')));
-      const neck = keep(createFpn({ ...neckConfig, features: backbone.features }, sourceOf('neck')));
+    ...buildAll((maxDetections) => {
+      const backbone = maxDetections(createPvt(config, sourceOf('backbone')));
+      const neck = maxDetections(createFpn({ ...neckConfig, features: backbone.features }, sourceOf('neck')));
       return {
         backbone,
         neck,
-        head: keep(createRetinaNet({ ...headConfig, features: neck.features }, sourceOf('bbox_head'))),
+        head: maxDetections(
+          createRetinaNet({ ...headConfig, features: neck.features }, sourceOf('bbox_head')),
+        ),
       };
     }),
     report,
@@ -223,7 +225,7 @@ export async function detectorOn<S>(
             ...options,
             classes: 0,
           });
-  const told = checkpoint === undefined ? {} : toldBy(checkpoint);
+  const told = checkpoint === undefined ? {} : readHeader(checkpoint);
   const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
   const size = checkSize('createDetector', {
     shortSide: 800,
@@ -244,21 +246,21 @@ export async function detectorOn<S>(
       : classes === torchvisionCocoNames.length
         ? torchvisionCocoNames
         : []);
-  const torchvision = rules.suppressIn === 'input';
+  const torchvision = rules.nmsSpace === 'input';
 
   const model = await forwardIn(options.runner, [backbone, neck, head], (input) =>
     head.forward(neck.forward(backbone.forward(input).pyramid)),
   );
-  const forward = (inputs: readonly Prepared[]): Promise<RetinaNetLevel[]> => model.run(together(inputs));
-  const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
-    const picture = await platform.openPicture(source as S, signal);
-    const original = [picture.height, picture.width] as const;
+  const forward = (inputs: readonly Prepared[]): Promise<RetinaNetLevel[]> => model.run(toBatch(inputs));
+  const prepare = async (source: S | Image, signal?: AbortSignal): Promise<Prepared> => {
+    const image = await platform.openImage(source as S, signal);
+    const original = [image.height, image.width] as const;
     const inside = boundedSize(original, size, torchvision ? 'cut' : 'round');
-    const values = resizeBilinear(picture, inside);
-    return place(
+    const values = resizeBilinear(image, inside);
+    return normalizeAndPad(
       torchvision ? values : Float32Array.from(rounded(values, inside).data),
       inside,
-      upTo(inside, size.multiple),
+      roundUpToMultiple(inside, size.multiple),
       original,
       normalize,
     );
@@ -272,7 +274,7 @@ export async function detectorOn<S>(
       const found = await detect(levels, {
         rules: thresholds,
         input: inputs[0]!.size,
-        pictures: inputs.map(({ placement }) => placement),
+        images: inputs.map(({ placement }) => placement),
       });
       return found.map((objects) =>
         objects.map((object) => ({ ...object, name: names[object.label] || `${object.label}` })),
@@ -282,30 +284,30 @@ export async function detectorOn<S>(
     }
   };
   const detectAll = (
-    sources: readonly (S | Picture)[],
+    sources: readonly (S | Image)[],
     { signal, ...call }: RunOptions & DetectorThresholds = {},
   ) => {
     const {
-      score = options.score ?? rules.score,
-      overlap = options.overlap ?? rules.overlap,
-      keep = options.keep ?? rules.keep,
+      scoreThreshold = options.scoreThreshold ?? rules.scoreThreshold,
+      iouThreshold = options.iouThreshold ?? rules.iouThreshold,
+      maxDetections = options.maxDetections ?? rules.maxDetections,
     } = call;
     return inBatches(
       sources,
       { batch, signal },
       (source) => prepare(source, signal),
       (input) => input.size.join(),
-      (inputs) => run(inputs, { ...rules, score, overlap, keep }),
+      (inputs) => run(inputs, { ...rules, scoreThreshold, iouThreshold, maxDetections }),
     );
   };
   const firstRun = () =>
-    run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], rules);
+    run([normalizeAndPad(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], rules);
   const task: Detector<S> = {
     parts,
     names,
     ...(report && { report }),
     detect: (async (
-      sources: S | Picture | readonly (S | Picture)[],
+      sources: S | Image | readonly (S | Image)[],
       options?: RunOptions & DetectorThresholds,
     ) =>
       Array.isArray(sources)

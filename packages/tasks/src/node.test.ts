@@ -15,22 +15,22 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 it('takes paths, URLs, bytes and pixels alike', async () => {
-  const picture = {
+  const image = {
     width: 40,
     height: 32,
     data: Uint8Array.from({ length: 40 * 32 * 3 }, (_, i) => (i * 37) % 256),
   };
-  const png = await encodePng(picture);
+  const png = await encodePng(image);
   const path = join(folder, 'noise.png');
   await writeFile(path, png);
   await expectNoLeak(async () => {
     const classifier = await createClassifier(checkpoints['pvt_v2_nano.cifar10'].url, { top: 2 });
-    const [fromPath, fromBytes, fromPixels] = await classifier.classify([path, png, picture]);
+    const [fromPath, fromBytes, fromPixels] = await classifier.classify([path, png, image]);
     expect(fromPath).toHaveLength(2);
     expect(fromBytes).toEqual(fromPath);
     expect(fromPixels).toEqual(fromPath);
     await expect(classifier.classify(join(folder, 'none.png'))).rejects.toThrow(
-      expect.objectContaining({ code: 'picture-missing' }),
+      expect.objectContaining({ code: 'image-missing' }),
     );
     classifier.dispose();
   });

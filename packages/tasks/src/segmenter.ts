@@ -1,4 +1,4 @@
-import { CheckpointError, createPvt, type Feature, type FeatureMap, type Picture, type Pvt } from '@pvt/core';
+import { CheckpointError, createPvt, type Feature, type FeatureMap, type Image, type Pvt } from '@pvt/core';
 import {
   createFpn,
   createLinearSegmentation,
@@ -20,21 +20,21 @@ import {
 } from '@pvt/heads';
 import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { countOf, denseConfig, partsOf, prefixOf, shapeOf, toldBy } from './checkpoint.ts';
+import { countOf, denseConfig, partsOf, prefixOf, shapeOf, readHeader } from './checkpoint.ts';
 import type { Backbone } from './detector.ts';
 import {
   boundedSize,
   checkSize,
   imageNet,
-  place,
+  normalizeAndPad,
   resizeBilinear,
   rounded,
-  together,
-  upTo,
+  toBatch,
+  roundUpToMultiple,
   type InputSize,
   type Normalization,
   type Prepared,
-} from './picture.ts';
+} from './image.ts';
 import {
   buildAll,
   forwardIn,
@@ -70,11 +70,11 @@ export interface SegmentOptions extends RunOptions {
 
 export interface Segmenter<S> extends Task {
   readonly parts: SegmenterParts;
-  /** The class of every pixel of one picture, or of each of several, at the picture's own size. */
-  segment(picture: S | Picture, options?: SegmentOptions): Promise<LabelMap>;
-  segment(pictures: readonly (S | Picture)[], options?: SegmentOptions): Promise<LabelMap[]>;
-  /** One picture's logits [1, h, w, classes], the caller's, and how it lies in the model's input. */
-  forward(picture: S | Picture): Promise<{ readonly logits: tf.Tensor4D; readonly prepared: Prepared }>;
+  /** The class of every pixel of one image, or of each of several, at the image's own size. */
+  segment(image: S | Image, options?: SegmentOptions): Promise<LabelMap>;
+  segment(images: readonly (S | Image)[], options?: SegmentOptions): Promise<LabelMap[]>;
+  /** One image's logits [1, h, w, classes], the caller's, and how it lies in the model's input. */
+  forward(image: S | Image): Promise<{ readonly logits: tf.Tensor4D; readonly prepared: Prepared }>;
 }
 
 type Tensors = Checkpoint['tensors'];
@@ -203,7 +203,7 @@ export async function segmenterOn<S>(
             ...options,
             classes: 0,
           });
-  const told = checkpoint === undefined ? {} : toldBy(checkpoint);
+  const told = checkpoint === undefined ? {} : readHeader(checkpoint);
   const names = options.names ?? told.labels ?? [];
   const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
   const size = checkSize('createSegmenter', {
@@ -222,28 +222,29 @@ export async function segmenterOn<S>(
     const levels: readonly FeatureMap[] = neck === undefined ? pyramid : neck.forward(pyramid);
     return head.forward(levels);
   });
-  const forward = (inputs: readonly Prepared[]): Promise<tf.Tensor4D> => model.run(together(inputs));
+  const forward = (inputs: readonly Prepared[]): Promise<tf.Tensor4D> => model.run(toBatch(inputs));
   // Two resizes with 8 bits between them, as the official code's AlignResize does.
-  const prepare = async (source: S | Picture, signal?: AbortSignal): Promise<Prepared> => {
-    const picture = await platform.openPicture(source as S, signal);
-    const original = [picture.height, picture.width] as const;
+  const prepare = async (source: S | Image, signal?: AbortSignal): Promise<Prepared> => {
+    const image = await platform.openImage(source as S, signal);
+    const original = [image.height, image.width] as const;
     const bounded = boundedSize(original, size, 'round');
-    const aligned = upTo(bounded, size.multiple);
-    const once = rounded(resizeBilinear(picture, bounded), bounded);
+    const aligned = roundUpToMultiple(bounded, size.multiple);
+    const once = rounded(resizeBilinear(image, bounded), bounded);
     const twice = rounded(resizeBilinear(once, aligned), aligned);
-    return place(Float32Array.from(twice.data), aligned, aligned, original, normalize);
+    return normalizeAndPad(Float32Array.from(twice.data), aligned, aligned, original, normalize);
   };
   const run = async (inputs: readonly Prepared[], scores: boolean): Promise<LabelMap[]> => {
     const logits = await forward(inputs);
     try {
       const alike = inputs.every(
-        ({ placement }) => placement.original.join() === inputs[0]!.placement.original.join(),
+        ({ placement }) => placement.originalSize.join() === inputs[0]!.placement.originalSize.join(),
       );
-      if (alike) return await labelMaps(logits, [inputs[0]!.size, inputs[0]!.placement.original], { scores });
+      if (alike)
+        return await labelMaps(logits, [inputs[0]!.size, inputs[0]!.placement.originalSize], { scores });
       const results: LabelMap[] = [];
       for (const [i, { size, placement }] of inputs.entries()) {
         const one = tf.slice(logits, [i, 0, 0, 0], [1, -1, -1, -1]);
-        results.push(...(await labelMaps(one, [size, placement.original], { scores })));
+        results.push(...(await labelMaps(one, [size, placement.originalSize], { scores })));
         one.dispose();
       }
       return results;
@@ -251,7 +252,7 @@ export async function segmenterOn<S>(
       logits.dispose();
     }
   };
-  const segmentAll = (sources: readonly (S | Picture)[], { signal, scores = false }: SegmentOptions = {}) =>
+  const segmentAll = (sources: readonly (S | Image)[], { signal, scores = false }: SegmentOptions = {}) =>
     inBatches(
       sources,
       { batch, signal },
@@ -260,12 +261,12 @@ export async function segmenterOn<S>(
       (inputs) => run(inputs, scores),
     );
   const firstRun = () =>
-    run([place(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], false);
+    run([normalizeAndPad(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], false);
   const task: Segmenter<S> = {
     parts,
     names,
     ...(report && { report }),
-    segment: (async (sources: S | Picture | readonly (S | Picture)[], options?: SegmentOptions) =>
+    segment: (async (sources: S | Image | readonly (S | Image)[], options?: SegmentOptions) =>
       Array.isArray(sources)
         ? segmentAll(sources, options)
         : (await segmentAll([sources as S], options))[0]!) as Segmenter<S>['segment'],

@@ -1,11 +1,11 @@
-import type { Model, Picture } from '@pvt/core';
+import type { Model, Image } from '@pvt/core';
 import type { Checkpoint, CheckpointReference, FitReport, LoadOptions } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** What differs between the browser and Node. */
 export interface Platform<S> {
   readonly loadCheckpoint: (reference: CheckpointReference, options: LoadOptions) => Promise<Checkpoint>;
-  readonly openPicture: (source: S, signal: AbortSignal | undefined) => Promise<Picture>;
+  readonly openImage: (source: S, signal: AbortSignal | undefined) => Promise<Image>;
 }
 
 /** A place where forwards run; `createRunner` of `@pvt/adapter-wasm` starts such a one. */
@@ -17,9 +17,9 @@ export type StartRunner = <I, O>(
 export interface TaskOptions extends LoadOptions {
   /** Names of the classes by index; those of the checkpoint where absent. */
   readonly names?: readonly string[];
-  /** Pictures that go through the model together where their inputs are of one size. */
+  /** Images that go through the model together where their inputs are of one size. */
   readonly batch?: number;
-  /** Whether to run the model once before the first picture, which prepares the backend; true where absent. */
+  /** Whether to run the model once before the first image, which prepares the backend; true where absent. */
   readonly warmUp?: boolean;
   /**
    * Starts another place for the model to run in than the current backend; the task disposes of it. Its `model` or `parts`
@@ -52,7 +52,7 @@ export type CheckpointLike = Checkpoint | CheckpointReference;
 export const isCheckpoint = (value: unknown): value is Checkpoint =>
   typeof value === 'object' && value !== null && 'source' in value && 'tensors' in value;
 
-export const isPicture = (source: unknown): source is Picture =>
+export const isImage = (source: unknown): source is Image =>
   typeof source === 'object' &&
   source !== null &&
   'data' in source &&
@@ -136,7 +136,7 @@ function* runsOf<T>(items: readonly T[], limit: number, keyOf: (item: T) => stri
 }
 
 /**
- * Opens and prepares pictures `batch` at a time and hands neighbours of one size to the model together, giving the page a
+ * Opens and prepares images `batch` at a time and hands neighbours of one size to the model together, giving the page a
  * turn in between.
  */
 export async function inBatches<S, P, R>(

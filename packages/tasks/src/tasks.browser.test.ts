@@ -40,7 +40,7 @@ it('detects on a canvas, from a file', async () => {
       size: { shortSide: 64, longSide: 96 },
       names: ['a', 'b', 'c'],
     });
-    const objects = await detector.detect(canvas, { score: 0.001, keep: 5 });
+    const objects = await detector.detect(canvas, { scoreThreshold: 0.001, maxDetections: 5 });
     expect(objects).toHaveLength(5);
     for (const { box, name } of objects) {
       expect(Math.max(box[2] / 50, box[3] / 40)).toBeLessThanOrEqual(1 + 1e-9);

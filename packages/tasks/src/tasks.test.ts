@@ -7,7 +7,7 @@ import {
   pvtSpec,
   randomInit,
   type ParamSource,
-  type Picture,
+  type Image,
   type PvtConfig,
   type Spec,
 } from '@pvt/core';
@@ -41,25 +41,25 @@ import {
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { boundedSize } from './picture.ts';
-import { isPicture, type StartRunner } from './task.ts';
+import { boundedSize } from './image.ts';
+import { isImage, type StartRunner } from './task.ts';
 import { createTasks } from './tasks.ts';
 
 beforeAll(() => useBackend('wasm'));
 
-/** A platform without files: checkpoints are bytes, pictures are pictures. */
+/** A platform without files: checkpoints are bytes, images are images. */
 const { createClassifier, createDetector, createSegmenter } = createTasks<string>({
   loadCheckpoint: async (reference: CheckpointReference, options) => {
     options.signal?.throwIfAborted();
     return readCheckpoint(reference as Uint8Array, options);
   },
-  openPicture: async (source) => {
-    if (isPicture(source)) return source;
-    throw new Error(`no picture called ${source}`);
+  openImage: async (source) => {
+    if (isImage(source)) return source;
+    throw new Error(`no image called ${source}`);
   },
 });
 
-const picture = (width: number, height: number, seed = 1): Picture => ({
+const image = (width: number, height: number, seed = 1): Image => ({
   width,
   height,
   data: Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * i * seed + (i >> 3)) % 256),
@@ -96,16 +96,16 @@ const size = { shortSide: 64, longSide: 96 };
 describe('createClassifier', () => {
   const bytes = () => readFile(checkpoints['pvt_v2_nano.cifar10'].url);
 
-  it('names what it sees, of one picture or of several, and leaves nothing behind', async () => {
+  it('names what it sees, of one image or of several, and leaves nothing behind', async () => {
     const file = await bytes();
     await expectNoLeak(async () => {
       const classifier = await createClassifier(file, { batch: 2 });
       expect(classifier.names).toHaveLength(10);
       expect(classifier.report).toMatchObject({ missing: [], unexpected: [] });
-      const one = await classifier.classify(picture(40, 30));
+      const one = await classifier.classify(image(40, 30));
       expect(one).toHaveLength(5);
       expect(classifier.names[one[0]!.label]).toBe(one[0]!.name);
-      const all = await classifier.classify([picture(40, 30), picture(33, 50, 3), picture(64, 64, 5)], {
+      const all = await classifier.classify([image(40, 30), image(33, 50, 3), image(64, 64, 5)], {
         top: 10,
       });
       expect(all.map((guesses) => guesses.length)).toEqual([10, 10, 10]);
@@ -119,7 +119,7 @@ describe('createClassifier', () => {
       expect(await classifier.classify([])).toEqual([]);
       classifier.dispose();
       classifier.dispose();
-      await expect(classifier.classify(picture(40, 30))).rejects.toThrow(
+      await expect(classifier.classify(image(40, 30))).rejects.toThrow(
         expect.objectContaining({ code: 'disposed' }),
       );
     });
@@ -128,7 +128,7 @@ describe('createClassifier', () => {
   it('runs where it is told to, tidies up there, and frees the model where there is no such place', async () => {
     const file = await bytes();
     const here = await createClassifier(file, { warmUp: false });
-    const expected = await here.classify(picture(40, 30));
+    const expected = await here.classify(image(40, 30));
     here.dispose();
     let runs = 0;
     let disposed = false;
@@ -138,7 +138,7 @@ describe('createClassifier', () => {
     });
     await expectNoLeak(async () => {
       const classifier = await createClassifier(file, { runner });
-      expect(await classifier.classify(picture(40, 30))).toEqual(expected);
+      expect(await classifier.classify(image(40, 30))).toEqual(expected);
       expect([runs, disposed]).toEqual([2, false]);
       classifier.dispose();
       expect(disposed).toBe(true);
@@ -158,27 +158,29 @@ describe('createClassifier', () => {
     setTimeout(() => controller.abort(new Error('enough')), 50);
     await expectNoLeak(() =>
       expect(
-        classifier.classify(Array<Picture>(500).fill(picture(64, 64)), { signal: controller.signal }),
+        classifier.classify(Array<Image>(500).fill(image(64, 64)), { signal: controller.signal }),
       ).rejects.toThrow('enough'),
     );
     classifier.dispose();
   });
 
-  it('wants to know how pictures are prepared', async () => {
+  it('wants to know how images are prepared', async () => {
     const file = writeSafetensors([
       ...backboneFile(''),
       ['head.weight', fromFloat32(new Float32Array(128), [2, 64])],
       ['head.bias', fromFloat32(new Float32Array(2), [2])],
     ]);
     await expectNoLeak(() =>
-      expect(createClassifier(file)).rejects.toThrow(expect.objectContaining({ code: 'recipe-missing' })),
+      expect(createClassifier(file)).rejects.toThrow(
+        expect.objectContaining({ code: 'preprocessing-missing' }),
+      ),
     );
     const classifier = await createClassifier(file, {
-      recipe: { crop: [64, 64], rescale: 1 / 255 },
+      preprocessing: { crop: [64, 64], rescale: 1 / 255 },
       names: ['yes', 'no'],
       warmUp: false,
     });
-    expect(await classifier.classify(picture(64, 64))).toEqual([
+    expect(await classifier.classify(image(64, 64))).toEqual([
       { label: 0, name: 'yes', probability: 0.5 },
       { label: 1, name: 'no', probability: 0.5 },
     ]);
@@ -186,7 +188,7 @@ describe('createClassifier', () => {
   });
 
   it('says so where there is no classifier', () =>
-    expect(createClassifier(writeSafetensors(backboneFile('')), { recipe: {} })).rejects.toThrow(
+    expect(createClassifier(writeSafetensors(backboneFile('')), { preprocessing: {} })).rejects.toThrow(
       expect.objectContaining({ code: 'classes-invalid' }),
     ));
 });
@@ -248,7 +250,7 @@ describe('createDetector', () => {
         'extra.weight',
       ]);
 
-      const { levels, prepared } = await detector.forward(picture(60, 40));
+      const { levels, prepared } = await detector.forward(image(60, 40));
       const backbone = detector.parts.backbone;
       const neck = createFpn({ ...neckConfig, extra, reluBeforeExtra: relu }, neckSource);
       const head = createRetinaNet({ ...headConfig, rules: detector.parts.head.config.rules }, headSource);
@@ -267,15 +269,15 @@ describe('createDetector', () => {
     });
   });
 
-  it('finds objects in the pixels of each picture, and none above an impossible score', async () => {
+  it('finds objects in the pixels of each image, and none above an impossible score', async () => {
     await expectNoLeak(async () => {
       const detector = await createDetector(writeSafetensors(mmdet('')), {
         size,
         names: ['a', 'b', 'c', 'd'],
         batch: 2,
       });
-      const pictures = [picture(120, 80), picture(31, 64, 3), picture(31, 64, 5)];
-      const found = await detector.detect(pictures, { score: 0.001, keep: 7 });
+      const images = [image(120, 80), image(31, 64, 3), image(31, 64, 5)];
+      const found = await detector.detect(images, { scoreThreshold: 0.001, maxDetections: 7 });
       for (const [i, objects] of found.entries()) {
         expect(objects).toHaveLength(7);
         for (const { box, score, name } of objects) {
@@ -283,8 +285,8 @@ describe('createDetector', () => {
           expect(
             left >= 0 &&
               top >= 0 &&
-              right <= pictures[i]!.width + 1e-9 &&
-              bottom <= pictures[i]!.height + 1e-9 &&
+              right <= images[i]!.width + 1e-9 &&
+              bottom <= images[i]!.height + 1e-9 &&
               left <= right &&
               top <= bottom,
           ).toBe(true);
@@ -292,14 +294,16 @@ describe('createDetector', () => {
           expect(['a', 'b', 'c', 'd']).toContain(name);
         }
       }
-      expect(await detector.detect(pictures[2]!, { score: 0.001, keep: 7 })).toEqual(found[2]);
-      expect(await detector.detect(pictures[0]!, { score: 0.99 })).toEqual([]);
+      expect(await detector.detect(images[2]!, { scoreThreshold: 0.001, maxDetections: 7 })).toEqual(
+        found[2],
+      );
+      expect(await detector.detect(images[0]!, { scoreThreshold: 0.99 })).toEqual([]);
       expect(await detector.detect([])).toEqual([]);
-      await expect(detector.detect(pictures[0]!, { score: NaN })).rejects.toThrow(
+      await expect(detector.detect(images[0]!, { scoreThreshold: NaN })).rejects.toThrow(
         expect.objectContaining({ code: 'threshold-invalid' }),
       );
       detector.dispose();
-      await expect(detector.detect(pictures[0]!)).rejects.toThrow(
+      await expect(detector.detect(images[0]!)).rejects.toThrow(
         expect.objectContaining({ code: 'disposed' }),
       );
     });
@@ -310,11 +314,11 @@ describe('createDetector', () => {
       const backbone = createPvt(config, randomInit(1));
       const neck = createFpn({ features: backbone.features, channels: 8 }, randomInit(2));
       const head = createRetinaNet(
-        { features: neck.features, classes: 80, depth: 1, rules: { ...mmdetRules, score: 0.001 } },
+        { features: neck.features, classes: 80, depth: 1, rules: { ...mmdetRules, scoreThreshold: 0.001 } },
         randomInit(3),
       );
       const detector = await createDetector({ backbone, neck, head }, { size });
-      const [best] = await detector.detect(picture(50, 50));
+      const [best] = await detector.detect(image(50, 50));
       expect(best!.name).toBe(detector.names[best!.label]);
       expect(detector.names[0]).toBe('person');
       detector.dispose();
@@ -382,16 +386,16 @@ describe('createSegmenter', () => {
           batch: 2,
         });
         expect(segmenter.report).toMatchObject({ missing: [], mismatched: [], unexpected: [] });
-        const pictures = [picture(70, 50), picture(50, 70, 3), picture(50, 70, 5), picture(51, 71, 5)];
-        const maps = await segmenter.segment(pictures, { scores: true });
+        const images = [image(70, 50), image(50, 70, 3), image(50, 70, 5), image(51, 71, 5)];
+        const maps = await segmenter.segment(images, { scores: true });
         expect(
           maps.map(({ width, height, labels, scores }) => [width, height, labels.length, scores!.length]),
-        ).toEqual(pictures.map(({ width, height }) => [width, height, width * height, width * height]));
+        ).toEqual(images.map(({ width, height }) => [width, height, width * height, width * height]));
         expect(Math.max(...maps.flatMap(({ labels }) => [...labels]))).toBeLessThan(5);
-        expect((await segmenter.segment(pictures[2]!)).labels).toEqual(maps[2]!.labels);
+        expect((await segmenter.segment(images[2]!)).labels).toEqual(maps[2]!.labels);
         expect(await segmenter.segment([])).toEqual([]);
         segmenter.dispose();
-        await expect(segmenter.segment(pictures[0]!)).rejects.toThrow(
+        await expect(segmenter.segment(images[0]!)).rejects.toThrow(
           expect.objectContaining({ code: 'disposed' }),
         );
       });

@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
  * resolve; so here are gradients of what models and losses are made of.
  */
 
-type Slope = (
+type GradientFunction = (
   dy: tf.Tensor,
   saved: tf.Tensor[],
   attributes: tf.NamedAttrMap,
@@ -33,13 +33,13 @@ const unary = (
   saves: Saves,
   slope: (dy: tf.Tensor, saved: tf.Tensor) => tf.Tensor,
   name = 'x',
-): [Saves, Slope] => [saves, (dy, [saved]) => ({ [name]: () => slope(dy, saved!) })];
+): [Saves, GradientFunction] => [saves, (dy, [saved]) => ({ [name]: () => slope(dy, saved!) })];
 
 /** Of a function of two tensors that broadcast. */
 const binary = (
   da: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
   db: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
-): [Saves, Slope] => [
+): [Saves, GradientFunction] => [
   inputs('a', 'b'),
   (dy, [a, b]) => ({
     a: () => reduceTo(da(dy, a!, b!), a!.shape),
@@ -48,7 +48,7 @@ const binary = (
 ];
 
 /** Of the largest or smallest value along axes: the slope goes to every place that has it. */
-const extreme = (axes: string): [Saves, Slope] => [
+const extreme = (axes: string): [Saves, GradientFunction] => [
   { inputsToSave: ['x'], outputsToSave: [true] },
   (dy, [x, y], { [axes]: axis }) => ({
     x: () => tf.mul(spread(dy, x!, axis), tf.cast(tf.equal(x!, spread(y!, x!, axis)), 'float32')),
@@ -59,7 +59,7 @@ const swapLast = (x: tf.Tensor): tf.Tensor =>
   tf.transpose(x, [...Array(x.rank - 2).keys(), x.rank - 1, x.rank - 2]);
 
 /** Factors are transposed by a copy: with a flag, the wasm backend leaves its fast product for a plain loop. */
-const matMul: Slope = (dy, [a, b], { transposeA, transposeB }) => ({
+const matMul: GradientFunction = (dy, [a, b], { transposeA, transposeB }) => ({
   a: () =>
     reduceTo(
       transposeA
@@ -76,7 +76,7 @@ const matMul: Slope = (dy, [a, b], { transposeA, transposeB }) => ({
     ),
 });
 
-const pool = (kernel: string, saves: Saves): [Saves, Slope] => [
+const pool = (kernel: string, saves: Saves): [Saves, GradientFunction] => [
   saves,
   (dy, [x, y], { filterSize, strides, pad }) => ({
     x: () =>
@@ -96,7 +96,7 @@ const many = (dy: tf.Tensor): tf.Tensor[] => dy as unknown as tf.Tensor[];
 const listed = (tensors: readonly tf.Tensor[]): Record<string, () => tf.Tensor> =>
   Object.fromEntries(tensors.map((tensor, i) => [i, () => tensor]));
 
-const gradients: Record<string, [Saves, Slope]> = {
+const gradients: Record<string, [Saves, GradientFunction]> = {
   Abs: unary(inputs('x'), (dy, x) => tf.mul(dy, tf.sign(x))),
   Add: binary(
     (dy) => dy,

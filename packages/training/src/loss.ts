@@ -20,7 +20,7 @@ export function softCrossEntropy(
   if (logits.shape.join() !== targets.shape.join())
     throw new ShapeError(
       'targets-misfit',
-      `softCrossEntropy: expected targets of the logits' shape [${logits.shape}], got [${targets.shape}]; give each picture one number per class.`,
+      `softCrossEntropy: expected targets of the logits' shape [${logits.shape}], got [${targets.shape}]; give each image one number per class.`,
     );
   if (!(smoothing >= 0 && smoothing < 1))
     throw new ConfigError(

@@ -25,7 +25,7 @@ export function findNotFinite(
 }
 
 /** Backward passes go from the last layer to the first, so the last parameter with a spoiled gradient had it first. */
-export function spoiledGradient(gradients: ReadonlyMap<string, Float32Array>): string {
+export function firstNonFiniteGradient(gradients: ReadonlyMap<string, Float32Array>): string {
   const spoiled = [...gradients].filter(([, values]) => values.some((value) => !Number.isFinite(value)));
   return spoiled.length === 0 ? 'the sum of their squares' : `the gradient of ${spoiled.at(-1)![0]}`;
 }

@@ -50,7 +50,7 @@ export interface TrainOptions<Batch> {
   readonly resume?: Snapshot;
   /** Ends the run after the current step, with its state saved. */
   readonly signal?: AbortSignal;
-  /** Pictures in a batch, for `examplesPerSecond`; a batch counts as one where absent. */
+  /** Images in a batch, for `examplesPerSecond`; a batch counts as one where absent. */
   examplesIn?(batch: Batch): number;
 }
 

@@ -4,7 +4,7 @@ import { averageWeights } from './average.ts';
 import { valueAndGradients } from './backward.ts';
 import { TrainingError } from './errors.ts';
 import type { DoneEvent, Metrics, Progress, Snapshot, TrainEvent, Validation } from './events.ts';
-import { findNotFinite, spoiledGradient } from './notFinite.ts';
+import { findNotFinite, firstNonFiniteGradient } from './notFinite.ts';
 import { globalNorm } from './optimizer.ts';
 import { checkOptions, type TrainOptions } from './options.ts';
 import { everything, parametersOf, stateOf, type Models } from './parameters.ts';
@@ -13,7 +13,7 @@ import { constant } from './schedule.ts';
 import { loadWeights, readState } from './state.ts';
 
 /** Lets timers, input and painting happen between steps. */
-const breathe = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 
 /**
  * Trains models on data, event by event. All randomness is keyed by seed and step, so the same seed gives the same run
@@ -201,7 +201,7 @@ export async function* train<Batch>(
         }
         const gradientNorm = globalNorm(gradients.values());
         if (!Number.isFinite(gradientNorm))
-          throw notFinite(step + 1, gradientNorm, spoiledGradient(gradients));
+          throw notFinite(step + 1, gradientNorm, firstNonFiniteGradient(gradients));
         if (gradientNorm > clip)
           for (const gradient of gradients.values()) scale(gradient, clip / (gradientNorm + 1e-6));
         await optimizer.step(gradients, factor);
@@ -224,7 +224,7 @@ export async function* train<Batch>(
           examplesPerSecond: (examples * 1000) / (performance.now() - begun),
           secondsLeft,
         };
-        await breathe();
+        await yieldToEventLoop();
         reason = ending();
         if (reason !== undefined || step % stepsPerEpoch === 0) break;
         if (saveDue()) yield* save('last');
@@ -281,6 +281,6 @@ async function nextOf<Batch>(
 const notFinite = (step: number, value: number, where: string): TrainingError =>
   new TrainingError(
     'not-finite',
-    `train: expected finite losses and gradients, got ${value} in step ${step}, first in ${where}; lower the learning rate, clip the gradients or look at the pictures of this step.`,
+    `train: expected finite losses and gradients, got ${value} in step ${step}, first in ${where}; lower the learning rate, clip the gradients or look at the images of this step.`,
     { step, where },
   );

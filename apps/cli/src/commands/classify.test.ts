@@ -85,7 +85,7 @@ it('shows a line for each guess', async () => {
   ]);
 });
 
-it('reports a broken picture and goes on with the others', async () => {
+it('reports a broken image and goes on with the others', async () => {
   const cut = inFolder('cut.png');
   writeFileSync(cut, readFileSync(sample).subarray(0, 5000));
   const { code, stdout, stderr } = await pvt(

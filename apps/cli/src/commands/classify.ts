@@ -26,11 +26,11 @@ type Answer =
 
 export function classify(program: Command, io: Io): void {
   const command = common(program.command('classify'), { computes: true })
-    .summary('say what is in pictures')
+    .summary('say what is in images')
     .description(
-      'Says what is in pictures. Without --model and --weights the embedded checkpoint answers: pvt_v2_nano, ten classes of CIFAR-10, a demonstration.',
+      'Says what is in images. Without --model and --weights the embedded checkpoint answers: pvt_v2_nano, ten classes of CIFAR-10, a demonstration.',
     )
-    .argument('<input...>', 'pictures, or .safetensors holding input: float32 (N,3,H,W), already normalised')
+    .argument('<input...>', 'images, or .safetensors holding input: float32 (N,3,H,W), already normalised')
     .option(
       '--model <name>',
       'a variant, see pvt models (default: as the weights say, else the embedded pvt_v2_nano)',
@@ -47,7 +47,7 @@ export function classify(program: Command, io: Io): void {
     .option('--top <n>', 'how many guesses to show', count, 5)
     .addHelpText(
       'after',
-      '\nExamples:\n  pvt classify photo.jpg\n  pvt classify *.jpg --top 1\n  pvt classify photo.jpg --weights pvt_v2_b2.pth --labels imagenet.tsv --json\n  pvt classify photo.jpg --weights timm/pvt_v2_b0.in1k\n\nA picture that cannot be read is reported and does not stop the others; the exit code is 1 then.',
+      '\nExamples:\n  pvt classify photo.jpg\n  pvt classify *.jpg --top 1\n  pvt classify photo.jpg --weights pvt_v2_b2.pth --labels imagenet.tsv --json\n  pvt classify photo.jpg --weights timm/pvt_v2_b0.in1k\n\nA image that cannot be read is reported and does not stop the others; the exit code is 1 then.',
     );
 
   command.action(async (inputs: string[], options: ClassifyOptions) => {
@@ -67,7 +67,7 @@ export function classify(program: Command, io: Io): void {
       return loadModel(wanted, io);
     });
     try {
-      const { backbone, head, config, recipe, guess } = model;
+      const { backbone, head, config, preprocessing, guess } = model;
       if (!head)
         throw new WorkError(
           `classify: expected a model with a classifier, got ${model.title}, which has none; use pvt features, or other weights.`,
@@ -84,17 +84,17 @@ export function classify(program: Command, io: Io): void {
         try {
           const classified = await progress(io, input, async () => {
             const start = performance.now();
-            const { tensor, picture } = await readInput(input, config, recipe);
+            const { tensor, image } = await readInput(input, config, preprocessing);
             try {
               const logits = tf.tidy(() => head.forward(backbone.forward(tensor).embedding));
               const values = (await logits.data()) as Float32Array;
               logits.dispose();
-              return { values, picture, elapsed: performance.now() - start };
+              return { values, image, elapsed: performance.now() - start };
             } finally {
               tensor.dispose();
             }
           });
-          const { values, picture, elapsed } = classified;
+          const { values, image, elapsed } = classified;
           if (!values.every(Number.isFinite))
             throw new WorkError(
               `expected finite numbers out of the model, got others; are these the model's weights?`,
@@ -106,12 +106,12 @@ export function classify(program: Command, io: Io): void {
               options.top,
               labels,
             );
-            const name = picture ? input : `${input}[${row}]`;
+            const name = image ? input : `${input}[${row}]`;
             answers.push({ input: name, predictions, milliseconds: elapsed / rows });
             if (options.json) continue;
             print(
               io,
-              `\n${paint.bold(name)}${paint.dim(`  ${picture ? `${by(picture)}  ` : ''}${milliseconds(elapsed / rows)}`)}`,
+              `\n${paint.bold(name)}${paint.dim(`  ${image ? `${by(image)}  ` : ''}${milliseconds(elapsed / rows)}`)}`,
             );
             for (const [index, line] of predictionLines(predictions).entries())
               print(io, index === 0 ? paint.green(line) : line);

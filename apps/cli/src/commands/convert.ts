@@ -79,7 +79,7 @@ Examples:
     const files = await fetchFiles(path, io);
     const read = 'read' in files ? [files] : [...files.values()];
     const checkpoint = await openCheckpoint(files, given ? { config: given.config } : {});
-    const { config, source, naming, model, format, recipe, unexpected, assumed } = checkpoint;
+    const { config, source, naming, model, format, preprocessing, unexpected, assumed } = checkpoint;
     if (unexpected.length > 0 && !options.drop) {
       throw new WorkError(
         `${path}: expected a backbone and its classifier, got ${counted(unexpected.length, 'tensor')} besides, such as ${sentence(unexpected[0])}; leave them out with --drop.`,
@@ -91,7 +91,12 @@ Examples:
     const to = options.to === undefined ? naming : namings[options.to];
     const dtype = dtypes[options.dtype];
     const labels = given?.labels ?? checkpoint.labels;
-    const savable: Savable = { config, source, ...(recipe && { recipe }), ...(labels && { labels }) };
+    const savable: Savable = {
+      config,
+      source,
+      ...(preprocessing && { preprocessing }),
+      ...(labels && { labels }),
+    };
     const written: ReadonlyMap<string, Uint8Array> = await progress(io, `converting ${path}`, () =>
       inFolder
         ? savePretrained(savable, {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { readPicture } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image/node';
 import { checkpoints } from '@pvt/checkpoints';
 import { detect } from '@pvt/heads';
 import { fromFloat32, parseSafetensors, toFloat32, writeSafetensors } from '@pvt/presets';
@@ -49,7 +49,7 @@ const numbers = (path: string, name: string) => [...toFloat32(read(path).get(nam
 const library = () => createDetector(readFileSync(weights), { config: tinyBody, size });
 
 describe.each(['wasm', 'cpu'])('on %s', (backend) => {
-  it("gives the library's own objects of a picture", async () => {
+  it("gives the library's own objects of an image", async () => {
     const out = inFolder(`${backend}.safetensors`);
     await startBackend(backend as 'wasm' | 'cpu', process);
     const before = tf.memory().numTensors;
@@ -67,7 +67,7 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     expect(tf.memory().numTensors).toBe(before);
 
     const detector = await library();
-    const expected = await detector.detect(await readPicture(sample), { score: 0.0099 });
+    const expected = await detector.detect(await readImage(sample), { scoreThreshold: 0.0099 });
     detector.dispose();
     expect(expected).toHaveLength(100);
     expect(answers(stdout)).toMatchObject([
@@ -95,7 +95,7 @@ it('gives the same on threads, and says which numbers they do not get', async ()
     await pvt('detect', sample, input, ...line, ...low, '--threads', '2', '--json'),
   ];
   expect([one.code, two.code]).toEqual([0, 0]);
-  expect(two.stderr).toContain('--threads: pictures run on them, numbers from a file in tfjs');
+  expect(two.stderr).toContain('--threads: images run on them, numbers from a file in tfjs');
   const [expected, found] = [answers(one.stdout), answers(two.stdout)];
   expect(found.map(({ detections }) => detections.map(({ label }) => label))).toEqual(
     expected.map(({ detections }) => detections.map(({ label }) => label)),
@@ -109,7 +109,7 @@ it('gives the same on threads, and says which numbers they do not get', async ()
   ]);
 });
 
-it('takes numbers that are prepared already, several pictures too, and tells the raw outputs', async () => {
+it('takes numbers that are prepared already, several images too, and tells the raw outputs', async () => {
   const out = inFolder('raw.safetensors');
   const { code, stdout } = await pvt('detect', input, ...line, ...low, '--out', out, '--raw', '--json');
   expect(code).toBe(0);
@@ -117,7 +117,7 @@ it('takes numbers that are prepared already, several pictures too, and tells the
   const nhwc = tf.transpose(tf.tensor4d(values, [...shape]), [0, 2, 3, 1]) as tf.Tensor4D;
   const levels = parts.head.forward(parts.neck.forward(parts.backbone.forward(nhwc).pyramid));
   const found = await detect(levels, {
-    rules: { ...parts.head.config.rules, score: 0.0099 },
+    rules: { ...parts.head.config.rules, scoreThreshold: 0.0099 },
     input: [64, 96],
   });
   expect(
@@ -133,7 +133,7 @@ it('takes numbers that are prepared already, several pictures too, and tells the
       .flatMap(({ box }) => box)
       .map(Math.fround),
   );
-  expect(numbers(out, 'pictures')).toEqual(found.flatMap((objects, i) => objects.map(() => i)));
+  expect(numbers(out, 'images')).toEqual(found.flatMap((objects, i) => objects.map(() => i)));
   for (const [
     i,
     {
@@ -192,8 +192,8 @@ it('finds nothing above an impossible score, and says so', async () => {
     ['labels', [0]],
     ['scores', [0]],
   ]);
-  // With nothing found, what is drawn is the picture.
-  expect(Buffer.compare((await readPicture(plot)).data, (await readPicture(sample)).data)).toBe(0);
+  // With nothing found, what is drawn is the image.
+  expect(Buffer.compare((await readImage(plot)).data, (await readImage(sample)).data)).toBe(0);
   const { stdout: json } = await pvt('detect', sample, ...line, '--score', '0.99', '--json');
   expect(answers(json).map(({ detections }) => detections)).toEqual([[]]);
 });
@@ -221,12 +221,12 @@ it('shows the best with their names, and draws them', async () => {
   ).toBe(true);
   expect(lines[24]).toContain('and 80 more');
   expect(lines.at(-1)).toBe(`written: ${plot}`);
-  const [drawn, plain] = [await readPicture(plot), await readPicture(sample)];
+  const [drawn, plain] = [await readImage(plot), await readImage(sample)];
   expect([drawn.height, drawn.width]).toEqual([480, 640]);
   expect(Buffer.compare(drawn.data, plain.data)).not.toBe(0);
 });
 
-it('numbers the files of several inputs, and goes on after a broken picture', async () => {
+it('numbers the files of several inputs, and goes on after a broken image', async () => {
   const cut = inFolder('cut.png');
   writeFileSync(cut, readFileSync(sample).subarray(0, 5000));
   const { code, stdout, stderr } = await pvt(

@@ -16,19 +16,19 @@ export function detect(program: Command, io: Io): void {
     score: 'least score of an object, 0 to 1 (default: as the implementation has it, 0.05)',
     sides: '800x1333',
   })
-    .summary('find objects in pictures')
+    .summary('find objects in images')
     .description(
-      'Finds objects in pictures with a RetinaNet on a PVT: checkpoints of mmdetection, as the official detectors are, or of torchvision.',
+      'Finds objects in images with a RetinaNet on a PVT: checkpoints of mmdetection, as the official detectors are, or of torchvision.',
     )
     .option('--raw', 'what the head says of every anchor too, in --out')
     .addHelpText(
       'after',
       `
 --out holds:
-  boxes      (K, 4)      float32, left, top, right, bottom in the picture's own pixels, best first
+  boxes      (K, 4)      float32, left, top, right, bottom in the image's own pixels, best first
   scores     (K)         float32
   labels     (K)         int32, the class's index
-  pictures   (K)         int32, which of the N inputs, where N is more than one
+  images   (K)         int32, which of the N inputs, where N is more than one
   cls{level} (N, 9 classes, h, w)   with --raw: logits, before the sigmoid; levels count from 0, the finest
   reg{level} (N, 9 x 4, h, w)       with --raw: what each anchor has to move by
 
@@ -39,7 +39,7 @@ Examples:
   pvt detect *.jpg --weights retinanet_pvt_v2_b0.pth --score 0.5 --json
   pvt detect street.jpg --weights retinanet_pvt_v2_b0.pth --out found.safetensors --raw
 
-A picture that cannot be read is reported and does not stop the others; the exit code is 1 then.`,
+An image that cannot be read is reported and does not stop the others; the exit code is 1 then.`,
     );
 
   command.action(async (inputs: string[], options: RawOptions) => {
@@ -64,14 +64,14 @@ A picture that cannot be read is reported and does not stop the others; the exit
         const task = await createDetector(checkpoint, taskOptions);
         const { parts, names } = task;
         const { classes, rules: published } = parts.head.config;
-        const rules = { ...published, ...(options.score !== undefined && { score: options.score }) };
+        const rules = { ...published, ...(options.score !== undefined && { scoreThreshold: options.score }) };
         return {
           task,
           classes,
           async answer(input) {
             const { levels, prepared } =
-              'picture' in input
-                ? await task.forward(input.picture)
+              'image' in input
+                ? await task.forward(input.image)
                 : {
                     levels: tidy(
                       () =>
@@ -88,16 +88,16 @@ A picture that cannot be read is reported and does not stop the others; the exit
               const found = await detectIn(levels, {
                 rules,
                 input: size,
-                ...(prepared && { pictures: [prepared.placement] }),
+                ...(prepared && { images: [prepared.placement] }),
               });
               const all = found.flat();
               const integers = (name: string, values: readonly number[]) =>
                 [name, fromFloat32(values, [values.length], 'I32')] as const;
               return {
-                pictures: found.map((objects) => ({
-                  size: prepared?.placement.original ?? size,
+                images: found.map((objects) => ({
+                  size: prepared?.placement.originalSize ?? size,
                   json: { detections: objects.map((object) => named(object, names)) },
-                  lines: linesOf(objects, names, rules.score),
+                  lines: linesOf(objects, names, rules.scoreThreshold),
                 })),
                 tensors: [
                   [
@@ -121,7 +121,7 @@ A picture that cannot be read is reported and does not stop the others; the exit
                   ...(found.length > 1
                     ? [
                         integers(
-                          'pictures',
+                          'images',
                           found.flatMap((objects, i) => objects.map(() => i)),
                         ),
                       ]
@@ -156,7 +156,7 @@ const named = ({ label, score, box }: Detection, names: readonly string[]) => ({
 /** Of torchvision's classes, some have no name. */
 const nameOf = ({ label }: Detection, names: readonly string[]): string => names[label] || `class ${label}`;
 
-/** Objects that a terminal shows of a picture. */
+/** Objects that a terminal shows of an image. */
 const listed = 20;
 
 function linesOf(objects: readonly Detection[], names: readonly string[], score: number): string[] {

@@ -21,21 +21,16 @@ export function evaluate(program: Command, io: Io): void {
   common(program.command('eval').argument('<task>', `what is measured: ${taskNames.join(', ')}`), {
     computes: true,
   })
-    .summary('measure a model on labelled pictures')
+    .summary('measure a model on labelled images')
     .description(
-      'Measures a classifier (accuracy), a segmenter (mean IoU) or a detector (mAP and mAP50, as COCO counts) on labelled pictures.',
+      'Measures a classifier (accuracy), a segmenter (mean IoU) or a detector (mAP and mAP50, as COCO counts) on labelled images.',
     )
-    .requiredOption(
-      '--data <folder>',
-      'the pictures: a folder per class; pictures and masks; Pascal VOC or COCO',
-    )
+    .requiredOption('--data <folder>', 'the images: a folder per class; images and masks; Pascal VOC or COCO')
     .option(...weightsOption)
-    .addOption(
-      new Option('--split <name>', 'which part of the pictures').choices(splits).default('validation'),
-    )
+    .addOption(new Option('--split <name>', 'which part of the images').choices(splits).default('validation'))
     .option(
       '--size <sides>',
-      'shorter and longer side in pixels that pictures are brought to (default: as the weights say)',
+      'shorter and longer side in pixels that images are brought to (default: as the weights say)',
       sides,
     )
     .option(...threadsOption)
@@ -62,7 +57,7 @@ async function run(
 ): Promise<void> {
   if (weights === undefined)
     throw new UsageError('eval: expected a checkpoint, got none; name one with --weights FILE.');
-  const { readDataSet, truths } = await import('@pvt/data/node');
+  const { readDataSet, labelledImages } = await import('@pvt/data/node');
   const { openCheckpoint } = await import('@pvt/presets');
   const { evaluateClassifier, evaluateDetector, evaluateSegmenter } = await import('@pvt/tasks/learning');
   const { createClassifier, createDetector, createSegmenter } = await import('@pvt/tasks/node');
@@ -90,16 +85,16 @@ async function run(
   const chosen = found[split] as DataSet<Task> | undefined;
   if (chosen === undefined)
     throw new UsageError(
-      `eval: expected pictures for ${split} in ${folder}, got none; choose another --split.`,
+      `eval: expected images for ${split} in ${folder}, got none; choose another --split.`,
     );
   let done = 0;
   const begun = performance.now();
   const metrics = await progress<Evaluation>(
     io,
-    `measuring ${chosen.samples.length} pictures`,
+    `measuring ${chosen.samples.length} images`,
     async (show) => {
       const counted = async function* () {
-        for await (const truth of truths(chosen)) {
+        for await (const truth of labelledImages(chosen)) {
           yield truth;
           done++;
           show(
@@ -116,11 +111,11 @@ async function run(
   const time = (performance.now() - begun) / Math.max(1, done);
   const { score, ...measures } = metrics;
   if (json)
-    return printJson(io, { data: folder, weights, split, pictures: done, ...measures, milliseconds: time });
+    return printJson(io, { data: folder, weights, split, images: done, ...measures, milliseconds: time });
   const paint = paintFor(io.stdout);
   print(
     io,
-    `${paint.bold(`${scoreNames[task]} ${score.toFixed(4)}`)}${paint.dim(`  ${done} pictures of ${split}, ${milliseconds(time)} each`)}`,
+    `${paint.bold(`${scoreNames[task]} ${score.toFixed(4)}`)}${paint.dim(`  ${done} images of ${split}, ${milliseconds(time)} each`)}`,
   );
   for (const line of table(Object.entries(measures).map(([name, value]) => [`  ${name}`, value.toFixed(4)])))
     print(io, line);

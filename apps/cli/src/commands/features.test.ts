@@ -223,9 +223,9 @@ describe('inputs that are none', () => {
     ],
     ['channels last', [['input', fromFloat32(new Float32Array(12), [1, 2, 2, 3])]], 'F32 (1, 2, 2, 3)'],
     ['no batch', [['input', fromFloat32(new Float32Array(12), [3, 2, 2])]], 'F32 (3, 2, 2)'],
-    ['no pictures', [['input', fromFloat32(new Float32Array(0), [0, 3, 2, 2])]], 'F32 (0, 3, 2, 2)'],
+    ['no images', [['input', fromFloat32(new Float32Array(0), [0, 3, 2, 2])]], 'F32 (0, 3, 2, 2)'],
     ['infinity', [['input', fromFloat32([1, 2, Infinity], [1, 3, 1, 1])]], 'not finite'],
-    ['too small a size', [['input', fromFloat32(new Float32Array(3), [1, 3, 1, 1])]], 'larger picture'],
+    ['too small a size', [['input', fromFloat32(new Float32Array(3), [1, 3, 1, 1])]], 'larger image'],
   ] as const)('%s', async (_, entries, complaint) => {
     const path = inFolder('wrong.safetensors');
     writeFileSync(path, writeSafetensors(entries));

@@ -24,13 +24,13 @@ interface Result {
 
 export function features(program: Command, io: Io): void {
   const command = common(program.command('features'), { computes: true })
-    .summary('compute the feature pyramid of a picture, as numbers and as a plot')
+    .summary('compute the feature pyramid of an image, as numbers and as a plot')
     .description(
-      'Computes the feature pyramid of a picture: a map for each stage, each coarser and deeper than the one before.',
+      'Computes the feature pyramid of an image: a map for each stage, each coarser and deeper than the one before.',
     )
     .argument(
       '<input>',
-      'a picture, or .safetensors holding input: float32 (N,3,H,W), already normalised, any size',
+      'an image, or .safetensors holding input: float32 (N,3,H,W), already normalised, any size',
     )
     .option('--model <name>', 'a variant, see pvt models; pvt_v2_nano has its weights embedded')
     .option(...weightsOption)
@@ -75,10 +75,10 @@ Examples:
     });
     const owned: { dispose(): void }[] = [model];
     try {
-      const { backbone, head, config, recipe, guess } = model;
+      const { backbone, head, config, preprocessing, guess } = model;
       if (guess && !isTensorFile(path)) note(io, guess);
-      const { tensor, picture } = await progress(io, `reading ${path}`, () =>
-        readInput(path, config, recipe),
+      const { tensor, image } = await progress(io, `reading ${path}`, () =>
+        readInput(path, config, preprocessing),
       );
       owned.push(tensor);
       const [batch, height, width] = tensor.shape;
@@ -132,12 +132,12 @@ Examples:
         const png = await progress(io, `drawing ${plot}`, async () =>
           drawPyramid({
             title: model.title,
-            subtitle: `${path}${picture ? `, ${by(picture)}` : ''}${batch > 1 ? `, the first of ${batch}` : ''}`,
+            subtitle: `${path}${image ? `, ${by(image)}` : ''}${batch > 1 ? `, the first of ${batch}` : ''}`,
             input: {
               height,
               width,
               values: (await tensor.data()) as Float32Array,
-              normalize: recipe.normalize,
+              normalize: preprocessing.normalize,
             },
             config,
             stages: cost(config, [height, width]).stages,
@@ -181,7 +181,7 @@ Examples:
       print(io, paint.dim(`${model.title}; ${options.backend}, ${milliseconds(elapsed)}`));
       print(
         io,
-        `\n${paint.bold(path)}  ${picture ? `${by(picture)}, prepared as ` : ''}${by([batch, config.channels, height, width])}\n`,
+        `\n${paint.bold(path)}  ${image ? `${by(image)}, prepared as ` : ''}${by([batch, config.channels, height, width])}\n`,
       );
       const [header, ...lines] = table(
         [

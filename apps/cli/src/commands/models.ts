@@ -8,7 +8,7 @@ export function models(program: Command, io: Io): void {
   common(program.command('models'), { computes: false })
     .summary('list the variants: parameters, multiply-adds, accuracy')
     .description(
-      'Lists the variants: parameters, multiply-adds (MACs) at their picture size, accuracy, and which one has its weights embedded.',
+      'Lists the variants: parameters, multiply-adds (MACs) at their image size, accuracy, and which one has its weights embedded.',
     )
     .argument('[pattern]', 'names to list; * stands for any characters, ? for one', '*')
     .addHelpText('after', `\nExamples:\n  pvt models\n  pvt models 'pvt_v2*'\n  pvt models --json`)
@@ -57,7 +57,7 @@ export function models(program: Command, io: Io): void {
       print(
         io,
         paint.dim(
-          `\nMACs are those of one picture of that size; top-1 is the percentage right on ImageNet-1k.`,
+          `\nMACs are those of one image of that size; top-1 is the percentage right on ImageNet-1k.`,
         ),
       );
       if (own.length > 0)

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { readPicture } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image/node';
 import { checkpoints } from '@pvt/checkpoints';
 import { decodeRuns, fromRunLengths } from '@pvt/heads';
 import { fromFloat32, parseSafetensors, toFloat32, writeSafetensors } from '@pvt/presets';
@@ -74,7 +74,7 @@ const differing = (a: Uint16Array, b: Uint16Array): number =>
   a.length === b.length ? a.filter((value, i) => value !== b[i]).length : Infinity;
 
 describe.each(['wasm', 'cpu'])('on %s', (backend) => {
-  it("gives the library's own labels and logits of a picture", async () => {
+  it("gives the library's own labels and logits of an image", async () => {
     const out = inFolder(`${backend}.safetensors`);
     await startBackend(backend as 'wasm' | 'cpu', process);
     const before = tf.memory().numTensors;
@@ -91,9 +91,9 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     expect(tf.memory().numTensors).toBe(before);
 
     const segmenter = await library();
-    const picture = await readPicture(sample);
-    const map = await segmenter.segment(picture);
-    const { logits } = await segmenter.forward(picture);
+    const image = await readImage(sample);
+    const map = await segmenter.segment(image);
+    const { logits } = await segmenter.forward(image);
     const expected = tf.transpose(logits, [0, 3, 1, 2]);
     const [answer] = answers(stdout);
     expect(differing(mapOf(answer!), map.labels)).toBe(0);
@@ -109,7 +109,7 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   });
 });
 
-it('takes numbers that are prepared already, several pictures too', async () => {
+it('takes numbers that are prepared already, several images too', async () => {
   const out = inFolder('numbers.safetensors');
   const { code, stdout } = await pvt('segment', input, ...line, '--out', out, '--json');
   expect(code).toBe(0);
@@ -130,7 +130,7 @@ it('takes numbers that are prepared already, several pictures too', async () => 
 it('leaves pixels without a class where the best is not probable enough', async () => {
   const { stdout: all } = await pvt('segment', sample, ...line, '--json');
   const segmenter = await library();
-  const { labels: best, scores } = await segmenter.segment(await readPicture(sample), { scores: true });
+  const { labels: best, scores } = await segmenter.segment(await readImage(sample), { scores: true });
   segmenter.dispose();
   // Half of the pixels are below the median.
   const median = [...scores!].sort((a, b) => a - b)[scores!.length >> 1]!;
@@ -157,14 +157,14 @@ it('shows a line for each class, and draws them', async () => {
   expect(lines[2]).toContain('480x640');
   expect(lines[3]).toMatch(/^ {2}(sky|sea|ship|foam) +\d+\.\d % {2}█/);
   expect(lines.at(-1)).toBe(`written: ${plot}`);
-  const [drawn, plain] = [await readPicture(plot), await readPicture(sample)];
+  const [drawn, plain] = [await readImage(plot), await readImage(sample)];
   expect([drawn.height, drawn.width]).toEqual([480, 640]);
   expect(drawn.data.filter((value, i) => value !== plain.data[i]).length).toBeGreaterThan(
     plain.data.length / 2,
   );
 });
 
-it('goes on after a broken picture', async () => {
+it('goes on after a broken image', async () => {
   const { code, stdout, stderr } = await pvt('segment', 'nowhere.png', sample, ...line, '--json');
   expect(code).toBe(1);
   expect(stderr).toContain('pvt: nowhere.png: ');

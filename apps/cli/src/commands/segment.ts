@@ -12,9 +12,9 @@ export function segment(program: Command, io: Io): void {
     score: 'least probability of a class, 0 to 1; pixels below it stay without one',
     sides: '512x2048',
   })
-    .summary('tell the class of every pixel of pictures')
+    .summary('tell the class of every pixel of images')
     .description(
-      "Tells the class of every pixel of pictures, with a PVT and mmsegmentation's semantic FPN or UPerNet, SegFormer's, a U-Net's or a linear head.",
+      "Tells the class of every pixel of images, with a PVT and mmsegmentation's semantic FPN or UPerNet, SegFormer's, a U-Net's or a linear head.",
     )
     .addHelpText(
       'after',
@@ -30,7 +30,7 @@ Examples:
   pvt segment *.jpg --weights fpn_pvt_v2_b0_ade20k.pth --score 0.5 --json
   pvt segment input.safetensors --weights fpn_pvt_v2_b0_ade20k.pth --out logits.safetensors
 
-A picture that cannot be read is reported and does not stop the others; the exit code is 1 then.`,
+An image that cannot be read is reported and does not stop the others; the exit code is 1 then.`,
     );
 
   command.action((inputs: string[], options: DenseOptions) =>
@@ -58,10 +58,10 @@ A picture that cannot be read is reported and does not stop the others; the exit
           async answer(input) {
             let logits;
             let sizes: readonly (readonly [height: number, width: number])[];
-            if ('picture' in input) {
-              const { prepared, ...forward } = await task.forward(input.picture);
+            if ('image' in input) {
+              const { prepared, ...forward } = await task.forward(input.image);
               logits = forward.logits;
-              sizes = [prepared.size, prepared.placement.original];
+              sizes = [prepared.size, prepared.placement.originalSize];
             } else {
               const { tensor } = input;
               logits = tidy(() => {
@@ -76,7 +76,7 @@ A picture that cannot be read is reported and does not stop the others; the exit
                 (map) => sure(map, options.score),
               );
               return {
-                pictures: maps.map((map) => {
+                images: maps.map((map) => {
                   const found = classesOf(map);
                   return {
                     size: [map.height, map.width] as const,

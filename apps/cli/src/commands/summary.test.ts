@@ -31,7 +31,7 @@ it('lets one block stand for all only where they cost the same', async () => {
   }
 });
 
-it('draws a flowchart from the picture to the logits', async () => {
+it('draws a flowchart from the image to the logits', async () => {
   const { stdout } = await pvt('summary', 'pvt_tiny', '--mermaid');
   expect(stdout.split('\n').slice(0, 4)).toEqual([
     '---',

@@ -14,7 +14,7 @@ export function summary(program: Command, io: Io): void {
   const command = common(program.command('summary'), { computes: false })
     .summary('show the layers of a variant: shapes, parameters, multiply-adds')
     .description(
-      'Shows the layers of a variant, stage by stage: output shapes, parameters, multiply-adds (MACs) and K/V tokens, for one picture. Nothing is computed, no weights are needed.',
+      'Shows the layers of a variant, stage by stage: output shapes, parameters, multiply-adds (MACs) and K/V tokens, for one image. Nothing is computed, no weights are needed.',
     )
     .argument('<model>', 'a variant, see pvt models')
     .option(
@@ -142,7 +142,7 @@ function mermaid(model: string, config: PvtConfig, costs: Cost): string {
     `title: ${model}, PVT ${version}, ${compact(costs.params)} parameters, ${compact(costs.macs)} multiply-adds`,
     '---',
     'flowchart TD',
-    `  input(["picture<br/>${by([...costs.size, config.channels])}"])`,
+    `  input(["image<br/>${by([...costs.size, config.channels])}"])`,
     ...stages.map(({ node }) => node),
     `  embedding(["embedding, ${token ? 'the class token' : 'the mean over tokens'}<br/>${config.dims.at(-1)}"])`,
     ...(classes > 0 ? [`  logits(["logits<br/>${classes}"])`] : []),

@@ -11,8 +11,8 @@ import { folder, pvt } from '../fixtures/capture.ts';
 const inFolder = folder();
 const side = 32;
 
-/** A grey noise picture with a bright square from (left, top) on. */
-function picture(
+/** A grey noise image with a bright square from (left, top) on. */
+function image(
   seed: string,
   [red, green, blue]: readonly [number, number, number],
   square?: { readonly left: number; readonly top: number; readonly side: number },
@@ -35,7 +35,7 @@ function picture(
   return { width: side, height: side, data };
 }
 
-const write = async (path: string, content: ReturnType<typeof picture> | string) => {
+const write = async (path: string, content: ReturnType<typeof image> | string) => {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, typeof content === 'string' ? content : await encodePng(content));
 };
@@ -47,10 +47,10 @@ const boxes = inFolder('boxes');
 beforeAll(async () => {
   for (let i = 0; i < 8; i++) {
     const split = i < 4 ? 'train' : 'val';
-    await write(join(colours, split, 'blue', `${i}.png`), picture(`blue ${i}`, [20, 20, 200]));
-    await write(join(colours, split, 'red', `${i}.png`), picture(`red ${i}`, [200, 20, 20]));
+    await write(join(colours, split, 'blue', `${i}.png`), image(`blue ${i}`, [20, 20, 200]));
+    await write(join(colours, split, 'red', `${i}.png`), image(`red ${i}`, [200, 20, 20]));
     const square = { left: 2 + i, top: 14 - i, side: 14 };
-    const whole = picture(`square ${i}`, [60, 60, 60], square);
+    const whole = image(`square ${i}`, [60, 60, 60], square);
     const inside = (at: number) =>
       at % side >= square.left &&
       at % side < square.left + 14 &&
@@ -114,7 +114,7 @@ describe('pvt train classify', () => {
     expect(readFileSync(join(out, 'curve.png')).subarray(1, 4).toString()).toBe('PNG');
 
     const measured = await pvt('eval', 'classify', '--data', colours, '--weights', weights, '--json');
-    expect(JSON.parse(measured.stdout)).toMatchObject({ pictures: 8, accuracy: 1 });
+    expect(JSON.parse(measured.stdout)).toMatchObject({ images: 8, accuracy: 1 });
     const { stdout } = await pvt(
       'classify',
       join(colours, 'val', 'red', '5.png'),
@@ -286,7 +286,7 @@ describe('what cannot be trained', () => {
     [['train', 'paint', '--data', colours], /expected classify, segment, detect, got paint/],
     [
       ['train', 'classify', '--model', 'pvt_v2_nano'],
-      /expected a folder of pictures, got none; name it with --data/,
+      /expected a folder of images, got none; name it with --data/,
     ],
     [
       ['train', 'classify', '--data', colours, ...model, '--epochs', '1', '--minutes', '1'],
@@ -330,7 +330,7 @@ describe('what cannot be trained', () => {
 describe('the embedded models for the microscope', () => {
   it('segment and detect without --weights, and say what they are', async () => {
     const slide = inFolder('slide.png');
-    await write(slide, picture('slide', [60, 60, 60], { left: 8, top: 8, side: 14 }));
+    await write(slide, image('slide', [60, 60, 60], { left: 8, top: 8, side: 14 }));
     const segmented = await pvt('segment', slide);
     expect(segmented.stdout).toContain(
       'a segmenter of 2 classes from the embedded demonstration: cell nuclei under the microscope',

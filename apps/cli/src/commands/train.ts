@@ -68,11 +68,11 @@ export function train(program: Command, io: Io): void {
   common(program.command('train').argument('<task>', `what to learn: ${taskNames.join(', ')}`), {
     computes: true,
   })
-    .summary('train a model on pictures of your own')
+    .summary('train a model on images of your own')
     .description(
-      'Trains a classifier, a segmenter (U-Net by default) or a detector (RetinaNet) on a folder of pictures.',
+      'Trains a classifier, a segmenter (U-Net by default) or a detector (RetinaNet) on a folder of images.',
     )
-    .option('--data <folder>', 'the pictures: a folder per class; pictures and masks; Pascal VOC or COCO')
+    .option('--data <folder>', 'the images: a folder per class; images and masks; Pascal VOC or COCO')
     .option('--model <name>', 'the variant, such as pvt_v2_nano, whose weights are embedded')
     .option(...weightsOption)
     .option('--scratch', 'begin with random numbers')
@@ -84,15 +84,11 @@ export function train(program: Command, io: Io): void {
         .argParser(freeze)
         .default('none'),
     )
-    .option('--epochs <count>', 'passes over the pictures (default: 10)', count)
+    .option('--epochs <count>', 'passes over the images (default: 10)', count)
     .option('--minutes <count>', 'train for so long instead', positive)
     .option('--size <sides>', "the model's input: shorter and longer side in pixels, one for a square", sides)
     .option('--crop <sides>', 'train on crops of this size: faster, more varied (default: --size)', sides)
-    .option(
-      '--batch <count>',
-      'pictures per step (default: 32 to classify, 8 to segment, 4 to detect)',
-      count,
-    )
+    .option('--batch <count>', 'images per step (default: 32 to classify, 8 to segment, 4 to detect)', count)
     .option('--learning-rate <rate>', 'of AdamW at its highest (default: 0.001)', positive)
     .option('--layer-decay <factor>', 'how much slower each block below learns; 1: all alike', positive, 0.8)
     .addOption(new Option('--head <name>', 'what segments').choices(heads).default(undefined, 'unet'))
@@ -101,7 +97,7 @@ export function train(program: Command, io: Io): void {
       'names of the classes by index, with commas (default: as the data says)',
       (text: string) => text.split(',').map((name) => name.trim()),
     )
-    .option('--turn', 'pictures have no up, as under a microscope: turn and mirror them every way')
+    .option('--turn', 'images have no up, as under a microscope: turn and mirror them every way')
     .option('--out <folder>', 'where the run goes (default: pvt-TASK)')
     .option('--save-every <seconds>', 'how often the state is saved for --resume', positive, 60)
     .option('--resume <folder>', 'go on with the run in this folder, with its own arguments')
@@ -114,7 +110,7 @@ The folder of --out holds:
   curve.png          loss and score over time
   run.json           arguments, losses and scores; checkpoint-…/ is the last state, for --resume
 
-Pictures to validate with are the data's own (val, validation or test folders or lists), else a fifth, held back.
+Images to validate with are the data's own (val, validation or test folders or lists), else a fifth, held back.
 --json tells every event as a line of JSON. Ctrl-C saves the state and stops; --resume goes on.
 
 Examples:
@@ -158,7 +154,7 @@ async function argumentsOf(
     };
   }
   if (options.data === undefined)
-    throw new UsageError('train: expected a folder of pictures, got none; name it with --data.');
+    throw new UsageError('train: expected a folder of images, got none; name it with --data.');
   if (options.epochs !== undefined && options.minutes !== undefined)
     throw new UsageError('train: expected --epochs or --minutes, got both; leave one out.');
   if (options.scratch && options.weights !== undefined)
@@ -192,7 +188,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
   const { options, folder, resumed } = await argumentsOf(task, given);
   const { mkdir } = await import('node:fs/promises');
   const { join, resolve } = await import('node:path');
-  const { createLoader, readDataSet, truths } = await import('@pvt/data/node');
+  const { createLoader, readDataSet, labelledImages } = await import('@pvt/data/node');
   const {
     adamW,
     everything,
@@ -243,7 +239,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
         : fromStage(Number(options.freeze.slice('stage:'.length)));
   say(
     paint.dim(
-      `${title}; input ${model.input}, trained on ${crop.join('x')}, ${batch} pictures per step; ${options.backend}`,
+      `${title}; input ${model.input}, trained on ${crop.join('x')}, ${batch} images per step; ${options.backend}`,
     ),
   );
   say(`\n${parameterTable(learner.models, select)}\n`);
@@ -292,12 +288,13 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
       average: 0.998,
       seed: options.seed,
       ...(options.minutes === undefined ? { epochs: options.epochs ?? 10 } : { minutes: options.minutes }),
-      // Validation sees whole pictures, and shall take a fraction of the time that training takes.
+      // Validation sees whole images, and shall take a fraction of the time that training takes.
       validateEvery: Math.ceil(
         (2 * data.validation.samples.length * size[0] * size[1]) /
           (loader.length * batch * crop[0] * crop[1]),
       ),
-      validate: () => progress(io, 'validating', () => model.evaluate(truths(data.validation) as never)),
+      validate: () =>
+        progress(io, 'validating', () => model.evaluate(labelledImages(data.validation) as never)),
       store,
       saveEvery: options.saveEvery,
       signal: stopping.signal,
@@ -334,7 +331,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
     for (const [name, value] of Object.entries(best!.metrics))
       if (name !== 'score') say(`  ${name.padEnd(24)} ${value.toFixed(4)}`);
     say(
-      `\nwritten: ${join(folder, modelFile)}, ${curve}\nnext: pvt ${task} PICTURE --weights ${join(folder, modelFile)}${task === 'classify' ? '' : ' --plot seen.png'}`,
+      `\nwritten: ${join(folder, modelFile)}, ${curve}\nnext: pvt ${task} IMAGE --weights ${join(folder, modelFile)}${task === 'classify' ? '' : ' --plot seen.png'}`,
     );
   } finally {
     process.off('SIGINT', interrupt);
@@ -343,7 +340,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
   }
 }
 
-/** Sides of a crop in whole multiples of the coarsest stride, lying as most pictures do. */
+/** Sides of a crop in whole multiples of the coarsest stride, lying as most images do. */
 const upToMultiple = ([shorter, longer]: readonly [number, number]): readonly [number, number] => [
   Math.ceil(shorter / 32) * 32,
   Math.ceil(longer / 32) * 32,
@@ -354,7 +351,7 @@ function tell(event: TrainEvent, task: Task, io: Io): void {
   const { stderr } = io;
   if (event.kind === 'step' && stderr.isTTY) {
     const { progress: share, loss, examplesPerSecond, secondsLeft, step } = event;
-    const line = `${bar(share).padEnd(bar(1).length, '░')} ${Math.floor(100 * share)} %  step ${step}  loss ${loss.toFixed(3)}  ${examplesPerSecond.toFixed(1)} pictures/s  ${wait(secondsLeft)} left`;
+    const line = `${bar(share).padEnd(bar(1).length, '░')} ${Math.floor(100 * share)} %  step ${step}  loss ${loss.toFixed(3)}  ${examplesPerSecond.toFixed(1)} images/s  ${wait(secondsLeft)} left`;
     stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(line.slice(0, (stderr.columns ?? 80) - 1))}`);
   } else if (event.kind === 'epoch') {
     stderr.write(wipe(stderr));

@@ -7,7 +7,7 @@ import type {
   Learner,
   Evaluation,
   Start,
-  Truth,
+  LabelledImage,
   SegmentationHeadName,
 } from '@pvt/tasks/learning';
 import type { ModelName } from '@pvt/presets';
@@ -24,7 +24,7 @@ export interface LearningOptions {
   /** Sides of the crops that it is trained with. */
   readonly crop: readonly [height: number, width: number];
   readonly head?: SegmentationHeadName;
-  /** Whether pictures may be turned any way. */
+  /** Whether images may be turned any way. */
   readonly turn: boolean;
   readonly seed: number;
 }
@@ -35,7 +35,7 @@ export interface LearningTask<K extends Task = Task> {
   readonly loader: Pick<LoaderOptions, 'size' | 'fit' | 'augment'>;
   /** What the model's input is now, in words. */
   readonly input: string;
-  evaluate(truths: AsyncIterable<Truth<Targets[K]>>, signal?: AbortSignal): Promise<Evaluation>;
+  evaluate(truths: AsyncIterable<LabelledImage<Targets[K]>>, signal?: AbortSignal): Promise<Evaluation>;
 }
 
 /** A batch of `@pvt/data` is one of `@pvt/tasks`. */
@@ -45,7 +45,7 @@ export const asBatch = (batch: {
   readonly targets: readonly unknown[];
 }): LearningBatch<never> => batch as LearningBatch<never>;
 
-/** Sides of an input for pictures of any shape. */
+/** Sides of an input for images of any shape. */
 const bounds = ([shorter, longer]: readonly [number, number]): InputBounds => ({
   shortSide: shorter,
   longSide: longer === shorter ? 2 * shorter : longer,
@@ -56,7 +56,7 @@ const turns: readonly AugmentStep[] = [{ kind: 'turn' }, { kind: 'flip', horizon
 const mirror: readonly AugmentStep[] = [{ kind: 'flip', horizontal: 0.5 }];
 const colour: AugmentStep = { kind: 'colour', brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.02 };
 
-/** Factors that a picture is scaled by before it is cropped, where 1 makes it fit the crop. */
+/** Factors that an image is scaled by before it is cropped, where 1 makes it fit the crop. */
 function scales(
   [shorter]: readonly [number, number],
   [height, width]: readonly [number, number],
@@ -89,7 +89,7 @@ export async function createLearningTask(
   if (task === 'classify') {
     const learner = createClassificationLearner({ ...common, size: crop });
     const classifier = await createClassifier(
-      { model: learner.models, recipe: learner.recipe },
+      { model: learner.models, preprocessing: learner.preprocessing },
       { names: data.classes, warmUp: false },
     );
     return {
@@ -104,7 +104,7 @@ export async function createLearningTask(
         ],
       },
       input: crop.join('x'),
-      evaluate: (truths: AsyncIterable<Truth<number>>, signal?: AbortSignal) =>
+      evaluate: (truths: AsyncIterable<LabelledImage<number>>, signal?: AbortSignal) =>
         evaluateClassifier(classifier, truths, signal && { signal }),
     };
   }
@@ -120,7 +120,7 @@ export async function createLearningTask(
         augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.75, 1.5]) }, colour],
       },
       input,
-      evaluate: (truths: AsyncIterable<Truth<Targets['segment']>>, signal?: AbortSignal) =>
+      evaluate: (truths: AsyncIterable<LabelledImage<Targets['segment']>>, signal?: AbortSignal) =>
         evaluateSegmenter(segmenter, truths, signal && { signal }),
     };
   }
@@ -137,7 +137,7 @@ export async function createLearningTask(
       augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), keep: 0.4 }, colour],
     },
     input,
-    evaluate: (truths: AsyncIterable<Truth<Targets['detect']>>, signal?: AbortSignal) =>
+    evaluate: (truths: AsyncIterable<LabelledImage<Targets['detect']>>, signal?: AbortSignal) =>
       evaluateDetector(detector, truths, signal && { signal }),
   };
 }

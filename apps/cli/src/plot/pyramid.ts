@@ -1,8 +1,8 @@
-import { linearPoolSize, type PvtConfig, type Recipe, type StageCost } from '@pvt/core';
+import { linearPoolSize, type PvtConfig, type Preprocessing, type StageCost } from '@pvt/core';
 import { createCanvas, fontFamily, pixels, type Canvas } from './canvas.ts';
 import { colourAt, colourMaps, colourOf, principalComponents, stretch, type Rgb } from './colours.ts';
 
-/** What a plot shows; of a batch, the first picture. */
+/** What a plot shows; of a batch, the first image. */
 export interface PyramidPlot {
   readonly title: string;
   readonly subtitle: string;
@@ -11,7 +11,7 @@ export interface PyramidPlot {
     readonly height: number;
     readonly width: number;
     readonly values: Float32Array;
-    readonly normalize: Recipe['normalize'];
+    readonly normalize: Preprocessing['normalize'];
   };
   readonly config: PvtConfig;
   readonly stages: readonly StageCost[];
@@ -28,7 +28,7 @@ const ink = '#1c1e21';
 const grey = '#6a7076';
 
 /**
- * Draws the picture and its pyramid: a column for each stage; rows for principal components, energy and attention.
+ * Draws the image and its pyramid: a column for each stage; rows for principal components, energy and attention.
  *
  * @returns the bytes of a PNG
  */
@@ -81,10 +81,10 @@ export function drawPyramid({
   write(title, margin, margin + 24, { size: 30, weight: 600, colour: ink });
   write(subtitle, margin, margin + 56, { size: 19 });
 
-  const picture = pixels(pictureColours(input), input.height, input.width);
+  const image = pixels(imageColours(input), input.height, input.width);
   write('input', column(0), top - 44, { size: 20, weight: 600, colour: ink });
   write(`${input.height} × ${input.width}, as the model sees it`, column(0), top - 18);
-  place(picture, column(0), row(0), { smooth: true });
+  place(image, column(0), row(0), { smooth: true });
 
   for (const [index, stage] of stages.entries()) {
     const [height, width] = stage.grid;
@@ -102,7 +102,7 @@ export function drawPyramid({
     const attention = attentions[index];
     if (!attention) continue;
     const [keyHeight, keyWidth] = keyGrid(config, index, stage);
-    place(pixels(pictureColours(input, true), input.height, input.width), x, row(2), { smooth: true });
+    place(pixels(imageColours(input, true), input.height, input.width), x, row(2), { smooth: true });
     place(
       pixels(heat(meanAttention(attention, keyHeight * keyWidth), colourMaps.inferno), keyHeight, keyWidth),
       x,
@@ -153,8 +153,8 @@ export function drawPyramid({
   return canvas.toBuffer('image/png');
 }
 
-/** The first picture back as 8-bit colours; without a known normalisation, stretched to the whole range. */
-function pictureColours({ height, width, values, normalize }: PyramidPlot['input'], dull = false): Rgb[] {
+/** The first image back as 8-bit colours; without a known normalisation, stretched to the whole range. */
+function imageColours({ height, width, values, normalize }: PyramidPlot['input'], dull = false): Rgb[] {
   const first = values.subarray(0, height * width * 3);
   const shares = normalize
     ? Float64Array.from(first, (value, i) => value * normalize.std[i % 3]! + normalize.mean[i % 3]!)

@@ -23,8 +23,8 @@ export function createExploreTab(page: Page): Tab {
   const keys = h('div', {
     className: 'keys',
     tabIndex: 0,
-    textContent: 'Click on the picture, or move the point with the arrow keys here.',
-    attrs: { role: 'application', 'aria-label': 'Point on the picture: move it with the arrow keys' },
+    textContent: 'Click on the image, or move the point with the arrow keys here.',
+    attrs: { role: 'application', 'aria-label': 'Point on the image: move it with the arrow keys' },
   });
   const below = h('section', { className: 'architecture', ariaLabel: 'Architecture' });
   let model: OpenedModel | undefined;
@@ -88,7 +88,7 @@ export function createExploreTab(page: Page): Tab {
       }
     } catch (error) {
       again = false;
-      // The model or its picture has just been replaced: the run that does so asks again.
+      // The model or its image has just been replaced: the run that does so asks again.
       if (!(error instanceof EngineError && (error.code === 'model-missing' || error.code === 'unexplored')))
         page.fail(error);
     } finally {

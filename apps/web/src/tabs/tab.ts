@@ -18,9 +18,9 @@ export interface Page {
 export interface Tab {
   readonly name: string;
   readonly title: string;
-  /** Beside the picture. */
+  /** Beside the image. */
   readonly panel: HTMLElement;
-  /** Below the picture. */
+  /** Below the image. */
   readonly under?: HTMLElement;
   /** Below both, over the whole width. */
   readonly below?: HTMLElement;
@@ -29,6 +29,6 @@ export interface Tab {
   /** Before its first run, and whenever it is shown again. */
   enter?(): void;
   leave?(): void;
-  /** Files that were dropped on the page and are no single picture. */
+  /** Files that were dropped on the page and are no single image. */
   take(files: readonly File[]): void;
 }

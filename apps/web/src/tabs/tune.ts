@@ -8,15 +8,15 @@ import { duration, percent } from '../text.ts';
 import { guessList } from './classify.ts';
 import type { Page, Tab } from './tab.ts';
 
-/** Pictures are kept at this many pixels along their shorter side, more than any base here sees. */
+/** Images are kept at this many pixels along their shorter side, more than any base here sees. */
 const keptSide = 256;
 const perEpoch = 16;
 
 interface Class {
   readonly name: HTMLInputElement;
   readonly element: HTMLElement;
-  readonly pictures: Set<ImageBitmap>;
-  add(picture: Blob | ImageBitmap): Promise<void>;
+  readonly images: Set<ImageBitmap>;
+  add(image: Blob | ImageBitmap): Promise<void>;
 }
 
 /** Scaled down once, when it comes in. */
@@ -33,7 +33,7 @@ async function kept(source: ImageBitmapSource & (Blob | ImageBitmap)): Promise<I
   return smaller;
 }
 
-/** Name classes, give pictures, train, try, take the model along. */
+/** Name classes, give images, train, try, take the model along. */
 export function createTuneTab(page: Page, use: (file: File) => void): Tab {
   const { host, stage, notices } = page;
   const bar = new ModelBar('tune', host, notices, page.refresh);
@@ -88,15 +88,15 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
   });
 
   function addClass(name: string): Class {
-    const pictures = new Set<ImageBitmap>();
+    const images = new Set<ImageBitmap>();
     const thumbnails = h('div', { className: 'thumbnails' });
-    const counted = h('span', { className: 'value', textContent: 'no pictures' });
+    const counted = h('span', { className: 'value', textContent: 'no images' });
     const input = h('input', {
       type: 'file',
       accept: 'image/*',
       multiple: true,
       hidden: true,
-      ariaLabel: `Pictures of ${name}`,
+      ariaLabel: `Images of ${name}`,
       onchange: () => void addFiles([...input.files!]).then(() => (input.value = '')),
     });
     const nameInput = h('input', {
@@ -107,12 +107,12 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
     });
     const recount = () => {
       counted.textContent =
-        pictures.size === 0 ? 'no pictures' : pictures.size === 1 ? '1 picture' : `${pictures.size} pictures`;
-      start.disabled = training || classes.filter((one) => one.pictures.size > 0).length < 2;
+        images.size === 0 ? 'no images' : images.size === 1 ? '1 image' : `${images.size} images`;
+      start.disabled = training || classes.filter((one) => one.images.size > 0).length < 2;
     };
     const add = async (source: Blob | ImageBitmap) => {
       const bitmap = await kept(source);
-      pictures.add(bitmap);
+      images.add(bitmap);
       const thumbnail = h('canvas', { width: 56, height: 56 });
       const side = Math.min(bitmap.width, bitmap.height);
       thumbnail
@@ -123,13 +123,13 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
         {
           type: 'button',
           className: 'thumbnail',
-          title: 'Remove this picture',
-          ariaLabel: `Remove picture ${pictures.size} of ${nameInput.value}`,
+          title: 'Remove this image',
+          ariaLabel: `Remove image ${images.size} of ${nameInput.value}`,
         },
         thumbnail,
       );
       remove.addEventListener('click', () => {
-        pictures.delete(bitmap);
+        images.delete(bitmap);
         remove.remove();
         recount();
       });
@@ -141,9 +141,9 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       for (const file of files) await add(file).catch(() => failed.push(file.name));
       if (failed.length > 0)
         notices.say(
-          'pictures',
+          'images',
           'warning',
-          `${failed.slice(0, 3).join(', ')}${failed.length > 3 ? ` and ${failed.length - 3} more` : ''} could not be read as pictures; the others were taken.`,
+          `${failed.slice(0, 3).join(', ')}${failed.length > 3 ? ` and ${failed.length - 3} more` : ''} could not be read as images; the others were taken.`,
         );
     };
     const element = h(
@@ -166,7 +166,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       h(
         'div',
         { className: 'tools' },
-        h('button', { type: 'button', textContent: 'Add pictures', onclick: () => input.click() }),
+        h('button', { type: 'button', textContent: 'Add images', onclick: () => input.click() }),
         input,
         h('button', {
           type: 'button',
@@ -182,7 +182,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       document.body.classList.remove('dropping');
       void addFiles([...(event.dataTransfer?.files ?? [])]);
     });
-    const one: Class = { name: nameInput, element, pictures, add };
+    const one: Class = { name: nameInput, element, images, add };
     classes.push(one);
     list.append(element);
     recount();
@@ -191,9 +191,9 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
 
   function removeClass(one: Class): void {
     classes.splice(classes.indexOf(one), 1);
-    for (const bitmap of one.pictures) bitmap.close();
+    for (const bitmap of one.images) bitmap.close();
     one.element.remove();
-    start.disabled = classes.filter(({ pictures }) => pictures.size > 0).length < 2;
+    start.disabled = classes.filter(({ images }) => images.size > 0).length < 2;
   }
 
   /** Two drawn kinds, for whoever only wants to see it work. */
@@ -203,14 +203,14 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       const one = addClass(kind);
       for (let number = 0; number < 8; number++) await one.add(drawShape(kind, number));
     }
-    stage.show(drawShape('dots', 99), 'a drawn picture of dots', true);
+    stage.show(drawShape('dots', 99), 'a drawn image of dots', true);
   }
 
   async function train(): Promise<void> {
     if (training) return;
-    const given = classes.filter(({ pictures }) => pictures.size > 0);
+    const given = classes.filter(({ images }) => images.size > 0);
     const names = given.map(({ name }, i) => name.value.trim() || `class ${i + 1}`);
-    const count = given.reduce((sum, { pictures }) => sum + pictures.size, 0);
+    const count = given.reduce((sum, { images }) => sum + images.size, 0);
     const steps = Number(epochs.value) * Math.ceil(count / perEpoch);
     const losses: number[] = [];
     let right: number | undefined;
@@ -226,20 +226,20 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
       snapshot = progress.snapshot ?? snapshot;
       right = progress.right ?? right;
       const { secondsLeft } = progress;
-      status.textContent = `${losses.length} of ${steps} steps${right === undefined ? '' : `, ${right} of your ${count} pictures right`}${secondsLeft > 1 ? `, ${Math.round(secondsLeft)} s left` : ''}`;
+      status.textContent = `${losses.length} of ${steps} steps${right === undefined ? '' : `, ${right} of your ${count} images right`}${secondsLeft > 1 ? `, ${Math.round(secondsLeft)} s left` : ''}`;
       drawCurve(curve, losses, steps);
     };
     try {
       if ((await bar.ensure()) === undefined) return;
-      status.textContent = 'looking at your pictures';
+      status.textContent = 'looking at your images';
       const tuned = await host.use(async (engine) => {
         // After a lost device this is called again, and goes on from the last snapshot.
         const resume = snapshot as { readonly progress: { readonly losses: readonly number[] } } | undefined;
         if (resume) losses.splice(0, losses.length, ...resume.progress.losses);
         else losses.length = 0;
         const bitmaps = await Promise.all(
-          given.flatMap(({ pictures }, label) =>
-            [...pictures].map(async (bitmap) => ({ label, bitmap: await createImageBitmap(bitmap) })),
+          given.flatMap(({ images }, label) =>
+            [...images].map(async (bitmap) => ({ label, bitmap: await createImageBitmap(bitmap) })),
           ),
         );
         const request: TuneRequest = {
@@ -266,7 +266,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
             .slice(0, 60)}.safetensors`,
         ),
       );
-      status.textContent = `${tuned.reason === 'aborted' ? 'Stopped' : 'Done'} after ${tuned.steps} steps in ${duration(1000 * tuned.seconds)}: ${tuned.right} of your ${count} pictures right (${percent(tuned.right / count)}).`;
+      status.textContent = `${tuned.reason === 'aborted' ? 'Stopped' : 'Done'} after ${tuned.steps} steps in ${duration(1000 * tuned.seconds)}: ${tuned.right} of your ${count} images right (${percent(tuned.right / count)}).`;
       page.announce(status.textContent);
     } catch (error) {
       status.textContent = snapshot === undefined ? 'Nothing was trained.' : 'The run was cut off.';
@@ -326,7 +326,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
         'div',
         { className: 'fields' },
         field('What trains', trains),
-        field('Passes over the pictures', epochs),
+        field('Passes over the images', epochs),
       ),
       h('div', { className: 'tools' }, start, stop, useIt, download),
       status,
@@ -335,7 +335,7 @@ export function createTuneTab(page: Page, use: (file: File) => void): Tab {
     under: tryIt,
     take: (files) => {
       if (files.every(({ type }) => type.startsWith('image/')))
-        notices.say('pictures', 'info', 'Drop pictures onto the class that they show.');
+        notices.say('images', 'info', 'Drop images onto the class that they show.');
       else bar.give(files);
     },
     async run() {

@@ -11,14 +11,14 @@ import golden from './golden.json';
 /** Fifty times what float32 makes of these logits, a tenth of what half precision does. */
 export const tolerance = 1e-3;
 
-/** Side of the larger probe's picture, in pixels. */
+/** Side of the larger probe's image, in pixels. */
 const largeSide = 320;
 
 export interface Probe {
   /** Largest difference between the logits and those of the official code in float64. */
   readonly error: number;
   readonly small: Timing;
-  /** Times a picture of 320x320. */
+  /** Times an image of 320x320. */
   time(): Promise<Timing>;
   dispose(): void;
 }
@@ -85,12 +85,12 @@ export async function probe(): Promise<Probe> {
       error,
       small,
       async time() {
-        const picture = tf.zeros<tf.Rank.R4>([1, largeSide, largeSide, 3]);
+        const image = tf.zeros<tf.Rank.R4>([1, largeSide, largeSide, 3]);
         try {
-          await compiled(picture);
-          return await timed(picture);
+          await compiled(image);
+          return await timed(image);
         } finally {
-          picture.dispose();
+          image.dispose();
         }
       },
       dispose: () => [backbone, head].forEach((model) => model.dispose()),

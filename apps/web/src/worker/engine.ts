@@ -1,6 +1,6 @@
 /** The worker: everything that computes. The page calls it through comlink, one job at a time. */
-import { pictureFrom } from '@pvt/adapter-image';
-import { BackendError, cost, type Picture, type PvtConfig, type Recipe } from '@pvt/core';
+import { imageFrom } from '@pvt/adapter-image';
+import { BackendError, cost, type Image, type PvtConfig, type Preprocessing } from '@pvt/core';
 import { drawDetections, drawLabels } from '@pvt/draw';
 import { classColor } from '@pvt/heads';
 import {
@@ -87,9 +87,9 @@ const hex = (label: number) =>
     .map((value) => value.toString(16).padStart(2, '0'))
     .join('')}`;
 
-async function pictureOf(bitmap: ImageBitmap): Promise<Picture> {
+async function imageOf(bitmap: ImageBitmap): Promise<Image> {
   try {
-    return await pictureFrom(bitmap);
+    return await imageFrom(bitmap);
   } finally {
     bitmap.close();
   }
@@ -127,9 +127,9 @@ async function fetchFiles(
 
 const variantOf = ({ model, config }: Checkpoint) => model ?? `PVT ${config.version}`;
 
-/** How a classifier's pictures are prepared: as the file says, else stretched to what the model was trained at. */
-const recipeOf = ({ recipe, config }: Checkpoint): Recipe =>
-  recipe ?? {
+/** How a classifier's images are prepared: as the file says, else stretched to what the model was trained at. */
+const preprocessingOf = ({ preprocessing, config }: Checkpoint): Preprocessing =>
+  preprocessing ?? {
     resize: { to: { size: config.imageSize }, resampling: 'bilinear' },
     rescale: 1 / 255,
     normalize: imageNet,
@@ -138,7 +138,7 @@ const recipeOf = ({ recipe, config }: Checkpoint): Recipe =>
 const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** Published classifiers are asked for one size; the demonstration carries its own. */
-const inputOf = (config: PvtConfig, { crop, resize }: Recipe): Size =>
+const inputOf = (config: PvtConfig, { crop, resize }: Preprocessing): Size =>
   crop ?? (resize !== undefined && 'size' in resize.to ? resize.to.size : config.imageSize);
 
 interface Created {
@@ -147,25 +147,25 @@ interface Created {
   readonly unused: number;
   readonly config: PvtConfig;
   readonly size: Size;
-  /** A pass over an empty picture; its outputs are the caller's. */
+  /** A pass over an empty image; its outputs are the caller's. */
   readonly blank: () => Promise<tf.Tensor[]>;
 }
 
 async function create(
-  { task, shortSide = 320, names: given, picture: shape = { width: 1, height: 1 } }: OpenRequest,
+  { task, shortSide = 320, names: given, image: shape = { width: 1, height: 1 } }: OpenRequest,
   checkpoint: Checkpoint,
 ): Promise<Created> {
   const { config } = checkpoint;
   const size = inputSize(shape, shortSide);
-  const picture: Picture = { ...shape, data: new Uint8Array(shape.width * shape.height * 3) };
+  const image: Image = { ...shape, data: new Uint8Array(shape.width * shape.height * 3) };
   const options = { warmUp: false, ...(given && { names: given }) };
   const told = ({ names, report }: Task) => ({ names, unused: report?.unexpected.length ?? 0 });
-  const recipe = recipeOf(checkpoint);
-  const side = inputOf(config, recipe);
+  const preprocessing = preprocessingOf(checkpoint);
+  const side = inputOf(config, preprocessing);
   if (task === 'tune') {
     // The training library comes when somebody trains.
     const { Tuner } = await import('./tuner.ts');
-    const model = new Tuner(checkpoint, recipe);
+    const model = new Tuner(checkpoint, preprocessing);
     return {
       model,
       names: [],
@@ -190,7 +190,7 @@ async function create(
   if (task === 'explore') {
     const model = new Explorer(checkpoint);
     const blank = async () => {
-      const { pyramid, embedding, attentions } = model.forward(picture, size);
+      const { pyramid, embedding, attentions } = model.forward(image, size);
       return [embedding, ...pyramid.map(({ tensor }) => tensor), ...attentions.flat()];
     };
     return { model, names: [], unused: 0, config, size, blank };
@@ -203,7 +203,7 @@ async function create(
       ...told(model),
       config,
       size,
-      blank: async () => [(await model.forward(picture)).logits],
+      blank: async () => [(await model.forward(image)).logits],
     };
   }
   const model = await createDetector(checkpoint, dense);
@@ -212,8 +212,7 @@ async function create(
     ...told(model),
     config,
     size,
-    blank: async () =>
-      (await model.forward(picture)).levels.flatMap(({ logits, deltas }) => [logits, deltas]),
+    blank: async () => (await model.forward(image)).levels.flatMap(({ logits, deltas }) => [logits, deltas]),
   };
 }
 
@@ -311,17 +310,17 @@ const engine = {
   },
 
   async classify(bitmap: ImageBitmap, top: number): Promise<Classified> {
-    const picture = await pictureOf(bitmap);
+    const image = await imageOf(bitmap);
     const since = performance.now();
-    const guesses = await guarded(() => modelOf('classify').classify(picture, { top }));
+    const guesses = await guarded(() => modelOf('classify').classify(image, { top }));
     return { guesses, milliseconds: performance.now() - since };
   },
 
   async segment(bitmap: ImageBitmap): Promise<Segmented> {
-    const picture = await pictureOf(bitmap);
+    const image = await imageOf(bitmap);
     const since = performance.now();
     const segmenter = modelOf('segment');
-    const map = await guarded(() => segmenter.segment(picture));
+    const map = await guarded(() => segmenter.segment(image));
     const milliseconds = performance.now() - since;
     const counts = new Map<number, number>();
     for (const label of map.labels) counts.set(label, (counts.get(label) ?? 0) + 1);
@@ -347,12 +346,12 @@ const engine = {
     return transfer({ overlay, classes, milliseconds }, [overlay]);
   },
 
-  async detect(bitmap: ImageBitmap, score: number): Promise<Detected> {
-    const picture = await pictureOf(bitmap);
+  async detect(bitmap: ImageBitmap, scoreThreshold: number): Promise<Detected> {
+    const image = await imageOf(bitmap);
     const since = performance.now();
-    const found = await guarded(() => modelOf('detect').detect(picture, { score }));
+    const found = await guarded(() => modelOf('detect').detect(image, { scoreThreshold }));
     const milliseconds = performance.now() - since;
-    const overlay = drawOverlay(picture.width, picture.height, (context) => drawDetections(context, found));
+    const overlay = drawOverlay(image.width, image.height, (context) => drawDetections(context, found));
     return transfer(
       {
         overlay,
@@ -370,8 +369,8 @@ const engine = {
   },
 
   async explore(bitmap: ImageBitmap, shortSide: number): Promise<Explored> {
-    const picture = await pictureOf(bitmap);
-    const explored = await guarded(() => modelOf('explore').explore(picture, shortSide));
+    const image = await imageOf(bitmap);
+    const explored = await guarded(() => modelOf('explore').explore(image, shortSide));
     return transfer(
       explored,
       explored.levels.map(({ bitmap }) => bitmap),
@@ -391,19 +390,19 @@ const engine = {
 
   architecture: (size: Size): Architecture => modelOf('explore').architecture(size),
 
-  /** Trains the open base on the visitor's pictures; a run may be stopped, and goes on from a snapshot. */
+  /** Trains the open base on the visitor's images; a run may be stopped, and goes on from a snapshot. */
   async train(request: TuneRequest, tell: (progress: TuneProgress) => void): Promise<Tuned> {
-    const pictures: Picture[] = [];
-    for (const { bitmap } of request.examples) pictures.push(await pictureOf(bitmap));
-    const tuned = await guarded(() => modelOf('tune').train(request, pictures, tell));
+    const images: Image[] = [];
+    for (const { bitmap } of request.examples) images.push(await imageOf(bitmap));
+    const tuned = await guarded(() => modelOf('tune').train(request, images, tell));
     return transfer(tuned, [tuned.file.buffer]);
   },
 
   stopTraining: (): void => modelOf('tune').stop(),
 
-  /** What the model that is learning makes of a picture. */
+  /** What the model that is learning makes of an image. */
   async peek(bitmap: ImageBitmap): Promise<readonly Guess[] | undefined> {
-    return modelOf('tune').peek(await pictureOf(bitmap));
+    return modelOf('tune').peek(await imageOf(bitmap));
   },
 
   /** Those of some sides that the open model can be explored at. */

@@ -5,7 +5,7 @@ import {
   createPvt,
   linearPoolSize,
   type Cost,
-  type Picture,
+  type Image,
   type Pvt,
   type PvtConfig,
 } from '@pvt/core';
@@ -22,7 +22,7 @@ const attentionBytes = 160 * 2 ** 20;
 
 const normalize = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-/** The size that a picture is looked at: its shape kept, its shorter side as wished. */
+/** The size that an image is looked at: its shape kept, its shorter side as wished. */
 export function inputSize(
   { width, height }: { readonly width: number; readonly height: number },
   shortSide: number,
@@ -61,8 +61,8 @@ export class Explorer {
   }
 
   /** The outputs belong to the caller. */
-  forward(picture: Picture, size: Size) {
-    const input = preprocess(picture, {
+  forward(image: Image, size: Size) {
+    const input = preprocess(image, {
       resize: { to: { size }, resampling: 'bilinear' },
       rescale: 1 / 255,
       normalize,
@@ -74,10 +74,10 @@ export class Explorer {
     }
   }
 
-  async explore(picture: Picture, shortSide: number): Promise<Explored> {
+  async explore(image: Image, shortSide: number): Promise<Explored> {
     const since = performance.now();
-    const size = inputSize(picture, shortSide);
-    const { pyramid, embedding, attentions } = this.forward(picture, size);
+    const size = inputSize(image, shortSide);
+    const { pyramid, embedding, attentions } = this.forward(image, size);
     embedding.dispose();
     this.forget();
     this.#attentions = attentions;
@@ -131,7 +131,7 @@ export class Explorer {
     if (map === undefined)
       throw new BackendError(
         'unexplored',
-        `attend: expected block ${block} of stage ${stage} of a picture that was explored, got none such; explore one first.`,
+        `attend: expected block ${block} of stage ${stage} of an image that was explored, got none such; explore one first.`,
       );
     const [, heads, queries, keys] = map.shape;
     const [rows, columns] = this.#levels[stage]!.shape;

@@ -1,7 +1,7 @@
 import type { CanvasContext } from '@pvt/draw';
 
 /**
- * Draws on a clear canvas that will lie over a picture. `tint` is for what mixes its colours with the pixels below: on a clear
+ * Draws on a clear canvas that will lie over an image. `tint` is for what mixes its colours with the pixels below: on a clear
  * canvas those are black, and dividing by the opacity gives the colour that was meant.
  */
 export function drawOverlay(

@@ -4,14 +4,14 @@ import {
   createRandom,
   leavesOf,
   scoped,
-  type Picture,
+  type Image,
   type Pvt,
   type PvtConfig,
-  type Recipe,
+  type Preprocessing,
   type StateDict,
   type TrainingContext,
 } from '@pvt/core';
-import { classificationLoss, createClassificationHead, createPvtClassifier, topGuesses } from '@pvt/heads';
+import { classificationLoss, createClassificationHead, createPvtClassifier, topK } from '@pvt/heads';
 import {
   checkpointSpec,
   fromCanonical,
@@ -40,31 +40,31 @@ const wordEvery = 100;
 /** Seconds between two snapshots. */
 const snapshotEvery = 3;
 
-/** What learns: pictures go by their place in the visitor's list. */
+/** What learns: images go by their place in the visitor's list. */
 interface Learner {
   readonly models: Models;
   readonly learningRate: number;
   /** Epochs between two looks at how many are right. */
   readonly validateEvery: number;
   loss(items: readonly number[], context: TrainingContext): tf.Scalar;
-  /** Of all pictures, [N, classes]. */
+  /** Of all images, [N, classes]. */
   logits(): tf.Tensor2D;
-  /** Of any picture, [1, classes]. */
-  logitsOf(picture: Picture): tf.Tensor2D;
+  /** Of any image, [1, classes]. */
+  logitsOf(image: Image): tf.Tensor2D;
   dispose(): void;
 }
 
-/** A backbone from a checkpoint that learns the visitor's classes from a few pictures. */
+/** A backbone from a checkpoint that learns the visitor's classes from a few images. */
 export class Tuner {
   readonly backbone: Pvt;
   readonly #checkpoint: Checkpoint;
-  readonly #recipe: Recipe;
+  readonly #recipe: Preprocessing;
   #running: { readonly learner: Learner; readonly names: readonly string[] } | undefined;
   #stop = new AbortController();
 
-  constructor(checkpoint: Checkpoint, recipe: Recipe) {
+  constructor(checkpoint: Checkpoint, preprocessing: Preprocessing) {
     this.#checkpoint = checkpoint;
-    this.#recipe = recipe;
+    this.#recipe = preprocessing;
     this.backbone = createPvt({ ...checkpoint.config, classes: 0 }, checkpoint.source);
   }
 
@@ -75,14 +75,14 @@ export class Tuner {
 
   async train(
     { names, examples, trains, epochs, resume }: TuneRequest,
-    pictures: readonly Picture[],
+    images: readonly Image[],
     tell: (progress: TuneProgress) => void,
   ): Promise<Tuned> {
     this.#stop = new AbortController();
     const config: PvtConfig = { ...this.#checkpoint.config, classes: names.length };
     const labels = examples.map(({ label }) => label);
     const learner =
-      trains === 'head' ? this.#head(config, pictures, labels) : this.#lastStage(config, pictures, labels);
+      trains === 'head' ? this.#head(config, images, labels) : this.#lastStage(config, images, labels);
     const countRight = async (): Promise<number> => {
       const logits = learner.logits();
       const best = tf.argMax(logits, 1);
@@ -101,7 +101,7 @@ export class Tuner {
     try {
       let ended = { steps: 0, seconds: 0, reason: '' };
       const run = train(learner.models, {
-        data: batchesOf(pictures.length),
+        data: batchesOf(images.length),
         loss: (items, context) => learner.loss(items, context),
         select: fromStage(config.dims.length),
         optimizer: adamW({ learningRate: learner.learningRate }),
@@ -136,28 +136,28 @@ export class Tuner {
     }
   }
 
-  /** What the model that is learning makes of a picture, between two steps; undefined where none is. */
-  async peek(picture: Picture): Promise<readonly Guess[] | undefined> {
+  /** What the model that is learning makes of an image, between two steps; undefined where none is. */
+  async peek(image: Image): Promise<readonly Guess[] | undefined> {
     if (this.#running === undefined) return undefined;
     const { learner, names } = this.#running;
-    const logits = learner.logitsOf(picture);
+    const logits = learner.logitsOf(image);
     try {
-      return (await topGuesses(logits, names.length, names))[0]!;
+      return (await topK(logits, names.length, names))[0]!;
     } finally {
       logits.dispose();
     }
   }
 
-  /** The classifier alone: the backbone looks at each picture once, and after that a step takes no time. */
-  #head(config: PvtConfig, pictures: readonly Picture[], labels: readonly number[]): Learner {
+  /** The classifier alone: the backbone looks at each image once, and after that a step takes no time. */
+  #head(config: PvtConfig, images: readonly Image[], labels: readonly number[]): Learner {
     const last = config.dims.length - 1;
     const head = createClassificationHead(
       { channels: config.dims[last]!, classes: config.classes },
       scoped(withNewClassifier(this.#checkpoint.source, 1), 'head'),
     );
-    const embed = (some: readonly Picture[]) =>
+    const embed = (some: readonly Image[]) =>
       tf.tidy(() => this.backbone.forward(preprocess(some, this.#recipe), { stages: [last] }).embedding!);
-    const embeddings = inBatches(pictures, embed);
+    const embeddings = inBatches(images, embed);
     return {
       models: { head },
       learningRate: 0.02,
@@ -168,7 +168,7 @@ export class Tuner {
           items.map((i) => labels[i]!),
         ),
       logits: () => head.forward(embeddings),
-      logitsOf: (picture) => tf.tidy(() => head.forward(embed([picture]))),
+      logitsOf: (image) => tf.tidy(() => head.forward(embed([image]))),
       dispose() {
         embeddings.dispose();
         head.dispose();
@@ -176,18 +176,18 @@ export class Tuner {
     };
   }
 
-  /** The last stage and the classifier; half of the pictures are mirrored, so that few go a longer way. */
-  #lastStage(config: PvtConfig, pictures: readonly Picture[], labels: readonly number[]): Learner {
+  /** The last stage and the classifier; half of the images are mirrored, so that few go a longer way. */
+  #lastStage(config: PvtConfig, images: readonly Image[], labels: readonly number[]): Learner {
     const model = createPvtClassifier(config, withNewClassifier(this.#checkpoint.source, 1));
-    const inputOf = (some: readonly Picture[]) => preprocess(some, this.#recipe);
-    const logitsOf = (some: readonly Picture[]) => tf.tidy(() => model.forward(inputOf(some)).logits);
+    const inputOf = (some: readonly Image[]) => preprocess(some, this.#recipe);
+    const logitsOf = (some: readonly Image[]) => tf.tidy(() => model.forward(inputOf(some)).logits);
     return {
       models: model,
       learningRate: 1e-3,
       validateEvery: 3,
       loss(items, context) {
         const mirrored = items.map((i) => {
-          const input = inputOf([pictures[i]!]);
+          const input = inputOf([images[i]!]);
           return context.random.uniform() < 0.5 ? tf.reverse(input, 2) : input;
         });
         return model.forward(tf.concat(mirrored), {
@@ -196,8 +196,8 @@ export class Tuner {
           smoothing: 0.05,
         }).loss;
       },
-      logits: () => inBatches(pictures, logitsOf),
-      logitsOf: (picture) => logitsOf([picture]),
+      logits: () => inBatches(images, logitsOf),
+      logitsOf: (image) => logitsOf([image]),
       dispose: () => model.dispose(),
     };
   }
@@ -210,7 +210,7 @@ export class Tuner {
     const named = fromCanonical(canonical, this.#checkpoint.naming, config);
     return writeSafetensors(
       Array.from(named, ([name, { shape, values }]) => [name, fromFloat32(values, shape, 'F32')]),
-      { format: 'pt', labels: JSON.stringify(names), recipe: JSON.stringify(this.#recipe) },
+      { format: 'pt', labels: JSON.stringify(names), preprocessing: JSON.stringify(this.#recipe) },
     );
   }
 
@@ -220,14 +220,11 @@ export class Tuner {
   }
 }
 
-function inBatches(
-  pictures: readonly Picture[],
-  forward: (some: readonly Picture[]) => tf.Tensor2D,
-): tf.Tensor2D {
+function inBatches(images: readonly Image[], forward: (some: readonly Image[]) => tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() =>
     tf.concat(
-      Array.from({ length: Math.ceil(pictures.length / batchSize) }, (_, i) =>
-        forward(pictures.slice(i * batchSize, (i + 1) * batchSize)),
+      Array.from({ length: Math.ceil(images.length / batchSize) }, (_, i) =>
+        forward(images.slice(i * batchSize, (i + 1) * batchSize)),
       ),
     ),
   );

@@ -2,12 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ConfigError, type Picture } from '@pvt/core';
+import { ConfigError, type Image } from '@pvt/core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { synthetic } from './fixtures/synthetic.ts';
-import { encodePng, readPicture } from './node.ts';
-import { fromRgba, PictureError } from './picture.ts';
+import { encodePng, readImage } from './node.ts';
+import { fromRgba, ImageError } from './image.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const made = ({ width, height, data }: Picture) => sharp(data, { raw: { width, height, channels: 3 } });
+const made = ({ width, height, data }: Image) => sharp(data, { raw: { width, height, channels: 3 } });
 
 const largestDifference = (a: Uint8Array, b: Uint8Array) => {
   expect(a.length).toBe(b.length);
@@ -23,24 +23,23 @@ const largestDifference = (a: Uint8Array, b: Uint8Array) => {
 };
 
 describe('formats', () => {
-  const picture = synthetic(40, 27);
+  const image = synthetic(40, 27);
 
   test('a PNG survives the round trip by bytes, path and URL', async () => {
-    const bytes = await encodePng(picture);
+    const bytes = await encodePng(image);
     const path = join(folder, 'whole.png');
     await writeFile(path, bytes);
-    for (const source of [bytes, path, pathToFileURL(path)])
-      expect(await readPicture(source)).toEqual(picture);
+    for (const source of [bytes, path, pathToFileURL(path)]) expect(await readImage(source)).toEqual(image);
   });
 
   test('lossless WebP and TIFF keep every pixel', async () => {
-    expect(await readPicture(await made(picture).webp({ lossless: true }).toBuffer())).toEqual(picture);
-    expect(await readPicture(await made(picture).tiff({ compression: 'lzw' }).toBuffer())).toEqual(picture);
+    expect(await readImage(await made(image).webp({ lossless: true }).toBuffer())).toEqual(image);
+    expect(await readImage(await made(image).tiff({ compression: 'lzw' }).toBuffer())).toEqual(image);
   });
 
   test('a constant JPEG', async () => {
-    const { data } = await readPicture(
-      await made({ ...picture, data: picture.data.slice().fill(96) })
+    const { data } = await readImage(
+      await made({ ...image, data: image.data.slice().fill(96) })
         .jpeg()
         .toBuffer(),
     );
@@ -53,7 +52,7 @@ describe('formats', () => {
       .png()
       .toBuffer();
     expect((await sharp(bytes).metadata()).channels).toBe(1);
-    expect(await readPicture(bytes)).toEqual({
+    expect(await readImage(bytes)).toEqual({
       width: 3,
       height: 1,
       data: Uint8Array.of(0, 0, 0, 77, 77, 77, 255, 255, 255),
@@ -65,7 +64,7 @@ describe('formats', () => {
       .png({ palette: true })
       .toBuffer();
     expect((await sharp(bytes).metadata()).isPalette).toBe(true);
-    expect(Array.from((await readPicture(bytes)).data)).toEqual([255, 0, 0, 0, 0, 255]);
+    expect(Array.from((await readImage(bytes)).data)).toEqual([255, 0, 0, 0, 0, 255]);
   });
 
   test('16 bits keep their upper 8', async () => {
@@ -75,7 +74,7 @@ describe('formats', () => {
       .png()
       .toBuffer();
     expect((await sharp(bytes).metadata()).depth).toBe('ushort');
-    expect(Array.from((await readPicture(bytes)).data)).toEqual([0x00, 0x80, 0xff, 0x12, 0xab, 0x00]);
+    expect(Array.from((await readImage(bytes)).data)).toEqual([0x00, 0x80, 0xff, 0x12, 0xab, 0x00]);
   });
 
   test('16-bit greyscale', async () => {
@@ -86,7 +85,7 @@ describe('formats', () => {
       .png()
       .toBuffer();
     expect((await sharp(bytes).metadata()).depth).toBe('ushort');
-    expect(Array.from((await readPicture(bytes)).data)).toEqual([0, 0, 0, 0x80, 0x80, 0x80, 255, 255, 255]);
+    expect(Array.from((await readImage(bytes)).data)).toEqual([0, 0, 0, 0x80, 0x80, 0x80, 255, 255, 255]);
   });
 
   test('CMYK becomes sRGB', async () => {
@@ -94,7 +93,7 @@ describe('formats', () => {
     for (let i = 0; i < halves.data.length; i += 3) if ((i / 3) % 32 < 16) halves.data.set([200, 40, 40], i);
     const bytes = await made(halves).toColourspace('cmyk').tiff({ compression: 'lzw' }).toBuffer();
     expect((await sharp(bytes).metadata()).space).toBe('cmyk');
-    const { width, height, data } = await readPicture(bytes);
+    const { width, height, data } = await readImage(bytes);
     expect([width, height]).toEqual([32, 16]);
     // A press cannot print every colour: what comes back is near, not equal.
     expect(largestDifference(data, halves.data)).toBeLessThanOrEqual(32);
@@ -107,7 +106,7 @@ describe('formats', () => {
     expect(
       largestDifference(await sharp(bytes, { ignoreIcc: true }).raw().toBuffer(), Uint8Array.of(234, 51, 35)),
     ).toBeLessThanOrEqual(1);
-    expect(largestDifference((await readPicture(bytes)).data, red.data)).toBeLessThanOrEqual(2);
+    expect(largestDifference((await readImage(bytes)).data, red.data)).toBeLessThanOrEqual(2);
   });
 
   test('transparency is composited over white', async () => {
@@ -116,7 +115,7 @@ describe('formats', () => {
       .png()
       .toBuffer();
     const expected = [255, 0, 0, 255, 127, 127, 255, 255, 255, 204, 204, 204];
-    expect(Array.from((await readPicture(bytes)).data)).toEqual(expected);
+    expect(Array.from((await readImage(bytes)).data)).toEqual(expected);
     expect(Array.from(fromRgba(rgba, 2, 2).data)).toEqual(expected);
   });
 
@@ -126,14 +125,14 @@ describe('formats', () => {
       .png()
       .toBuffer();
     expect((await sharp(grey).metadata()).channels).toBe(2);
-    expect(Array.from((await readPicture(grey)).data)).toEqual([204, 204, 204, 77, 77, 77]);
+    expect(Array.from((await readImage(grey)).data)).toEqual([204, 204, 204, 77, 77, 77]);
     const deep = Uint16Array.of(0xffff, 0, 0, 0x8080, 0x1234, 0x8040, 0xffff, 0xffff);
     const bytes = await sharp(deep, { raw: { width: 2, height: 1, channels: 4 } })
       .toColourspace('rgb16')
       .png()
       .toBuffer();
     expect((await sharp(bytes).metadata()).depth).toBe('ushort');
-    expect(Array.from((await readPicture(bytes)).data)).toEqual([255, 127, 127, 0x12, 0x80, 0xff]);
+    expect(Array.from((await readImage(bytes)).data)).toEqual([255, 127, 127, 0x12, 0x80, 0xff]);
   });
 
   test('of an animation the first frame', async () => {
@@ -148,7 +147,7 @@ describe('formats', () => {
       .gif()
       .toBuffer();
     expect((await sharp(bytes).metadata()).pages).toBe(2);
-    const { width, height, data } = await readPicture(bytes);
+    const { width, height, data } = await readImage(bytes);
     expect([width, height]).toEqual([5, 4]);
     expect(Array.from(data.subarray(0, 3))).toEqual([255, 0, 0]);
   });
@@ -172,43 +171,43 @@ test.each([
     .webp({ lossless: true })
     .toBuffer();
   expect((await sharp(bytes).metadata()).orientation).toBe(orientation);
-  const { width, height, data } = await readPicture(bytes);
+  const { width, height, data } = await readImage(bytes);
   const letters = String.fromCharCode(...data.filter((_, i) => i % 3 === 0));
   expect(Array.from({ length: height }, (_, y) => letters.slice(y * width, (y + 1) * width))).toEqual(shown);
 });
 
-describe('what is no picture', () => {
+describe('what is no image', () => {
   const failsWith = async (source: string | Uint8Array, code: string, options = {}) => {
-    const error: unknown = await readPicture(source, options).catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(PictureError);
+    const error: unknown = await readImage(source, options).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ImageError);
     expect(error).toMatchObject({
       code,
-      message: expect.stringMatching(/^readPicture: expected .+, got .+; .+\.$/s),
+      message: expect.stringMatching(/^readImage: expected .+, got .+; .+\.$/s),
     });
   };
 
-  test('a missing file', () => failsWith(join(folder, 'nowhere.jpg'), 'picture-missing'));
-  test('a directory', () => failsWith(folder, 'picture-is-directory'));
+  test('a missing file', () => failsWith(join(folder, 'nowhere.jpg'), 'image-missing'));
+  test('a directory', () => failsWith(folder, 'image-is-directory'));
   test('a file below a file', async () => {
     await writeFile(join(folder, 'file'), 'x');
-    await failsWith(join(folder, 'file', 'picture.png'), 'picture-unreadable');
+    await failsWith(join(folder, 'file', 'image.png'), 'image-unreadable');
   });
   test('an empty file', async () => {
     await writeFile(join(folder, 'empty.png'), '');
-    await failsWith(join(folder, 'empty.png'), 'picture-empty');
-    await failsWith(new Uint8Array(), 'picture-empty');
+    await failsWith(join(folder, 'empty.png'), 'image-empty');
+    await failsWith(new Uint8Array(), 'image-empty');
   });
   test('a text', async () => {
-    await writeFile(join(folder, 'text.jpg'), 'This is no picture.');
-    await failsWith(join(folder, 'text.jpg'), 'picture-unknown-format');
+    await writeFile(join(folder, 'text.jpg'), 'This is no image.');
+    await failsWith(join(folder, 'text.jpg'), 'image-unknown-format');
   });
   test('a JPEG cut short', async () => {
     const bytes = await made(synthetic(200, 150)).jpeg().toBuffer();
-    await failsWith(bytes.subarray(0, bytes.length / 2), 'picture-damaged');
+    await failsWith(bytes.subarray(0, bytes.length / 2), 'image-damaged');
   });
   test('a PNG cut short', async () => {
     const bytes = await made(synthetic(200, 150)).png().toBuffer();
-    await failsWith(bytes.subarray(0, bytes.length / 2), 'picture-damaged');
+    await failsWith(bytes.subarray(0, bytes.length / 2), 'image-damaged');
   });
 
   test('a PNG of 68 bytes that claims 100000x100000 pixels', async () => {
@@ -217,19 +216,19 @@ describe('what is no picture', () => {
       'hex',
     );
     const started = performance.now();
-    await failsWith(bomb, 'picture-too-large');
+    await failsWith(bomb, 'image-too-large');
     expect(performance.now() - started).toBeLessThan(2_000);
   });
 
   test('one pixel more than allowed', async () => {
     const bytes = await encodePng(synthetic(10, 10));
-    await failsWith(bytes, 'picture-too-large', { maxPixels: 99 });
-    expect(await readPicture(bytes, { maxPixels: 100 })).toEqual(synthetic(10, 10));
+    await failsWith(bytes, 'image-too-large', { maxPixels: 99 });
+    expect(await readImage(bytes, { maxPixels: 100 })).toEqual(synthetic(10, 10));
   });
 
   test('a limit that is none', async () => {
-    await expect(readPicture('any.png', { maxPixels: 0 })).rejects.toBeInstanceOf(ConfigError);
-    await expect(readPicture('any.png', { maxPixels: Number.NaN })).rejects.toBeInstanceOf(ConfigError);
+    await expect(readImage('any.png', { maxPixels: 0 })).rejects.toBeInstanceOf(ConfigError);
+    await expect(readImage('any.png', { maxPixels: Number.NaN })).rejects.toBeInstanceOf(ConfigError);
   });
 
   test('sharp not installed', async () => {
@@ -243,9 +242,9 @@ describe('what is no picture', () => {
 
 test('an abort rejects with its reason', async () => {
   const bytes = await encodePng(synthetic(300, 300));
-  await expect(readPicture(bytes, { signal: AbortSignal.abort('stop') })).rejects.toBe('stop');
+  await expect(readImage(bytes, { signal: AbortSignal.abort('stop') })).rejects.toBe('stop');
   const controller = new AbortController();
-  const reading = readPicture(bytes, { signal: controller.signal });
+  const reading = readImage(bytes, { signal: controller.signal });
   controller.abort('later');
   await expect(reading).rejects.toBe('later');
 });

@@ -1,15 +1,15 @@
-import { ConfigError, type Picture, type Recipe } from '@pvt/core';
-import { checkPicture } from './picture.ts';
+import { ConfigError, type Image, type Preprocessing } from '@pvt/core';
+import { checkImage } from './image.ts';
 
 /** What becomes of each 8-bit value in each channel: entry 3 * value + channel. */
 export function levels({
   rescale = 1,
   normalize = { mean: [0, 0, 0], std: [1, 1, 1] },
-}: Pick<Recipe, 'rescale' | 'normalize'>): Float32Array {
+}: Pick<Preprocessing, 'rescale' | 'normalize'>): Float32Array {
   const fail = (field: string, expected: string, got: unknown) => {
     throw new ConfigError(
-      'recipe-invalid',
-      `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct the recipe.`,
+      'preprocessing-invalid',
+      `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct the preprocessing.`,
     );
   };
   if (!Number.isFinite(rescale) || rescale <= 0) fail('rescale', 'a positive number, usually 1/255', rescale);
@@ -45,13 +45,16 @@ export function applyLevels(data: Uint8Array, table: Float32Array, target: Float
  * The last two steps of a recipe, (value * rescale - mean) / std per channel in float32, as [height, width, 3] values.
  *
  * @throws ConfigError for a rescale or std that is not positive, or a mean or std without three numbers
- * @throws ShapeError for a picture whose data does not fit its size
+ * @throws ShapeError for an image whose data does not fit its size
  * @example
- * const values = normalize(picture, { rescale: 1 / 255, normalize: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } });
+ * const values = normalize(image, { rescale: 1 / 255, normalize: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } });
  */
-export function normalize(picture: Picture, recipe: Pick<Recipe, 'rescale' | 'normalize'>): Float32Array {
-  checkPicture('normalize', picture);
-  const values = new Float32Array(picture.data.length);
-  applyLevels(picture.data, levels(recipe), values);
+export function normalize(
+  image: Image,
+  preprocessing: Pick<Preprocessing, 'rescale' | 'normalize'>,
+): Float32Array {
+  checkImage('normalize', image);
+  const values = new Float32Array(image.data.length);
+  applyLevels(image.data, levels(preprocessing), values);
   return values;
 }

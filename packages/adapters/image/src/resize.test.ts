@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { ConfigError, resamplings, ShapeError, type Picture, type Resampling } from '@pvt/core';
+import { ConfigError, resamplings, ShapeError, type Image, type Resampling } from '@pvt/core';
 import { describe, expect, test } from 'vitest';
 import pillow from './fixtures/pillow.json' with { type: 'json' };
 import { synthetic } from './fixtures/synthetic.ts';
 import { resize, shortSideSize } from './resize.ts';
 
-const sha256 = (picture: Picture) => createHash('sha256').update(picture.data).digest('hex');
+const sha256 = (image: Image) => createHash('sha256').update(image.data).digest('hex');
 
-/** The picture seen in a mirror: left and right, or top and bottom. */
-function mirrored({ width, height, data }: Picture, axis: 'x' | 'y'): Picture {
+/** The image seen in a mirror: left and right, or top and bottom. */
+function mirrored({ width, height, data }: Image, axis: 'x' | 'y'): Image {
   const copy = new Uint8Array(data.length);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -19,7 +19,7 @@ function mirrored({ width, height, data }: Picture, axis: 'x' | 'y'): Picture {
   return { width, height, data: copy };
 }
 
-test('the synthetic picture is the one that the fixtures were made from', () => {
+test('the synthetic image is the one that the fixtures were made from', () => {
   expect(sha256(synthetic(333, 257))).toBe(
     'f17636a6368a6c9c9abf548ff75449170410aa01ca33f0f9feeadad3cf3a5013',
   );
@@ -34,9 +34,9 @@ describe.each(pillow)('$from to $to', ({ from, to, sha256: expected }) => {
 });
 
 describe.each(resamplings)('%s', (resampling) => {
-  const picture = synthetic(61, 43);
+  const image = synthetic(61, 43);
 
-  test('a constant picture stays constant', () => {
+  test('a constant image stays constant', () => {
     const constant = { width: 37, height: 23, data: new Uint8Array(37 * 23 * 3).fill(173) };
     for (const size of [
       [5, 90],
@@ -47,13 +47,13 @@ describe.each(resamplings)('%s', (resampling) => {
     }
   });
 
-  test('the same size is the same picture', () => {
-    expect(resize(picture, [43, 61], resampling)).toBe(picture);
+  test('the same size is the same image', () => {
+    expect(resize(image, [43, 61], resampling)).toBe(image);
   });
 
   test('width and height are resized independently, the width first', () => {
-    const once = resize(picture, [20, 90], resampling);
-    expect(once).toEqual(resize(resize(picture, [43, 90], resampling), [20, 90], resampling));
+    const once = resize(image, [20, 90], resampling);
+    expect(once).toEqual(resize(resize(image, [43, 90], resampling), [20, 90], resampling));
   });
 });
 
@@ -61,15 +61,15 @@ describe.each(resamplings)('%s', (resampling) => {
 test.each(['lanczos', 'bilinear', 'bicubic', 'hamming'] as const)(
   'mirroring commutes with %s',
   (resampling) => {
-    const picture = synthetic(61, 43);
+    const image = synthetic(61, 43);
     for (const axis of ['x', 'y'] as const) {
       for (const size of [
         [20, 30],
         [100, 110],
         [100, 17],
       ] as const) {
-        expect(resize(mirrored(picture, axis), size, resampling)).toEqual(
-          mirrored(resize(picture, size, resampling), axis),
+        expect(resize(mirrored(image, axis), size, resampling)).toEqual(
+          mirrored(resize(image, size, resampling), axis),
         );
       }
     }
@@ -84,34 +84,34 @@ test('shortSideSize cuts the long side to an integer', () => {
 });
 
 describe('errors', () => {
-  const picture = synthetic(4, 3);
+  const image = synthetic(4, 3);
 
   test.each([[[0, 4]], [[4]], [[4.5, 4]], [[Number.NaN, 4]], [[-1, 4]]])('size %j', (size) => {
-    expect(() => resize(picture, size as unknown as [number, number], 'box')).toThrow(
-      expect.objectContaining({ code: 'recipe-invalid' }),
+    expect(() => resize(image, size as unknown as [number, number], 'box')).toThrow(
+      expect.objectContaining({ code: 'preprocessing-invalid' }),
     );
-    expect(() => resize(picture, size as unknown as [number, number], 'box')).toThrow(ConfigError);
+    expect(() => resize(image, size as unknown as [number, number], 'box')).toThrow(ConfigError);
   });
 
   test('unknown filter', () => {
-    expect(() => resize(picture, [2, 2], 'cubic' as Resampling)).toThrow(
+    expect(() => resize(image, [2, 2], 'cubic' as Resampling)).toThrow(
       /one of nearest, lanczos, bilinear, bicubic, box, hamming, got cubic/,
     );
   });
 
   test('a short side of nothing', () => {
-    expect(() => shortSideSize(picture, 0)).toThrow(ConfigError);
+    expect(() => shortSideSize(image, 0)).toThrow(ConfigError);
   });
 
   test.each([
-    ['too few bytes', { ...picture, data: new Uint8Array(35) }],
-    ['alpha', { ...picture, data: new Uint8Array(48) }],
-    ['a fractional size', { ...picture, width: 4.5 }],
-    ['an empty picture', { width: 0, height: 0, data: new Uint8Array() }],
-    ['floats', { ...picture, data: new Float32Array(36) as unknown as Uint8Array }],
-  ])('a picture with %s', (_what, wrong) => {
+    ['too few bytes', { ...image, data: new Uint8Array(35) }],
+    ['alpha', { ...image, data: new Uint8Array(48) }],
+    ['a fractional size', { ...image, width: 4.5 }],
+    ['an empty image', { width: 0, height: 0, data: new Uint8Array() }],
+    ['floats', { ...image, data: new Float32Array(36) as unknown as Uint8Array }],
+  ])('an image with %s', (_what, wrong) => {
     expect(() => resize(wrong, [2, 2], 'box')).toThrow(ShapeError);
-    expect(() => resize(wrong, [2, 2], 'box')).toThrow(expect.objectContaining({ code: 'picture-invalid' }));
+    expect(() => resize(wrong, [2, 2], 'box')).toThrow(expect.objectContaining({ code: 'image-invalid' }));
   });
 
   test('a result that would fill the memory', () => {

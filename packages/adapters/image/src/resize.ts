@@ -1,5 +1,5 @@
-import { ConfigError, resamplings, ShapeError, type Picture, type Resampling } from '@pvt/core';
-import { checkPicture, defaultMaxPixels } from './picture.ts';
+import { ConfigError, resamplings, ShapeError, type Image, type Resampling } from '@pvt/core';
+import { checkImage, defaultMaxPixels } from './image.ts';
 
 const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
@@ -116,7 +116,7 @@ function nearestSources(from: number, to: number): Int32Array {
   });
 }
 
-function nearest({ width, height, data }: Picture, toHeight: number, toWidth: number): Uint8Array {
+function nearest({ width, height, data }: Image, toHeight: number, toWidth: number): Uint8Array {
   const rows = nearestSources(height, toHeight);
   const columns = nearestSources(width, toWidth);
   const target = new Uint8Array(toHeight * toWidth * 3);
@@ -134,44 +134,44 @@ function nearest({ width, height, data }: Picture, toHeight: number, toWidth: nu
 
 /**
  * Resizes to [height, width] pixels exactly as Pillow's `Image.resize` does for 8-bit RGB: rows first, then columns,
- * antialiased, weights in fixed point, 8 bits in between (Pillow, libImaging/Resample.c). A picture of that size
+ * antialiased, weights in fixed point, 8 bits in between (Pillow, libImaging/Resample.c). An image of that size
  * already is returned as it is.
  *
  * @throws ConfigError for a size that is not two positive integers, or an unknown filter
- * @throws ShapeError for a picture whose data does not fit its size, or a result (or step between) beyond 100 megapixels
+ * @throws ShapeError for an image whose data does not fit its size, or a result (or step between) beyond 100 megapixels
  * @example
- * const small = resize(picture, [224, 224], 'bicubic');
+ * const small = resize(image, [224, 224], 'bicubic');
  */
 export function resize(
-  picture: Picture,
+  image: Image,
   size: readonly [height: number, width: number],
   resampling: Resampling,
-): Picture {
-  checkPicture('resize', picture);
+): Image {
+  checkImage('resize', image);
   const [height, width] = checkSize('resize', 'size', size);
   if (!resamplings.includes(resampling)) {
     throw new ConfigError(
-      'recipe-invalid',
+      'preprocessing-invalid',
       `resize: expected the resampling to be one of ${resamplings.join(', ')}, got ${resampling}; name one of these.`,
     );
   }
-  if (height === picture.height && width === picture.width) return picture;
-  if (width * Math.max(height, picture.height) > defaultMaxPixels) {
+  if (height === image.height && width === image.width) return image;
+  if (width * Math.max(height, image.height) > defaultMaxPixels) {
     throw new ShapeError(
       'resize-too-large',
-      `resize: expected at most ${defaultMaxPixels} pixels on the way, got ${picture.height}x${picture.width} to ${height}x${width}; choose a smaller size, or crop so extreme a picture first.`,
+      `resize: expected at most ${defaultMaxPixels} pixels on the way, got ${image.height}x${image.width} to ${height}x${width}; choose a smaller size, or crop so extreme an image first.`,
     );
   }
-  if (resampling === 'nearest') return { width, height, data: nearest(picture, height, width) };
+  if (resampling === 'nearest') return { width, height, data: nearest(image, height, width) };
   const filter = filters[resampling];
-  let { data } = picture;
-  if (width !== picture.width) data = resampleAxis(data, picture.height, picture.width, 3, width, filter);
-  if (height !== picture.height) data = resampleAxis(data, 1, picture.height, width * 3, height, filter);
+  let { data } = image;
+  if (width !== image.width) data = resampleAxis(data, image.height, image.width, 3, width, filter);
+  if (height !== image.height) data = resampleAxis(data, 1, image.height, width * 3, height, filter);
   return { width, height, data };
 }
 
 /**
- * The [height, width] that brings a picture's shorter side to `shortSide` pixels and keeps its aspect ratio; the longer
+ * The [height, width] that brings an image's shorter side to `shortSide` pixels and keeps its aspect ratio; the longer
  * side is cut to an integer, as torchvision's `Resize` and Hugging Face's `shortest_edge` do.
  *
  * @throws ConfigError where `shortSide` is not a positive integer
@@ -179,7 +179,7 @@ export function resize(
  * shortSideSize({ width: 333, height: 257 }, 248); // [248, 321]
  */
 export function shortSideSize(
-  { width, height }: Pick<Picture, 'width' | 'height'>,
+  { width, height }: Pick<Image, 'width' | 'height'>,
   shortSide: number,
 ): [height: number, width: number] {
   checkSize('shortSideSize', 'shortSide', [shortSide, shortSide]);
@@ -198,7 +198,7 @@ export function checkSize(
     !size.every((side) => Number.isSafeInteger(side) && side > 0)
   ) {
     throw new ConfigError(
-      'recipe-invalid',
+      'preprocessing-invalid',
       `${who}: expected ${field} in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`,
     );
   }

@@ -91,7 +91,7 @@ function multiplyHead(
 }
 
 /**
- * softmax(query·keysᵀ/√width)·values for every head of one picture.
+ * softmax(query·keysᵀ/√width)·values for every head of one image.
  *
  * @param query [tokens, heads·width]
  * @param keyValue [keys, 2·heads·width], keys before values

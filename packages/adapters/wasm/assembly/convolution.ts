@@ -85,7 +85,7 @@ export function convolutionPart(
 }
 
 /**
- * Convolution of one picture as a product of its patches with the filter.
+ * Convolution of one image as a product of its patches with the filter.
  *
  * @param x [height, width, channels]
  * @param panels of the filter [kernel·kernel·channels, outputs]

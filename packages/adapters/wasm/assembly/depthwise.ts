@@ -45,7 +45,7 @@ function copyPixels(
 }
 
 /**
- * Depthwise 3x3 convolution of one picture, stride 1 and a frame of zeros, then the activation (0 none, 1 ReLU, 2 GELU),
+ * Depthwise 3x3 convolution of one image, stride 1 and a frame of zeros, then the activation (0 none, 1 ReLU, 2 GELU),
  * for `rows` rows of the output from `first` on.
  *
  * @param x [height, width, channels]

@@ -1,6 +1,6 @@
 import { Operation, stepWords } from '../assembly/operation.ts';
 import { blockUnit, type Call, type Recording } from './record.ts';
-import { Room } from './room.ts';
+import { Allocator } from './room.ts';
 
 type Words = readonly number[];
 
@@ -66,7 +66,7 @@ function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
   for (let i = 0; i < calls.length; i++) {
     const first = calls[i]!;
     const block = outOf(first);
-    // One convolution for each picture of a batch.
+    // One convolution for each image of a batch.
     let last = i;
     while (
       first.operation === 'depthwise' &&
@@ -98,7 +98,7 @@ function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
       fused.push(first);
       continue;
     }
-    for (let picture = 0; i < last; i++, picture++) {
+    for (let image = 0; i < last; i++, image++) {
       const [height, width, channels, , , x, filter, shift, , kind] = calls[i]!.words as [
         number,
         number,
@@ -111,7 +111,7 @@ function fuse(calls: readonly Call[], kept: ReadonlySet<number>): Call[] {
         number,
         number,
       ];
-      const move = 4 * picture * height * width * columns;
+      const move = 4 * image * height * width * columns;
       fused.push({
         operation: 'depthwiseMultiply',
         words: [
@@ -155,17 +155,17 @@ export function planOf(
   const lastUse = new Map<number, number>();
   for (const [i, call] of calls.entries())
     for (const block of [...inputsOf(call), outOf(call)]) lastUse.set(block, i);
-  const arena = new Room();
+  const arena = new Allocator();
   const offsets = new Map<number, number>();
   const place = (block: number) => {
-    if (dependent.has(block) && !offsets.has(block)) offsets.set(block, arena.take(blocks[block]!.bytes));
+    if (dependent.has(block) && !offsets.has(block)) offsets.set(block, arena.allocate(blocks[block]!.bytes));
   };
   for (const block of used) if (blocks[block]!.source !== undefined) place(block);
   for (const [i, call] of calls.entries()) {
     place(outOf(call));
     for (const block of new Set([...inputsOf(call), outOf(call)])) {
       if (dependent.has(block) && !kept.has(block) && lastUse.get(block) === i)
-        arena.give(offsets.get(block)!);
+        arena.free(offsets.get(block)!);
     }
   }
   for (const block of kept) place(block);

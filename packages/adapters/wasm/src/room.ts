@@ -1,6 +1,6 @@
 /** Free and taken stretches of a memory that may grow: the first free stretch that is large enough is taken. */
-export class Room {
-  private readonly free: { start: number; bytes: number }[] = [];
+export class Allocator {
+  private readonly holes: { start: number; bytes: number }[] = [];
   private readonly taken = new Map<number, number>();
   /** Where what is taken ends. */
   end: number;
@@ -13,10 +13,10 @@ export class Room {
   }
 
   /** The address of so many bytes, a multiple of 64 as cache lines are. */
-  take(bytes: number): number {
+  allocate(bytes: number): number {
     const size = Math.max(64, Math.ceil(bytes / 64) * 64);
-    const index = this.free.findIndex((stretch) => stretch.bytes >= size);
-    const stretch = this.free[index];
+    const index = this.holes.findIndex((stretch) => stretch.bytes >= size);
+    const stretch = this.holes[index];
     let start = this.end;
     if (stretch === undefined) {
       this.end += size;
@@ -25,28 +25,28 @@ export class Room {
       start = stretch.start;
       stretch.start += size;
       stretch.bytes -= size;
-      if (stretch.bytes === 0) this.free.splice(index, 1);
+      if (stretch.bytes === 0) this.holes.splice(index, 1);
     }
     this.taken.set(start, size);
     return start;
   }
 
-  /** Gives back what {@link take} gave. */
-  give(start: number): void {
+  /** Gives back what {@link allocate} gave. */
+  free(start: number): void {
     const bytes = this.taken.get(start)!;
     this.taken.delete(start);
-    const next = this.free.findIndex((stretch) => stretch.start > start);
-    const index = next < 0 ? this.free.length : next;
-    this.free.splice(index, 0, { start, bytes });
+    const next = this.holes.findIndex((stretch) => stretch.start > start);
+    const index = next < 0 ? this.holes.length : next;
+    this.holes.splice(index, 0, { start, bytes });
     for (const i of [index, index - 1]) {
-      const [left, right] = [this.free[i], this.free[i + 1]];
+      const [left, right] = [this.holes[i], this.holes[i + 1]];
       if (left === undefined || right === undefined || left.start + left.bytes !== right.start) continue;
       left.bytes += right.bytes;
-      this.free.splice(i + 1, 1);
+      this.holes.splice(i + 1, 1);
     }
-    const last = this.free.at(-1);
+    const last = this.holes.at(-1);
     if (last === undefined || last.start + last.bytes !== this.end) return;
     this.end = last.start;
-    this.free.pop();
+    this.holes.pop();
   }
 }

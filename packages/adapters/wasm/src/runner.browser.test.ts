@@ -8,7 +8,7 @@ import { createRunner } from './runner.ts';
 const isolated = globalThis.crossOriginIsolated;
 const model = () =>
   createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [1, 1, 1, 1] }), randomInit(1));
-const picture = () => tf.randomNormal([1, 96, 128, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
+const image = () => tf.randomNormal([1, 96, 128, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
 
 describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () => {
   beforeAll(() => useBackend('wasm'));
@@ -16,7 +16,7 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
   it(`a runner has ${isolated ? 'the threads that it is asked for' : 'one thread and says why'}, and leaves the page free`, async () => {
     const backbone = model();
     const forward = (input: tf.Tensor4D) => backbone.forward(input).embedding;
-    const input = picture();
+    const input = image();
     const runner = await createRunner(forward, { threads: 2 });
     expect(runner.threads).toBe(isolated ? 2 : 1);
     expect(runner.limitation ?? 'none').toMatch(isolated ? 'none' : /Cross-Origin-Opener-Policy/);
@@ -47,7 +47,7 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
 
   it(`the kernels in tfjs's heap ${isolated ? 'say that its threaded build is out of reach, and layers go on' : 'give what the portable path gives'}`, async () => {
     const backbone = model();
-    const input = picture();
+    const input = image();
     const portable = await backbone.forward(input).embedding.data();
     const threaded = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT');
     expect(threaded).toBe(isolated);

@@ -24,7 +24,7 @@ import { compileBinary } from './module.ts';
 import { packerOf, type WeightForm } from './packer.ts';
 import { encode, planOf } from './plan.ts';
 import { blockUnit, record } from './record.ts';
-import { Room } from './room.ts';
+import { Allocator } from './room.ts';
 import { createRunner } from './runner.ts';
 import { startThreads } from './threads.ts';
 
@@ -32,7 +32,7 @@ beforeAll(() => useBackend('wasm'));
 afterEach(() => void vi.unstubAllGlobals());
 
 const noise = (shape: number[], seed = 1) => tf.randomNormal(shape, 0, 1, 'float32', seed);
-const picture = (height: number, width: number, batch = 1) => noise([batch, height, width, 3]) as tf.Tensor4D;
+const image = (height: number, width: number, batch = 1) => noise([batch, height, width, 3]) as tf.Tensor4D;
 const small = { dims: [16, 24, 40, 64], depths: [1, 2, 1, 1], heads: [1, 2, 5, 8] };
 const v2 = () => createPvt(pvtConfig({ version: 'v2', ...small }), randomInit(1));
 
@@ -68,7 +68,7 @@ describe('a runner', () => {
         [2, 96, 64],
         [3, 64, 160],
       ] as const) {
-        const input = picture(height, width, batch);
+        const input = image(height, width, batch);
         const [found, expected] = [await runner.run(input), forward(input)];
         expect(found.pyramid.map(({ name, stride, tensor }) => [name, stride, tensor.shape])).toEqual(
           expected.pyramid.map(({ name, stride, tensor }) => [name, stride, tensor.shape]),
@@ -89,16 +89,14 @@ describe('a runner', () => {
     const wide = fc.integer({ min: 1, max: 70 });
     type Case = readonly [number[], (x: tf.Tensor) => tf.Tensor];
     const any: fc.Arbitrary<Case> = fc.oneof(
-      fc
-        .tuple(side, wide, wide, wide)
-        .map(([a, b, inputs, outputs]): Case => [
-          [a, b, inputs],
-          (x) =>
-            linear(x, {
-              weight: noise([inputs, outputs], 2) as tf.Tensor2D,
-              bias: noise([outputs], 3) as tf.Tensor1D,
-            }),
-        ]),
+      fc.tuple(side, wide, wide, wide).map(([a, b, inputs, outputs]): Case => [
+        [a, b, inputs],
+        (x) =>
+          linear(x, {
+            weight: noise([inputs, outputs], 2) as tf.Tensor2D,
+            bias: noise([outputs], 3) as tf.Tensor1D,
+          }),
+      ]),
       fc.tuple(side, side, side, wide, wide).map(([batch, height, width, channels, outputs]): Case => {
         // A depthwise convolution alone, or with the product that takes its map away.
         const convolve = (x: tf.Tensor) =>
@@ -232,7 +230,7 @@ describe('a runner', () => {
       pvtConfig({ version: 'v2', ...small, linear: true }),
     ]) {
       const model = createPvt(config, randomInit(1));
-      const input = picture(67, 93, 2);
+      const input = image(67, 93, 2);
       const recording = record((x: tf.Tensor4D) => model.forward(x).embedding, input, packer.sizes);
       const plan = planOf(recording, packer.scratchOf);
       // Every block for itself, in the middle of guard words, and NaN at first.
@@ -305,9 +303,9 @@ describe('a runner', () => {
   it('leaves no tensor behind but what it returns, and borrows its input only until the call returns', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding);
-    const expected = tf.tidy(() => model.forward(picture(64, 64)).embedding.dataSync());
+    const expected = tf.tidy(() => model.forward(image(64, 64)).embedding.dataSync());
     await expectNoLeak(async () => {
-      const input = picture(64, 64);
+      const input = image(64, 64);
       const pending = runner.run(input);
       input.dispose();
       const found = await pending;
@@ -334,10 +332,10 @@ describe('a runner', () => {
     runner.dispose();
   });
 
-  it('grows for larger pictures and still has its weights', async () => {
+  it('grows for larger images and still has its weights', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding, { threads: 2 });
-    const [few, many] = [picture(64, 64), picture(512, 512)];
+    const [few, many] = [image(64, 64), image(512, 512)];
     const before = await runner.run(few);
     const { bytes } = runner;
     await expectClose(await runner.run(many), await model.forward(many).embedding.data(), 1e-5);
@@ -436,7 +434,7 @@ describe('weights of a runner', () => {
       randomInit(1),
     );
     const forward = (x: tf.Tensor4D) => model.forward(x).embedding;
-    const input = picture(32 * 8, 32 * 8);
+    const input = image(32 * 8, 32 * 8);
     const bytes: number[] = [];
     for (const weights of ['float32', 'int8'] as const) {
       const runner = await createRunner(forward, { weights });
@@ -542,7 +540,7 @@ describe('a runner that cannot', () => {
   it('refuses after dispose, also what still waits', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding);
-    const x = picture(64, 64);
+    const x = image(64, 64);
     const pending = [runner.run(x), runner.run(x)].map((run) => run.catch((error: unknown) => error));
     runner.dispose();
     runner.dispose();
@@ -610,14 +608,14 @@ describe('room', () => {
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 5000 }), fc.boolean(), fc.nat()), { maxLength: 60 }),
         (steps) => {
-          const room = new Room(128);
+          const room = new Allocator(128);
           const taken: [number, number][] = [];
           for (const [bytes, give, which] of steps) {
             if (give && taken.length > 0) {
-              room.give(taken.splice(which % taken.length, 1)[0]![0]);
+              room.free(taken.splice(which % taken.length, 1)[0]![0]);
               continue;
             }
-            const start = room.take(bytes);
+            const start = room.allocate(bytes);
             expect(start % 64).toBe(0);
             expect(taken.every(([other, size]) => start + bytes <= other || other + size <= start)).toBe(
               true,
@@ -627,8 +625,8 @@ describe('room', () => {
             taken.push([start, bytes]);
           }
           expect(room.peak).toBeGreaterThanOrEqual(room.end);
-          for (const [start] of taken) room.give(start);
-          expect([room.end, room.take(1)]).toEqual([128, 128]);
+          for (const [start] of taken) room.free(start);
+          expect([room.end, room.allocate(1)]).toEqual([128, 128]);
         },
       ),
     );

@@ -14,7 +14,7 @@ import {
   type Call,
   type Recording,
 } from './record.ts';
-import { Room } from './room.ts';
+import { Allocator } from './room.ts';
 import { sizeOf } from './check.ts';
 import { startThreads } from './threads.ts';
 
@@ -118,7 +118,7 @@ export async function createRunner<I, O>(
   ]);
   const threads = await startThreads(module, wanted, controlAddress);
   const packer = packerOf(kernels);
-  const room = new Room(controlAddress + 64);
+  const room = new Allocator(controlAddress + 64);
   const weights = new Map<string, Placed>();
   const numbers = new Map<object, number>();
   const readies = new Map<string, Promise<Ready<O>>>();
@@ -129,7 +129,7 @@ export async function createRunner<I, O>(
 
   /** What all plans use between runs, as large as the largest of them needs it. Steps follow it when they run next. */
   const atLeast = (now: typeof arena, bytes: number): typeof arena =>
-    bytes <= now.bytes ? now : { address: room.take(bytes), bytes };
+    bytes <= now.bytes ? now : { address: room.allocate(bytes), bytes };
   const placing =
     ({ plan, places }: Pick<Ready<O>, 'plan' | 'places'>) =>
     (block: number): number =>
@@ -168,7 +168,7 @@ export async function createRunner<I, O>(
     const copied = new Map<string, Placed>();
     const before = [arena, scratch] as const;
     const give = (addresses: Iterable<number>): void =>
-      [...addresses].forEach((address) => room.give(address));
+      [...addresses].forEach((address) => room.free(address));
     const replaced = (old: readonly (typeof arena)[], by: readonly (typeof arena)[]) =>
       old
         .filter(({ address, bytes }, i) => bytes > 0 && address !== by[i]!.address)
@@ -186,7 +186,7 @@ export async function createRunner<I, O>(
         }
         const values = await contentOf(block);
         const placed = {
-          address: room.take(values?.bytes.byteLength ?? block.bytes),
+          address: room.allocate(values?.bytes.byteLength ?? block.bytes),
           form: values?.form ?? 'float32',
         };
         places.set(index, placed);
@@ -207,7 +207,7 @@ export async function createRunner<I, O>(
         plan,
         places,
         own,
-        steps: room.take(4 * stepWords * Math.max(plan.calls.length, plan.setup.length)),
+        steps: room.allocate(4 * stepWords * Math.max(plan.calls.length, plan.setup.length)),
         arena: -1,
       };
       own.push(ready.steps);
@@ -268,7 +268,7 @@ export async function createRunner<I, O>(
     const [oldest] = readies;
     if (readies.size > shapesKept && oldest !== undefined) {
       readies.delete(oldest[0]);
-      for (const address of (await oldest[1]).own) room.give(address);
+      for (const address of (await oldest[1]).own) room.free(address);
     }
     return ready;
   }

@@ -133,7 +133,7 @@ export async function startThreads(
       settle()?.reject(
         new BackendError(
           'wasm-memory-exhausted',
-          `createRunner: expected ${answer.exhausted} bytes of memory, got fewer; use smaller pictures or batches.`,
+          `createRunner: expected ${answer.exhausted} bytes of memory, got fewer; use smaller images or batches.`,
         ),
       );
   };

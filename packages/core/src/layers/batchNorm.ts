@@ -35,7 +35,7 @@ export function batchNorm(
   context: ForwardContext,
 ): tf.Tensor4D {
   const { weight, bias, running_mean, running_var } = params;
-  if (context.training) return byOwnStatistics(x, params, eps);
+  if (context.training) return normalizeByBatch(x, params, eps);
   return tf.tidy(() => {
     const scale = tf.mul(weight, tf.rsqrt(tf.add(running_var, eps)));
     // One product and one sum over the map.
@@ -48,7 +48,7 @@ export function batchNorm(
 }
 
 /** With a gradient of its own: that of two means would spread sums over the whole map, again and again. */
-function byOwnStatistics(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number): tf.Tensor4D {
+function normalizeByBatch(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number): tf.Tensor4D {
   const rows = x.size / x.shape[3];
   const compute = tf.customGrad((...inputs) => {
     const [x, weight, bias, save] = inputs as unknown as [
@@ -60,7 +60,7 @@ function byOwnStatistics(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>,
     const mean = tf.div(sumOfRows(x), rows) as tf.Tensor1D;
     const centered = tf.sub(x, mean);
     const variance = tf.div(sumOfRows(tf.square(centered)), rows) as tf.Tensor1D;
-    follow(params, mean, variance, rows);
+    updateRunningStats(params, mean, variance, rows);
     const inverse = tf.rsqrt(tf.add(variance, eps));
     const normalized = tf.mul(centered, inverse);
     save([normalized, inverse, weight]);
@@ -77,7 +77,7 @@ function byOwnStatistics(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>,
 }
 
 /** Moves the running statistics towards a batch's; the running variance is the unbiased one. */
-function follow(
+function updateRunningStats(
   { running_mean, running_var }: ParamsOf<typeof batchNormSpec>,
   mean: tf.Tensor1D,
   variance: tf.Tensor1D,

@@ -17,7 +17,7 @@ const configs: Record<string, PvtConfig> = {
   v2: pvtConfig({ version: 'v2', ...small }),
   'v2 linear': pvtConfig({ version: 'v2', linear: true, ...small }),
 };
-const picture = (height: number, width: number, batch = 1, channels = 3) =>
+const image = (height: number, width: number, batch = 1, channels = 3) =>
   tf.randomNormal([batch, height, width, channels], 0, 1, 'float32', 7) as tf.Tensor4D;
 const release = (output: unknown) => tf.dispose(output as tf.TensorContainer);
 
@@ -32,7 +32,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   ] as const)('gives the pyramid that cost() foretells at %ix%i', async (height, width) => {
     await expectNoLeak(() => {
       const model = createPvt(config, randomInit(1));
-      const input = picture(height, width, 2);
+      const input = image(height, width, 2);
       const output = model.forward(input, { tokens: true, attentions: true, hiddenStates: true });
       const { stages } = cost(config, [height, width]);
       expect(output.pyramid.map(({ stride, channels, tensor }) => [stride, channels, tensor.shape])).toEqual(
@@ -56,7 +56,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
 
   it('computes the same whatever else is asked for', async () => {
     const model = createPvt(config, randomInit(1));
-    const input = picture(64, 96);
+    const input = image(64, 96);
     const plain = model.forward(input);
     const full = model.forward(input, { tokens: true, attentions: true, hiddenStates: true });
     for (const [i, { tensor }] of plain.pyramid.entries())
@@ -71,7 +71,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
 
   it('leaves no tensor behind, outputs freed, whatever was asked for', async () => {
     const model = createPvt(config, randomInit(1));
-    const input = picture(64, 64);
+    const input = image(64, 64);
     const requests: (PvtRequest & ForwardContext)[] = [
       {},
       { stages: [1] },
@@ -87,16 +87,16 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
 
   it('attends with probabilities', async () => {
     const model = createPvt(config, randomInit(1));
-    for (const map of model.forward(picture(64, 64), { attentions: true }).attentions.flat()) {
+    for (const map of model.forward(image(64, 64), { attentions: true }).attentions.flat()) {
       const sums = tf.sum(map, -1);
       await expectClose(sums, new Float32Array(sums.size).fill(1), 1e-5);
     }
     model.dispose();
   });
 
-  it('treats the pictures of a batch apart', async () => {
+  it('treats the images of a batch apart', async () => {
     const model = createPvt(config, randomInit(1));
-    const batch = picture(64, 64, 3);
+    const batch = image(64, 64, 3);
     const together = model.forward(batch).embedding;
     for (let i = 0; i < 3; i++) {
       const alone = model.forward(tf.slice(batch, [i], [1])).embedding;
@@ -108,7 +108,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   it('is rebuilt from its own state, with the same results', async () => {
     const model = createPvt(config, randomInit(5));
     const copy = createPvt(config, fromStateDict(await stateDict(model)));
-    const input = picture(64, 64);
+    const input = image(64, 64);
     await expectClose(copy.forward(input).embedding, await model.forward(input).embedding.data(), 0);
     model.dispose();
     copy.dispose();
@@ -117,7 +117,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   it('draws its noise from the seed while training', async () => {
     const noisy = pvtConfig({ ...config, dropout: 0.1, attentionDropout: 0.1, dropPath: 0.5 });
     const model = createPvt(noisy, randomInit(1));
-    const input = picture(64, 64, 4);
+    const input = image(64, 64, 4);
     const run = (seed: number) =>
       model.forward(input, { training: true, random: createRandom(seed) }).embedding.dataSync();
     expect(run(1)).toEqual(run(1));
@@ -129,14 +129,14 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   it(`refuses what it cannot take (${name})`, () => {
     const model = createPvt(config, randomInit(1));
     const before = tf.memory().numTensors;
-    const input = picture(64, 64);
+    const input = image(64, 64);
     expect(() => model.forward(tf.zeros([64, 64, 3]) as unknown as tf.Tensor4D)).toThrow(/add a batch axis/);
     expect(() => model.forward(tf.zeros([1, 3, 64, 64]))).toThrow(/transpose channels/);
     expect(() => model.forward(tf.zeros([1, 64, 64, 3], 'int32'))).toThrow(/got int32/);
     expect(() => model.forward(input, { stages: [4] })).toThrow(/stages between 0 and 3/);
     expect(() => model.forward(input, { stages: [] })).toThrow(/at least one/);
     if (!(config.version === 'v2' && config.linear))
-      expect(() => model.forward(picture(16, 64))).toThrow(/stage 1 map is at least 8x8/);
+      expect(() => model.forward(image(16, 64))).toThrow(/stage 1 map is at least 8x8/);
     tf.dispose(input);
     expect(tf.memory().numTensors - before).toBeLessThanOrEqual(4);
     model.dispose();
@@ -164,7 +164,7 @@ describe('backbone', () => {
       { name: 'stage2', stride: 4, channels: 12 },
       { name: 'stage3', stride: 8, channels: 16 },
     ]);
-    expect(model.forward(picture(33, 47, 1, 5)).pyramid.map(({ tensor }) => tensor.shape)).toEqual([
+    expect(model.forward(image(33, 47, 1, 5)).pyramid.map(({ tensor }) => tensor.shape)).toEqual([
       [1, 17, 24, 8],
       [1, 9, 12, 12],
       [1, 5, 6, 16],
@@ -175,7 +175,7 @@ describe('backbone', () => {
   it('works without biases on queries, keys and values', () => {
     const model = createPvt(pvtConfig({ version: 'v2', qkvBias: false, ...small }), randomInit(1));
     expect('bias' in model.params.stages[0]!.blocks[0]!.attn.q).toBe(false);
-    expect(model.forward(picture(64, 64)).embedding.shape).toEqual([1, 32]);
+    expect(model.forward(image(64, 64)).embedding.shape).toEqual([1, 32]);
     model.dispose();
   });
 
@@ -208,7 +208,7 @@ describe('backbone', () => {
       pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] }),
       randomInit(1),
     );
-    const input = picture(224, 224);
+    const input = image(224, 224);
     const before = tf.memory().numBytes;
     const { peakBytes } = await tf.profile(() => {
       release(model.forward(input));

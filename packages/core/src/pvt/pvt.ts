@@ -73,7 +73,7 @@ function checkInput(input: tf.Tensor4D, config: PvtConfig): void {
         ? 'add a batch axis with tf.expandDims(input)'
         : input.rank === 4 && input.shape[1] === config.channels
           ? 'transpose channels to the end with tf.transpose(input, [0, 2, 3, 1])'
-          : 'prepare pictures with preprocess()';
+          : 'prepare images with preprocess()';
     throw new ShapeError(
       'input-invalid',
       `PVT: expected a float32 input [batch, height, width, ${config.channels}], got ${input.dtype} [${input.shape}]; ${hint}.`,

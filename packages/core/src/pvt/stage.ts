@@ -20,7 +20,7 @@ export const stageSpec = (config: PvtConfig, stage: number) => ({
 });
 
 /** Which intermediate results a forward keeps. */
-export interface Kept {
+export interface Retain {
   readonly hiddenStates: boolean;
   readonly attentions: boolean;
 }
@@ -43,7 +43,7 @@ export function stage(
   params: ParamsOf<typeof stageSpec>,
   config: PvtConfig,
   index: number,
-  kept: Kept,
+  kept: Retain,
   context: ForwardContext,
 ): StageOutput {
   const hiddenStates: tf.Tensor3D[] = [];

@@ -13,9 +13,9 @@ export type AugmentStep =
   | { readonly kind: 'turn' }
   /** A random part, stretched to the input's size (Inception's crop, torchvision's `RandomResizedCrop`): share of the area, aspect ratio. */
   | { readonly kind: 'resizedCrop'; readonly area?: Range; readonly aspect?: Range; readonly keep?: number }
-  /** Scales the picture that fits the input by a factor, then cuts or pads it at a random place (large-scale jitter, arXiv:2012.07177). */
+  /** Scales the image that fits the input by a factor, then cuts or pads it at a random place (large-scale jitter, arXiv:2012.07177). */
   | { readonly kind: 'scaledCrop'; readonly scale: Range; readonly keep?: number }
-  /** Moves the picture by up to this share of its sides. */
+  /** Moves the image by up to this share of its sides. */
   | { readonly kind: 'shift'; readonly by: number; readonly keep?: number }
   /** Factors from 1 - x to 1 + x, and the hue by up to `hue` turns of the colour circle. */
   | {
@@ -39,7 +39,7 @@ const between = (random: Random, [least, most]: Range): number => least + (most 
 const upTo = (random: Random, most: number): number =>
   Math.floor(random.uniform() * (Math.abs(most) + 1)) * Math.sign(most);
 
-/** A random rectangle in a picture, or none where ten draws did not fit. */
+/** A random rectangle in an image, or none where ten draws did not fit. */
 function rectangle(
   { width, height }: { readonly width: number; readonly height: number },
   area: Range,
@@ -56,7 +56,7 @@ function rectangle(
   return undefined;
 }
 
-/** The largest [height, width] of a picture's shape within `size`. */
+/** The largest [height, width] of an image's shape within `size`. */
 export function within(
   { width, height }: { readonly width: number; readonly height: number },
   [h, w]: Size,
@@ -72,8 +72,8 @@ function apply<T extends Target>(
   random: Random,
   size: Size,
 ): Labelled<T> {
-  const { picture } = sample;
-  const { width, height } = picture;
+  const { image } = sample;
+  const { width, height } = image;
   const keep = 'keep' in step && step.keep !== undefined ? { keep: step.keep } : {};
   switch (step.kind) {
     case 'flip': {
@@ -87,17 +87,17 @@ function apply<T extends Target>(
     case 'turn':
       return turn(sample, upTo(random, 3));
     case 'resizedCrop': {
-      const window = rectangle(picture, step.area ?? [0.08, 1], step.aspect ?? [3 / 4, 4 / 3], random);
+      const window = rectangle(image, step.area ?? [0.08, 1], step.aspect ?? [3 / 4, 4 / 3], random);
       return resizeSample(window ? crop(sample, window, keep) : sample, size);
     }
     case 'scaledCrop': {
-      const scaled = resizeSample(sample, within(picture, size, between(random, step.scale)));
+      const scaled = resizeSample(sample, within(image, size, between(random, step.scale)));
       const [h, w] = size;
       return crop(
         scaled,
         {
-          top: upTo(random, scaled.picture.height - h),
-          left: upTo(random, scaled.picture.width - w),
+          top: upTo(random, scaled.image.height - h),
+          left: upTo(random, scaled.image.width - w),
           height: h,
           width: w,
         },
@@ -120,11 +120,11 @@ function apply<T extends Target>(
         saturation: factor(step.saturation),
         hue: between(random, [-(step.hue ?? 0), step.hue ?? 0]),
       };
-      return { ...sample, picture: changeColour(picture, change) };
+      return { ...sample, image: changeColour(image, change) };
     }
     case 'erase': {
       const chosen = random.uniform() < (step.probability ?? 0.25);
-      const window = rectangle(picture, step.area ?? [0.02, 1 / 3], step.aspect ?? [0.3, 3.3], random);
+      const window = rectangle(image, step.area ?? [0.02, 1 / 3], step.aspect ?? [0.3, 3.3], random);
       return chosen && window ? cover(sample, window, keep) : sample;
     }
   }
@@ -185,13 +185,13 @@ export function checkSteps(steps: readonly AugmentStep[]): void {
 }
 
 /**
- * Steps of augmentation, in their order, on a picture and its target alike: boxes and label maps follow the pixels, a class stays.
+ * Steps of augmentation, in their order, on an image and its target alike: boxes and label maps follow the pixels, a class stays.
  * The same numbers from `random` give the same result.
  *
  * @throws ConfigError for a step that is unknown, or a value out of its range
  * @param size [height, width] of the model's input, which crops end at
  * @example
- * const changed = augment({ picture, target: boxes }, [{ kind: 'scaledCrop', scale: [0.5, 2] }, { kind: 'flip', horizontal: 0.5 }], createRandom(7), [240, 320]);
+ * const changed = augment({ image, target: boxes }, [{ kind: 'scaledCrop', scale: [0.5, 2] }, { kind: 'flip', horizontal: 0.5 }], createRandom(7), [240, 320]);
  */
 export function augment<T extends Target>(
   sample: Labelled<T>,

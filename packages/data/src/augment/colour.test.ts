@@ -5,17 +5,17 @@ const same = { brightness: 1, contrast: 1, saturation: 1, hue: 0 };
 const pixels = (...data: number[]) => ({ width: data.length / 3, height: 1, data: Uint8Array.from(data) });
 
 describe('changeColour', () => {
-  const picture = pixels(200, 30, 60, 10, 90, 250, 128, 128, 128);
+  const image = pixels(200, 30, 60, 10, 90, 250, 128, 128, 128);
 
   it('changes nothing by factors of 1', () => {
-    expect(changeColour(picture, same)).toEqual(picture);
+    expect(changeColour(image, same)).toEqual(image);
   });
 
   it('multiplies and clips by brightness', () => {
-    expect([...changeColour(picture, { ...same, brightness: 1.5 }).data]).toEqual([
+    expect([...changeColour(image, { ...same, brightness: 1.5 }).data]).toEqual([
       255, 45, 90, 15, 135, 255, 192, 192, 192,
     ]);
-    expect([...changeColour(picture, { ...same, brightness: 0 }).data]).toEqual(Array(9).fill(0));
+    expect([...changeColour(image, { ...same, brightness: 0 }).data]).toEqual(Array(9).fill(0));
   });
 
   it('turns into the mean grey without contrast', () => {

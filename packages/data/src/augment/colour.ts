@@ -1,4 +1,4 @@
-import type { Picture } from '@pvt/core';
+import type { Image } from '@pvt/core';
 
 /** Changes of colour: factors around 1, and a turn of the hue in [-0.5, 0.5]; 1, 1, 1 and 0 change nothing. */
 export interface ColourChange {
@@ -24,8 +24,8 @@ const times = (a: Matrix, b: Matrix): Matrix =>
       ],
   );
 
-/** The mean of a picture's pixels. */
-function meanOf({ data }: Picture): readonly number[] {
+/** The mean of an image's pixels. */
+function meanOf({ data }: Image): readonly number[] {
   const sums = [0, 0, 0];
   for (let i = 0; i < data.length; i += 3) {
     sums[0]! += data[i]!;
@@ -59,16 +59,13 @@ function hueTurn(turns: number): Matrix {
 }
 
 /**
- * Hue, saturation, brightness and contrast of a picture changed. All four are affine in a pixel's colour (the hue as a turn in
- * YIQ), so they are one matrix and each value is rounded and clipped once; contrast goes about the picture's mean grey.
+ * Hue, saturation, brightness and contrast of an image changed. All four are affine in a pixel's colour (the hue as a turn in
+ * YIQ), so they are one matrix and each value is rounded and clipped once; contrast goes about the image's mean grey.
  *
  * @example
- * const pale = changeColour(picture, { brightness: 1.1, contrast: 0.8, saturation: 0.5, hue: 0 });
+ * const pale = changeColour(image, { brightness: 1.1, contrast: 0.8, saturation: 0.5, hue: 0 });
  */
-export function changeColour(
-  picture: Picture,
-  { brightness, contrast, saturation, hue }: ColourChange,
-): Picture {
+export function changeColour(image: Image, { brightness, contrast, saturation, hue }: ColourChange): Image {
   const saturate: Matrix = [0, 1, 2].map(
     (i) =>
       [0, 1, 2].map((j) => luma[j]! * (1 - saturation) + (i === j ? saturation : 0)) as unknown as [
@@ -83,12 +80,12 @@ export function changeColour(
     number[],
     number[],
   ];
-  const mean = meanOf(picture);
+  const mean = meanOf(image);
   const grey = brightness * (luma[0] * mean[0]! + luma[1] * mean[1]! + luma[2] * mean[2]!);
   // A clamped array rounds and clips.
-  const changed = new Uint8ClampedArray(picture.data.length);
+  const changed = new Uint8ClampedArray(image.data.length);
   const offset = grey * (1 - contrast);
-  const { data } = picture;
+  const { data } = image;
   const [rr, rg, rb, gr, gg, gb, br, bg, bb] = [...red, ...green, ...blue] as [
     number,
     number,
@@ -106,5 +103,5 @@ export function changeColour(
     changed[i + 1] = gr * r + gg * g + gb * b + offset;
     changed[i + 2] = br * r + bg * g + bb * b + offset;
   }
-  return { ...picture, data: new Uint8Array(changed.buffer) };
+  return { ...image, data: new Uint8Array(changed.buffer) };
 }

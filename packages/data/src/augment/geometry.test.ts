@@ -1,13 +1,13 @@
 import { createRandom } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { ignoredLabel, type LabelMap, type TrueBox } from '../dataSet.ts';
+import { ignoredLabel, type LabelMap, type TargetBox } from '../dataSet.ts';
 import { augment, type AugmentStep } from './augment.ts';
 import { cover, crop, flip, resizeSample, turn, type Labelled } from './geometry.ts';
 
 const marked = [250, 10, 200] as const;
 
-/** A grey picture with one coloured rectangle, and the rectangle as box and as label map. */
-function marking(width: number, height: number, [left, top, right, bottom]: TrueBox['box']) {
+/** A grey image with one coloured rectangle, and the rectangle as box and as label map. */
+function marking(width: number, height: number, [left, top, right, bottom]: TargetBox['box']) {
   const data = new Uint8Array(width * height * 3).fill(90);
   const labels = new Uint16Array(width * height);
   for (let y = top; y < bottom; y++) {
@@ -16,10 +16,10 @@ function marking(width: number, height: number, [left, top, right, bottom]: True
       labels[y * width + x] = 3;
     }
   }
-  const picture = { width, height, data };
-  const boxes: readonly TrueBox[] = [{ box: [left, top, right, bottom], label: 2 }];
+  const image = { width, height, data };
+  const boxes: readonly TargetBox[] = [{ box: [left, top, right, bottom], label: 2 }];
   const map: LabelMap = { width, height, labels };
-  return { boxes: { picture, target: boxes }, map: { picture, target: map }, label: { picture, target: 5 } };
+  return { boxes: { image, target: boxes }, map: { image, target: map }, label: { image, target: 5 } };
 }
 
 /** The bounds of the pixels for which `test` holds. */
@@ -35,7 +35,7 @@ function bounds(width: number, height: number, test: (i: number) => boolean): nu
   return xs.length === 0 ? [] : [Math.min(...xs), Math.min(...ys), Math.max(...xs) + 1, Math.max(...ys) + 1];
 }
 // More marked than grey: where a resize has blended both, the edge lies half way.
-const inPicture = ({ picture: { width, height, data } }: Labelled) =>
+const inImage = ({ image: { width, height, data } }: Labelled) =>
   bounds(width, height, (i) => data[i * 3]! > 170);
 const inMap = ({ target: { width, height, labels } }: Labelled<LabelMap>) =>
   bounds(width, height, (i) => labels[i] === 3);
@@ -43,7 +43,7 @@ const inMap = ({ target: { width, height, labels } }: Labelled<LabelMap>) =>
 const random = (seed: number) => {
   const { uniform } = createRandom(`noise ${seed}`);
   const [width, height] = [7, 5];
-  const picture = {
+  const image = {
     width,
     height,
     data: Uint8Array.from({ length: width * height * 3 }, () => uniform() * 256),
@@ -53,7 +53,7 @@ const random = (seed: number) => {
     height,
     labels: Uint16Array.from({ length: width * height }, () => uniform() * 9),
   };
-  return { picture, target };
+  return { image, target };
 };
 
 describe('flips and turns', () => {
@@ -70,41 +70,41 @@ describe('flips and turns', () => {
   });
 
   it('turns clockwise', () => {
-    const { picture } = turn(
-      { picture: { width: 2, height: 1, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
+    const { image } = turn(
+      { image: { width: 2, height: 1, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
       1,
     );
-    expect(picture).toEqual({ width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) });
+    expect(image).toEqual({ width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) });
     const second = turn(
-      { picture: { width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
+      { image: { width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
       1,
     );
-    expect(second.picture).toEqual({ width: 2, height: 1, data: Uint8Array.of(2, 2, 2, 1, 1, 1) });
+    expect(second.image).toEqual({ width: 2, height: 1, data: Uint8Array.of(2, 2, 2, 1, 1, 1) });
   });
 
   it.each([1, 2, 3])('take box and mask along, %i quarters', (quarters) => {
     const { boxes, map, label } = marking(13, 9, [2, 1, 7, 4]);
     const turned = turn(boxes, quarters);
-    expect(turned.target).toEqual([{ box: inPicture(turned), label: 2 }]);
-    expect(inMap(turn(map, quarters))).toEqual(inPicture(turned));
+    expect(turned.target).toEqual([{ box: inImage(turned), label: 2 }]);
+    expect(inMap(turn(map, quarters))).toEqual(inImage(turned));
     expect(turn(label, quarters).target).toBe(5);
     const mirrored = flip(boxes, 'horizontal');
     expect(mirrored.target).toEqual([{ box: [6, 1, 11, 4], label: 2 }]);
-    expect(inPicture(mirrored)).toEqual([6, 1, 11, 4]);
+    expect(inImage(mirrored)).toEqual([6, 1, 11, 4]);
   });
 });
 
 describe('crop', () => {
-  it('cuts boxes and masks with the picture', () => {
+  it('cuts boxes and masks with the image', () => {
     const { boxes, map } = marking(13, 9, [2, 1, 7, 4]);
     const window = { top: -2, left: 4, height: 6, width: 12 };
     const cut = crop(boxes, window);
-    expect(cut.picture).toMatchObject({ width: 12, height: 6 });
+    expect(cut.image).toMatchObject({ width: 12, height: 6 });
     expect(cut.target).toEqual([{ box: [0, 3, 3, 6], label: 2 }]);
-    expect(inPicture(cut)).toEqual([0, 3, 3, 6]);
+    expect(inImage(cut)).toEqual([0, 3, 3, 6]);
     const cutMap = crop(map, window);
     expect(inMap(cutMap)).toEqual([0, 3, 3, 6]);
-    // Two rows above the picture, three columns behind it.
+    // Two rows above the image, three columns behind it.
     expect(cutMap.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(2 * 12 + 4 * 3);
   });
 
@@ -122,7 +122,7 @@ describe('resize', () => {
     const { boxes, map } = marking(16, 12, [4, 3, 12, 9]);
     const twice = resizeSample(boxes, [24, 32]);
     expect(twice.target).toEqual([{ box: [8, 6, 24, 18], label: 2 }]);
-    expect(inPicture(twice)).toEqual([8, 6, 24, 18]);
+    expect(inImage(twice)).toEqual([8, 6, 24, 18]);
     expect(inMap(resizeSample(map, [24, 32]))).toEqual([8, 6, 24, 18]);
     expect(resizeSample(resizeSample(map, [24, 32]), [12, 16]).target).toEqual(map.target);
   });
@@ -142,10 +142,10 @@ describe('cover', () => {
     expect(cover(boxes, window, { keep: 0.25 }).target).toEqual(boxes.target);
     expect(cover(boxes, window, { keep: 0.26 }).target).toEqual([]);
     const covered = cover(map, window);
-    expect(inPicture(covered)).toEqual([3, 0, 4, 4]);
+    expect(inImage(covered)).toEqual([3, 0, 4, 4]);
     expect(inMap(covered)).toEqual([3, 0, 4, 4]);
     expect(covered.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(12);
-    expect(inPicture(map)).toEqual([0, 0, 4, 4]);
+    expect(inImage(map)).toEqual([0, 0, 4, 4]);
   });
 });
 
@@ -162,9 +162,9 @@ describe('augment', () => {
     const { boxes, map } = marking(60, 44, [18, 14, 40, 30]);
     const changed = augment(boxes, steps, createRandom(seed), [48, 64]);
     const changedMap = augment(map, steps, createRandom(seed), [48, 64]);
-    expect(changedMap.picture).toEqual(changed.picture);
-    expect(changed.picture).toMatchObject({ width: 64, height: 48 });
-    const seen = inPicture(changed);
+    expect(changedMap.image).toEqual(changed.image);
+    expect(changed.image).toMatchObject({ width: 64, height: 48 });
+    const seen = inImage(changed);
     const outlined = inMap(changedMap);
     for (const [i, side] of (changed.target[0]?.box ?? []).entries()) {
       // Half a pixel of rounding for each of two resizes, one of which enlarges up to 1.6 times.

@@ -1,10 +1,10 @@
-import { resize as resizePicture } from '@pvt/adapter-image';
-import type { Picture, Resampling } from '@pvt/core';
-import { ignoredLabel, type LabelMap, type Size, type Target, type TrueBox } from '../dataSet.ts';
+import { resize as resizeImage } from '@pvt/adapter-image';
+import type { Image, Resampling } from '@pvt/core';
+import { ignoredLabel, type LabelMap, type Size, type Target, type TargetBox } from '../dataSet.ts';
 
-/** A decoded picture and the truth about it, in its pixels. */
+/** A decoded image and the truth about it, in its pixels. */
 export interface Labelled<T extends Target = Target> {
-  readonly picture: Picture;
+  readonly image: Image;
   readonly target: T;
 }
 
@@ -19,12 +19,7 @@ type Order = Int32Array;
 const ordered = (length: number, from: (i: number) => number): Order =>
   Int32Array.from({ length }, (_, i) => from(i));
 
-function pickPicture(
-  { width, data }: Picture,
-  rows: Order,
-  columns: Order,
-  [red, green, blue]: Colour,
-): Picture {
+function pickImage({ width, data }: Image, rows: Order, columns: Order, [red, green, blue]: Colour): Image {
   const picked = new Uint8Array(rows.length * columns.length * 3);
   let at = 0;
   for (const row of rows) {
@@ -53,12 +48,12 @@ function pickLabels({ width, labels }: LabelMap, rows: Order, columns: Order): L
 /** A target of any kind, changed: a class stays, boxes and label maps follow. */
 export function mapTarget<T extends Target>(
   target: T,
-  box: (one: TrueBox) => TrueBox | undefined,
+  box: (one: TargetBox) => TargetBox | undefined,
   map: (labels: LabelMap) => LabelMap,
 ): T;
 export function mapTarget(
   target: Target,
-  box: (one: TrueBox) => TrueBox | undefined,
+  box: (one: TargetBox) => TargetBox | undefined,
   map: (labels: LabelMap) => LabelMap,
 ): Target {
   if (typeof target === 'number') return target;
@@ -69,21 +64,21 @@ export function mapTarget(
  * Mirrors left and right, or top and bottom.
  *
  * @example
- * const mirrored = flip({ picture, target: labels }, 'horizontal');
+ * const mirrored = flip({ image, target: labels }, 'horizontal');
  */
 export function flip<T extends Target>(
-  { picture, target }: Labelled<T>,
+  { image, target }: Labelled<T>,
   axis: 'horizontal' | 'vertical',
 ): Labelled<T> {
-  const { width, height } = picture;
+  const { width, height } = image;
   const rows = ordered(height, (y) => (axis === 'vertical' ? height - 1 - y : y));
   const columns = ordered(width, (x) => (axis === 'horizontal' ? width - 1 - x : x));
-  const mirrored = ([left, top, right, bottom]: TrueBox['box']): TrueBox['box'] =>
+  const mirrored = ([left, top, right, bottom]: TargetBox['box']): TargetBox['box'] =>
     axis === 'horizontal'
       ? [width - right, top, width - left, bottom]
       : [left, height - bottom, right, height - top];
   return {
-    picture: pickPicture(picture, rows, columns, meanColour),
+    image: pickImage(image, rows, columns, meanColour),
     target: mapTarget(
       target,
       (one) => ({ ...one, box: mirrored(one.box) }),
@@ -93,12 +88,12 @@ export function flip<T extends Target>(
 }
 
 /** Swaps rows and columns. */
-function transpose<T extends Target>({ picture, target }: Labelled<T>): Labelled<T> {
-  const { width, height } = picture;
-  const data = new Uint8Array(picture.data.length);
+function transpose<T extends Target>({ image, target }: Labelled<T>): Labelled<T> {
+  const { width, height } = image;
+  const data = new Uint8Array(image.data.length);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      for (let c = 0; c < 3; c++) data[(x * height + y) * 3 + c] = picture.data[(y * width + x) * 3 + c]!;
+      for (let c = 0; c < 3; c++) data[(x * height + y) * 3 + c] = image.data[(y * width + x) * 3 + c]!;
     }
   }
   const transposed = (map: LabelMap): LabelMap => {
@@ -107,18 +102,18 @@ function transpose<T extends Target>({ picture, target }: Labelled<T>): Labelled
       for (let x = 0; x < width; x++) labels[x * height + y] = map.labels[y * width + x]!;
     return { width: height, height: width, labels };
   };
-  const box = (one: TrueBox): TrueBox => {
+  const box = (one: TargetBox): TargetBox => {
     const [left, top, right, bottom] = one.box;
     return { ...one, box: [top, left, bottom, right] };
   };
-  return { picture: { width: height, height: width, data }, target: mapTarget(target, box, transposed) };
+  return { image: { width: height, height: width, data }, target: mapTarget(target, box, transposed) };
 }
 
 /**
  * Turns by `quarters` times 90 degrees, clockwise.
  *
  * @example
- * const upright = turn({ picture, target: boxes }, 1);
+ * const upright = turn({ image, target: boxes }, 1);
  */
 export function turn<T extends Target>(sample: Labelled<T>, quarters: number): Labelled<T> {
   const turned = [
@@ -130,7 +125,7 @@ export function turn<T extends Target>(sample: Labelled<T>, quarters: number): L
   return turned[((quarters % 4) + 4) % 4]!();
 }
 
-/** A part of a picture; what lies beyond its edges is padding. */
+/** A part of an image; what lies beyond its edges is padding. */
 export interface Window {
   readonly top: number;
   readonly left: number;
@@ -146,25 +141,24 @@ export interface CropOptions {
   readonly padding?: Colour;
 }
 
-const area = ([left, top, right, bottom]: TrueBox['box']): number =>
+const area = ([left, top, right, bottom]: TargetBox['box']): number =>
   Math.max(0, right - left) * Math.max(0, bottom - top);
 
 /**
- * Cuts a window out of picture and target alike.
+ * Cuts a window out of image and target alike.
  *
  * @example
- * const part = crop({ picture, target: boxes }, { top: 10, left: -5, height: 64, width: 64 }, { keep: 0.5 });
+ * const part = crop({ image, target: boxes }, { top: 10, left: -5, height: 64, width: 64 }, { keep: 0.5 });
  */
 export function crop<T extends Target>(
-  { picture, target }: Labelled<T>,
+  { image, target }: Labelled<T>,
   { top, left, height, width }: Window,
   { keep = 0.3, padding = meanColour }: CropOptions = {},
 ): Labelled<T> {
-  if (top === 0 && left === 0 && height === picture.height && width === picture.width)
-    return { picture, target };
-  const rows = ordered(height, (y) => (top + y >= 0 && top + y < picture.height ? top + y : -1));
-  const columns = ordered(width, (x) => (left + x >= 0 && left + x < picture.width ? left + x : -1));
-  const cut = (one: TrueBox): TrueBox | undefined => {
+  if (top === 0 && left === 0 && height === image.height && width === image.width) return { image, target };
+  const rows = ordered(height, (y) => (top + y >= 0 && top + y < image.height ? top + y : -1));
+  const columns = ordered(width, (x) => (left + x >= 0 && left + x < image.width ? left + x : -1));
+  const cut = (one: TargetBox): TargetBox | undefined => {
     const box = [
       Math.max(0, one.box[0] - left),
       Math.max(0, one.box[1] - top),
@@ -176,33 +170,33 @@ export function crop<T extends Target>(
       : undefined;
   };
   return {
-    picture: pickPicture(picture, rows, columns, padding),
+    image: pickImage(image, rows, columns, padding),
     target: mapTarget(target, cut, (map) => pickLabels(map, rows, columns)),
   };
 }
 
 /**
- * Resizes to [height, width]: the picture as Pillow does (bilinear where nothing is said), label maps to the nearest pixel.
+ * Resizes to [height, width]: the image as Pillow does (bilinear where nothing is said), label maps to the nearest pixel.
  *
  * @throws ConfigError, ShapeError as `resize` of `@pvt/adapter-image`
  * @example
- * const small = resizeSample({ picture, target: labels }, [128, 128]);
+ * const small = resizeSample({ image, target: labels }, [128, 128]);
  */
 export function resizeSample<T extends Target>(
-  { picture, target }: Labelled<T>,
+  { image, target }: Labelled<T>,
   [height, width]: Size,
   resampling: Resampling = 'bilinear',
 ): Labelled<T> {
-  if (height === picture.height && width === picture.width) return { picture, target };
-  const [down, across] = [height / picture.height, width / picture.width];
+  if (height === image.height && width === image.width) return { image, target };
+  const [down, across] = [height / image.height, width / image.width];
   const nearest = (from: number, to: number): Order =>
     ordered(to, (i) => Math.min(from - 1, Math.floor(((i + 0.5) * from) / to)));
-  const scaled = (one: TrueBox): TrueBox => {
+  const scaled = (one: TargetBox): TargetBox => {
     const [left, top, right, bottom] = one.box;
     return { ...one, box: [left * across, top * down, right * across, bottom * down] };
   };
   return {
-    picture: resizePicture(picture, [height, width], resampling),
+    image: resizeImage(image, [height, width], resampling),
     target: mapTarget(target, scaled, (map) =>
       pickLabels(map, nearest(map.height, height), nearest(map.width, width)),
     ),
@@ -210,22 +204,22 @@ export function resizeSample<T extends Target>(
 }
 
 /**
- * Covers a window inside the picture with one colour: its pixels are ignored in label maps, boxes drop out where less than `keep` of
+ * Covers a window inside the image with one colour: its pixels are ignored in label maps, boxes drop out where less than `keep` of
  * them can still be seen.
  *
  * @example
- * const hidden = cover({ picture, target: 3 }, { top: 0, left: 0, height: 8, width: 8 });
+ * const hidden = cover({ image, target: 3 }, { top: 0, left: 0, height: 8, width: 8 });
  */
 export function cover<T extends Target>(
-  { picture, target }: Labelled<T>,
+  { image, target }: Labelled<T>,
   { top, left, height, width }: Window,
   { keep = 0.3, padding = meanColour }: CropOptions = {},
 ): Labelled<T> {
-  const data = picture.data.slice();
+  const data = image.data.slice();
   for (let y = top; y < top + height; y++) {
-    for (let x = left; x < left + width; x++) data.set(padding, (y * picture.width + x) * 3);
+    for (let x = left; x < left + width; x++) data.set(padding, (y * image.width + x) * 3);
   }
-  const seen = (one: TrueBox): TrueBox | undefined => {
+  const seen = (one: TargetBox): TargetBox | undefined => {
     const hidden = [
       Math.max(left, one.box[0]),
       Math.max(top, one.box[1]),
@@ -240,5 +234,5 @@ export function cover<T extends Target>(
       labels.fill(ignoredLabel, y * map.width + left, y * map.width + left + width);
     return { ...map, labels };
   };
-  return { picture: { ...picture, data }, target: mapTarget(target, seen, covered) };
+  return { image: { ...image, data }, target: mapTarget(target, seen, covered) };
 }

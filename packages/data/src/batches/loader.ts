@@ -1,5 +1,5 @@
-import { normalize as normalizePicture } from '@pvt/adapter-image';
-import { ConfigError, createRandom, type Recipe } from '@pvt/core';
+import { normalize as normalizeImage } from '@pvt/adapter-image';
+import { ConfigError, createRandom, type Preprocessing } from '@pvt/core';
 import type { AugmentStep } from '../augment/augment.ts';
 import type { DataSet, LabelMap, Opener, Size, Targets, Task } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
@@ -19,9 +19,9 @@ import {
 } from './prepare.ts';
 
 export interface LoaderOptions {
-  /** The input's [height, width] in pixels, or bounds within which each batch takes the size of its pictures. */
+  /** The input's [height, width] in pixels, or bounds within which each batch takes the size of its images. */
   readonly size: Size | InputBounds;
-  /** Pictures per batch. */
+  /** Images per batch. */
   readonly batch: number;
   /** `cover` for classification and `letterbox` for the others where absent. */
   readonly fit?: Fit;
@@ -30,7 +30,7 @@ export interface LoaderOptions {
   /** Mixup and cutmix, for classification alone. */
   readonly mix?: Mix;
   /** Per channel, after scaling to 0 … 1: (value - mean) / std. ImageNet's where absent. */
-  readonly normalize?: NonNullable<Recipe['normalize']>;
+  readonly normalize?: NonNullable<Preprocessing['normalize']>;
   /** Gives, with epoch and index, the order and every random change; 0 where absent. */
   readonly seed?: number | string;
   /** Whether an epoch has its own order; true where absent. */
@@ -39,21 +39,21 @@ export interface LoaderOptions {
   readonly dropLast?: boolean;
   /** Batches that are prepared ahead; 2 where absent. */
   readonly prefetch?: number;
-  /** Bytes of decoded pictures that are kept for the next epoch; 256 MiB where absent, 0 keeps none. */
+  /** Bytes of decoded images that are kept for the next epoch; 256 MiB where absent, 0 keeps none. */
   readonly cacheBytes?: number;
   /** Stops at once, and closes the loader. */
   readonly signal?: AbortSignal;
 }
 
-/** Pictures and their truth, as a model takes them. */
+/** Images and their truth, as a model takes them. */
 export interface Batch<K extends Task> {
   /** Normalised pixels, padding 0. */
   readonly inputs: Float32Array;
   readonly shape: readonly [batch: number, height: number, width: number, channels: 3];
-  /** In the input's pixels; of an evaluation in each picture's own. */
+  /** In the input's pixels; of an evaluation in each image's own. */
   readonly targets: readonly Targets[K][];
   readonly names: readonly string[];
-  /** Where each picture lies in the input. Of an epoch only `inside` means something: augmentation has cut the way back. */
+  /** Where each image lies in the input. Of an epoch only `inside` means something: augmentation has cut the way back. */
   readonly placements: readonly Placement[];
   /** [batch, classes], the probability of each class, where `mix` is asked for. */
   readonly soft?: Float32Array;
@@ -62,13 +62,13 @@ export interface Batch<K extends Task> {
 /** Batches of one data set, epoch after epoch. */
 export interface Loader<K extends Task> {
   readonly classes: readonly string[];
-  /** Pictures of the data set. */
+  /** Images of the data set. */
   readonly samples: number;
   /** Batches of an epoch. */
   readonly length: number;
   /** The batches of an epoch, 0 the first: what is in them depends on seed, epoch and index alone. */
   epoch(epoch: number): AsyncGenerator<Batch<K>, void, undefined>;
-  /** Every picture once, in the data set's order, unchanged but for its size; targets in the picture's own pixels. */
+  /** Every image once, in the data set's order, unchanged but for its size; targets in the image's own pixels. */
   evaluation(): AsyncGenerator<Batch<K>, void, undefined>;
   /** Ends workers and frees what is kept. */
   close(): Promise<void>;
@@ -147,7 +147,7 @@ export function createLoaderWith<K extends Task, Source>(
   if (length === 0)
     throw new ConfigError(
       'batch-too-large',
-      `createLoader: expected at least one full batch, got ${count} pictures for batches of ${batch}; lower the batch, or keep the last one.`,
+      `createLoader: expected at least one full batch, got ${count} images for batches of ${batch}; lower the batch, or keep the last one.`,
     );
 
   const closing = new AbortController();
@@ -167,14 +167,14 @@ export function createLoaderWith<K extends Task, Source>(
     epoch: number | undefined,
     number: number,
   ): Batch<K> {
-    const pictures = prepared.map(({ picture }) => picture);
-    const [height, width] = inputSize(size, pictures);
-    const shape = [pictures.length, height, width, 3] as const;
-    const inputs = new Float32Array(pictures.length * height * width * 3);
-    pictures.forEach((picture, i) => {
-      const values = normalizePicture(picture, { rescale: 1 / 255, normalize });
-      const row = picture.width * 3;
-      for (let y = 0; y < picture.height; y++)
+    const images = prepared.map(({ image }) => image);
+    const [height, width] = inputSize(size, images);
+    const shape = [images.length, height, width, 3] as const;
+    const inputs = new Float32Array(images.length * height * width * 3);
+    images.forEach((image, i) => {
+      const values = normalizeImage(image, { rescale: 1 / 255, normalize });
+      const row = image.width * 3;
+      for (let y = 0; y < image.height; y++)
         inputs.set(values.subarray(y * row, (y + 1) * row), (i * height + y) * width * 3);
     });
     const padded = (target: Targets[K]): Targets[K] =>
@@ -187,9 +187,9 @@ export function createLoaderWith<K extends Task, Source>(
       shape,
       targets,
       names: indices.map((index) => data.samples[index]!.name),
-      placements: prepared.map(({ picture, original }) => ({
-        inside: [picture.height, picture.width] as const,
-        original,
+      placements: prepared.map(({ image, originalSize }) => ({
+        contentSize: [image.height, image.width] as const,
+        originalSize,
       })),
       ...(mixing &&
         epoch !== undefined && {

@@ -2,7 +2,7 @@ import { createRandom } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
 import { mix } from './mix.ts';
 
-/** Four pictures, each filled with its index, each of a class of its own. */
+/** Four images, each filled with its index, each of a class of its own. */
 function batch() {
   const shape = [4, 8, 8, 3] as const;
   const inputs = Float32Array.from({ length: 4 * 192 }, (_, i) => Math.floor(i / 192));
@@ -22,7 +22,7 @@ describe('mix', () => {
         const own = soft.subarray(i * 4, i * 4 + 4);
         expect(own[i]).toBeCloseTo(share, 6);
         expect(own[3 - i]).toBeCloseTo(1 - share, 6);
-        // The picture's mean is the classes' mean, as each picture shows its index.
+        // The image's mean is the classes' mean, as each image shows its index.
         expect(mean(inputs.subarray(i * 192, (i + 1) * 192))).toBeCloseTo(
           i * share + (3 - i) * (1 - share),
           4,

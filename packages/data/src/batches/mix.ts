@@ -1,10 +1,10 @@
 import { ConfigError, type Random } from '@pvt/core';
 
-/** Two pictures in one, their classes in proportion. Where both are given, each batch draws one of them. */
+/** Two images in one, their classes in proportion. Where both are given, each batch draws one of them. */
 export interface Mix {
-  /** Blends pictures (arXiv:1710.09412); the share comes from Beta(mixup, mixup). */
+  /** Blends images (arXiv:1710.09412); the share comes from Beta(mixup, mixup). */
   readonly mixup?: number;
-  /** Puts a rectangle of one picture into another (arXiv:1905.04899); its share of the area comes from Beta(cutmix, cutmix). */
+  /** Puts a rectangle of one image into another (arXiv:1905.04899); its share of the area comes from Beta(cutmix, cutmix). */
   readonly cutmix?: number;
   /** Of a batch being mixed; 1 where absent. */
   readonly probability?: number;
@@ -43,11 +43,11 @@ function beta(random: Random, alpha: number): number {
 }
 
 /**
- * Mixes each picture of a batch with the one that lies as far from the end as it from the start, in place.
+ * Mixes each image of a batch with the one that lies as far from the end as it from the start, in place.
  *
  * @param inputs [batch, height, width, 3]
  * @param soft [batch, classes], the probability of each class; changed alike
- * @returns the share that each picture keeps of its own; 1 where the batch was left alone
+ * @returns the share that each image keeps of its own; 1 where the batch was left alone
  * @throws ConfigError for what is no mix
  * @example
  * const share = mix(inputs, [32, 64, 64, 3], soft, { mixup: 0.8, cutmix: 1 }, createRandom(7));

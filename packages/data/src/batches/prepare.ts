@@ -1,4 +1,4 @@
-import { ConfigError, createRandom, PvtError, type Picture } from '@pvt/core';
+import { ConfigError, createRandom, PvtError, type Image } from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
 import {
@@ -17,7 +17,7 @@ import {
 import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
-/** A model's input of no fixed size: the picture's shape within bounds, padded to whole multiples. */
+/** A model's input of no fixed size: the image's shape within bounds, padded to whole multiples. */
 export interface InputBounds {
   /** Pixels that the shorter side is brought to, unless the longer one would exceed its bound. */
   readonly shortSide: number;
@@ -27,7 +27,7 @@ export interface InputBounds {
 }
 
 /**
- * How a picture comes to the input's size where augmentation has not brought it there: `letterbox` keeps its shape and pads
+ * How an image comes to the input's size where augmentation has not brought it there: `letterbox` keeps its shape and pads
  * right and below, `stretch` does not, `cover` fills the input and cuts what is beyond.
  */
 export type Fit = 'letterbox' | 'stretch' | 'cover';
@@ -40,7 +40,7 @@ export interface Plan {
   readonly seed: number | string;
   /** Number of classes, which masks are held against. */
   readonly classes: number;
-  /** Decoded pictures that are kept, in bytes. */
+  /** Decoded images that are kept, in bytes. */
   readonly cacheBytes: number;
 }
 
@@ -51,20 +51,20 @@ export interface Job<K extends Task, Source> {
   readonly epoch: number | undefined;
 }
 
-/** Where a picture lies in the model's input, as `detect` of `@pvt/heads` takes it. */
+/** Where an image lies in the model's input, as `detect` of `@pvt/heads` takes it. */
 export interface Placement {
-  /** What the picture covers, from the upper left corner; the rest is padding. */
-  readonly inside: Size;
-  /** The picture's own size. */
-  readonly original: Size;
+  /** What the image covers, from the upper left corner; the rest is padding. */
+  readonly contentSize: Size;
+  /** The image's own size. */
+  readonly originalSize: Size;
 }
 
-/** A picture at the input's size, less the padding. */
+/** An image at the input's size, less the padding. */
 export interface Prepared<K extends Task> {
-  readonly picture: Picture;
-  /** In the pixels of `picture`; of an evaluation in the picture's own. */
+  readonly image: Image;
+  /** In the pixels of `image`; of an evaluation in the image's own. */
   readonly target: Targets[K];
-  readonly original: Size;
+  readonly originalSize: Size;
 }
 
 const fixed = (size: Size | InputBounds): size is Size => Array.isArray(size);
@@ -97,18 +97,18 @@ export function checkPlan(task: Task, { size, fit, augment: steps }: Plan): void
     );
 }
 
-/** A sample's picture and truth as they lie in their files, held against each other. */
+/** A sample's image and truth as they lie in their files, held against each other. */
 async function readSample<Source>(
   { source, target, size, name }: Sample<Task, Source>,
   classes: number,
   opener: Opener<Source>,
 ): Promise<Labelled> {
-  const picture = isPicture(source) ? source : await opener.picture(source);
-  const { width, height } = picture;
+  const image = isImage(source) ? source : await opener.image(source);
+  const { width, height } = image;
   if (size && (size[0] !== height || size[1] !== width)) {
     throw new DataError(
       'size-mismatch',
-      `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the picture as it is, upright.`,
+      `readSample: expected ${name} to be ${size[1]} wide and ${size[0]} high as its annotation says, got ${width} and ${height}; annotate the image as it is, upright.`,
     );
   }
   const truth: Target = isMask(target)
@@ -117,13 +117,13 @@ async function readSample<Source>(
   if (typeof truth === 'object' && 'labels' in truth && (truth.width !== width || truth.height !== height)) {
     throw new DataError(
       'mask-misfit',
-      `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the picture, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`,
+      `readSample: expected the mask of ${name} to be ${width} wide and ${height} high as the image, got ${truth.width} and ${truth.height}; scale it to the nearest pixel.`,
     );
   }
-  return { picture, target: truth };
+  return { image, target: truth };
 }
 
-/** An error of a picture's reader with the sample's name. */
+/** An error of an image's reader with the sample's name. */
 function naming(cause: unknown, name: string): unknown {
   if (cause instanceof DataError || !(cause instanceof PvtError)) return cause;
   return new DataError(cause.code, `${name}: ${cause.message}`, { cause });
@@ -162,11 +162,11 @@ export function createPreparer<Source>(
     const known = cache.get(index);
     if (known) return known;
     const labelled = await readSample(sample, plan.classes, opener);
-    const { picture, target } = labelled;
+    const { image, target } = labelled;
     const bytes =
-      picture.data.byteLength +
+      image.data.byteLength +
       (typeof target === 'object' && 'labels' in target ? target.labels.byteLength : 0);
-    if (bytes <= room && !isPicture(sample.source) && !cache.has(index)) {
+    if (bytes <= room && !isImage(sample.source) && !cache.has(index)) {
       room -= bytes;
       cache.set(index, labelled);
     }
@@ -178,24 +178,24 @@ export function createPreparer<Source>(
       const whole = (await decoded(index, sample as unknown as Sample<Task, Source>)) as unknown as Labelled<
         Targets[K]
       >;
-      const original: Size = [whole.picture.height, whole.picture.width];
+      const originalSize: Size = [whole.image.height, whole.image.width];
       if (epoch === undefined)
         return {
-          picture: fitted({ picture: whole.picture, target: 0 }, plan).picture,
+          image: fitted({ image: whole.image, target: 0 }, plan).image,
           target: whole.target,
-          original,
+          originalSize,
         };
       const random = createRandom(`${plan.seed}/${epoch}/${index}`);
-      const size = fixed(plan.size) ? plan.size : original;
-      const { picture, target } = fitted(augment(wanted(whole), plan.augment, random, size), plan);
-      return { picture, target, original };
+      const size = fixed(plan.size) ? plan.size : originalSize;
+      const { image, target } = fitted(augment(wanted(whole), plan.augment, random, size), plan);
+      return { image, target, originalSize };
     } catch (cause) {
       throw naming(cause, sample.name);
     }
   };
 }
 
-const isPicture = (source: unknown): source is Picture =>
+const isImage = (source: unknown): source is Image =>
   typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array;
 const isMask = <Source>(target: Annotations<Source>[Task]): target is Mask<Source> =>
   typeof target === 'object' && 'mask' in target;
@@ -209,42 +209,42 @@ function wanted<T extends Target>(sample: Labelled<T>): Labelled<T> {
 }
 
 function fitted<T extends Target>(sample: Labelled<T>, { size, fit }: Plan): Labelled<T> {
-  const { picture } = sample;
+  const { image } = sample;
   if (!fixed(size)) {
     const scale = Math.min(
-      size.shortSide / Math.min(picture.height, picture.width),
-      size.longSide / Math.max(picture.height, picture.width),
+      size.shortSide / Math.min(image.height, image.width),
+      size.longSide / Math.max(image.height, image.width),
     );
     // Rounded as mmcv's rescale_size.
     return resizeSample(
       sample,
-      [picture.height, picture.width].map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [
+      [image.height, image.width].map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [
         number,
         number,
       ],
     );
   }
   if (fit === 'stretch') return resizeSample(sample, size);
-  if (fit === 'letterbox') return resizeSample(sample, within(picture, size));
+  if (fit === 'letterbox') return resizeSample(sample, within(image, size));
   const [height, width] = size;
-  const scale = Math.max(height / picture.height, width / picture.width);
+  const scale = Math.max(height / image.height, width / image.width);
   const filled = resizeSample(sample, [
-    Math.max(height, Math.round(picture.height * scale)),
-    Math.max(width, Math.round(picture.width * scale)),
+    Math.max(height, Math.round(image.height * scale)),
+    Math.max(width, Math.round(image.width * scale)),
   ]);
   return crop(filled, {
-    top: Math.floor((filled.picture.height - height) / 2),
-    left: Math.floor((filled.picture.width - width) / 2),
+    top: Math.floor((filled.image.height - height) / 2),
+    left: Math.floor((filled.image.width - width) / 2),
     height,
     width,
   });
 }
 
-/** The size of a batch's input: as planned, or the largest of its pictures up to the next multiple. */
-export function inputSize(size: Size | InputBounds, pictures: readonly Picture[]): Size {
+/** The size of a batch's input: as planned, or the largest of its images up to the next multiple. */
+export function inputSize(size: Size | InputBounds, images: readonly Image[]): Size {
   if (fixed(size)) return size;
   const side = (of: 'height' | 'width'): number =>
-    Math.ceil(Math.max(...pictures.map((picture) => picture[of])) / size.multiple) * size.multiple;
+    Math.ceil(Math.max(...images.map((image) => image[of])) / size.multiple) * size.multiple;
   return [side('height'), side('width')];
 }
 

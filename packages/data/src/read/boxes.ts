@@ -1,4 +1,4 @@
-import type { Opener, Sample, TrueBox } from '../dataSet.ts';
+import type { Opener, Sample, TargetBox } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { isCoco, parseCoco, parseJson } from './coco.ts';
 import type { Placed } from './divide.ts';
@@ -8,7 +8,7 @@ import {
   join,
   linesOf,
   nameOf,
-  pictureIndex,
+  imageIndex,
   readText,
   splitNamed,
   splitOf,
@@ -19,21 +19,21 @@ import {
 import { parseVoc, type Annotation } from './voc.ts';
 
 interface Found<Source> {
-  readonly picture: DataFile<Source>;
+  readonly image: DataFile<Source>;
   readonly split: Split | undefined;
   readonly annotation: Annotation;
   /** The annotation's file. */
   readonly file: string;
 }
 
-/** Pascal VOC: an XML file per picture, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the picture. */
+/** Pascal VOC: an XML file per image, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the image. */
 export async function readVoc<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,
   opener: Opener<Source>,
   notes: string[],
 ) {
-  const pictureOf = pictureIndex(files);
+  const imageOf = imageIndex(files);
   const lists = await readLists(files, opener);
   const found: Found<Source>[] = [];
   const seen = new Set<string>();
@@ -43,7 +43,7 @@ export async function readVoc<Source>(
     const annotation = parseVoc(await readText(source, opener), path);
     const folder = folderOf(path);
     const base = nameOf(folder) === 'Annotations' ? folderOf(folder) : folder;
-    const picture = pictureOf(
+    const image = imageOf(
       [path, ...(annotation.fileName === undefined ? [] : [annotation.fileName])],
       [join(base, 'JPEGImages'), join(base, 'images'), folder],
       path,
@@ -51,7 +51,7 @@ export async function readVoc<Source>(
     const key = join(base, stemOf(path));
     seen.add(key);
     found.push({
-      picture,
+      image,
       annotation,
       file: path,
       split: lists.splits.get(key) ?? (lists.bases.has(base) ? undefined : splitOf(path).split),
@@ -87,7 +87,7 @@ async function readLists<Source>(files: readonly DataFile<Source>[], opener: Ope
       if (other !== undefined && other !== split)
         throw new DataError(
           'split-overlap',
-          `readDataSet: expected every picture in one split, got ${key} in ${other} and in ${path}; take it out of one of them.`,
+          `readDataSet: expected every image in one split, got ${key} in ${other} and in ${path}; take it out of one of them.`,
         );
       splits.set(key, split);
     }
@@ -102,7 +102,7 @@ export async function readCoco<Source>(
   opener: Opener<Source>,
   notes: string[],
 ) {
-  const pictureOf = pictureIndex(files);
+  const imageOf = imageIndex(files);
   const found: Found<Source>[] = [];
   const named: { readonly path: string; readonly classes: readonly string[] }[] = [];
   for (const { path, source } of files
@@ -113,21 +113,21 @@ export async function readCoco<Source>(
       notes.push(`${path} has no objects of COCO's and is left out`);
       continue;
     }
-    const { classes, pictures } = parseCoco(document, path);
+    const { classes, images } = parseCoco(document, path);
     named.push({ path, classes });
     const split = splitNamed(stemOf(path)) ?? splitOf(path).split;
     const folder = folderOf(path);
     const base = nameOf(folder) === 'annotations' ? folderOf(folder) : folder;
     // instances_val2017.json speaks of val2017/*.jpg.
     const own = /(?:^|_)([a-z]+\d*)$/.exec(stemOf(path))?.[1] ?? '';
-    for (const picture of pictures) {
-      const within = folderOf(picture.fileName);
+    for (const image of images) {
+      const within = folderOf(image.fileName);
       const folders = [folder, join(base, own), join(base, 'images', own), join(base, 'images'), base].map(
         (place) => join(place, within),
       );
       found.push({
-        picture: pictureOf([picture.fileName], folders, `${picture.fileName} in ${path}`),
-        annotation: picture,
+        image: imageOf([image.fileName], folders, `${image.fileName} in ${path}`),
+        annotation: image,
         file: path,
         split,
       });
@@ -141,15 +141,15 @@ export async function readCoco<Source>(
   return { classes, placed: place(found, classes, notes) };
 }
 
-/** Boxes with labels, cut to their picture. */
+/** Boxes with labels, cut to their image. */
 function place<Source>(
   found: readonly Found<Source>[],
   classes: readonly string[],
   notes: string[],
 ): Placed<'detect', Source>[] {
   const labels = new Map(classes.map((name, label) => [name, label]));
-  return found.map(({ picture, split, annotation: { objects, size }, file }) => {
-    const target = objects.flatMap(({ name, box, crowd }): TrueBox[] => {
+  return found.map(({ image, split, annotation: { objects, size }, file }) => {
+    const target = objects.flatMap(({ name, box, crowd }): TargetBox[] => {
       const label = labels.get(name);
       if (label === undefined)
         throw new DataError(
@@ -164,19 +164,19 @@ function place<Source>(
         Math.min(width, right),
         Math.min(height, bottom),
       ] as const;
-      const described = `${name} [${box.join(', ')}] of ${picture.path}${size ? `, ${width} wide and ${height} high,` : ''}`;
+      const described = `${name} [${box.join(', ')}] of ${image.path}${size ? `, ${width} wide and ${height} high,` : ''}`;
       if (cut[2] <= cut[0] || cut[3] <= cut[1]) {
-        notes.push(`${described} has no area in the picture and is left out (${file})`);
+        notes.push(`${described} has no area in the image and is left out (${file})`);
         return [];
       }
       // Tools disagree on whether pixels count from 0 or 1.
       if (box.some((side, i) => Math.abs(side - cut[i]!) > 1))
-        notes.push(`${described} reaches beyond the picture and is cut (${file})`);
+        notes.push(`${described} reaches beyond the image and is cut (${file})`);
       return [{ box: cut, label, ...(crowd && { crowd }) }];
     });
     const sample: Sample<'detect', Source> = {
-      name: picture.path,
-      source: picture.source,
+      name: image.path,
+      source: image.source,
       target,
       ...(size && { size }),
     };

@@ -1,11 +1,11 @@
 import { DataError, reason } from '../errors.ts';
 import type { Annotation, NamedBox } from './voc.ts';
 
-/** What a COCO file says about all of its pictures. */
+/** What a COCO file says about all of its images. */
 export interface CocoAnnotations {
   /** Names of the categories, in the order of their ids. */
   readonly classes: readonly string[];
-  readonly pictures: readonly (Annotation & { readonly fileName: string })[];
+  readonly images: readonly (Annotation & { readonly fileName: string })[];
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -38,9 +38,9 @@ export function parseJson(text: string, file: string): unknown {
  *
  * @param source the file's text, or what JSON made of it
  * @param file named in errors
- * @throws DataError `annotation-broken` for what is no COCO file, lacks a field, or refers to a picture or category that is not there
+ * @throws DataError `annotation-broken` for what is no COCO file, lacks a field, or refers to an image or category that is not there
  * @example
- * const { classes, pictures } = parseCoco(await file.text(), file.name);
+ * const { classes, images } = parseCoco(await file.text(), file.name);
  */
 export function parseCoco(source: unknown, file: string): CocoAnnotations {
   const broken = (expected: string, got: unknown): never => {
@@ -67,24 +67,24 @@ export function parseCoco(source: unknown, file: string): CocoAnnotations {
     }))
     .sort((a, b) => a.id - b.id);
   const names = new Map(categories.map(({ id, name }) => [id, name]));
-  const pictures = new Map(
-    fields(document.images, 'images').map((image) => {
-      const [width, height] = [image['width'] ?? 0, image['height'] ?? 0].map((side) =>
-        number(side, "a picture's size"),
+  const images = new Map(
+    fields(document.images, 'images').map((entry) => {
+      const [width, height] = [entry['width'] ?? 0, entry['height'] ?? 0].map((side) =>
+        number(side, "an image's size"),
       ) as [number, number];
-      const picture = {
-        fileName: text(image['file_name'], 'images[].file_name'),
+      const image = {
+        fileName: text(entry['file_name'], 'images[].file_name'),
         objects: [] as NamedBox[],
         ...(width > 0 && height > 0 && { size: [height, width] as const }),
       };
-      return [number(image['id'], 'images[].id'), picture];
+      return [number(entry['id'], 'images[].id'), image];
     }),
   );
   for (const annotation of fields(document.annotations, 'annotations')) {
     const { image_id, category_id, bbox, iscrowd } = annotation;
-    const picture =
-      pictures.get(number(image_id, 'annotations[].image_id')) ??
-      broken('a picture for every annotation', `image_id ${image_id}`);
+    const image =
+      images.get(number(image_id, 'annotations[].image_id')) ??
+      broken('an image for every annotation', `image_id ${image_id}`);
     const name =
       names.get(number(category_id, 'annotations[].category_id')) ??
       broken('a category for every annotation', `category_id ${category_id}`);
@@ -92,11 +92,11 @@ export function parseCoco(source: unknown, file: string): CocoAnnotations {
     const [left, top, width, height] = (bbox as unknown[]).map((value) =>
       number(value, 'a side of a bbox'),
     ) as [number, number, number, number];
-    picture.objects.push({
+    image.objects.push({
       name,
       box: [left, top, left + width, top + height],
       ...(iscrowd === 1 && { crowd: true }),
     });
   }
-  return { classes: [...new Set(categories.map(({ name }) => name))], pictures: [...pictures.values()] };
+  return { classes: [...new Set(categories.map(({ name }) => name))], images: [...images.values()] };
 }

@@ -24,7 +24,7 @@ export function shuffle<T>(items: T[], random: Random): T[] {
   return items;
 }
 
-/** Splits of a data set: its own where it has two or more, else a seeded share of every class (of all pictures, where they have none). */
+/** Splits of a data set: its own where it has two or more, else a seeded share of every class (of all images, where they have none). */
 export function divide<K extends Task, Source>(
   task: K,
   classes: readonly string[],
@@ -41,7 +41,7 @@ export function divide<K extends Task, Source>(
   ) as Record<Split, Sample<K, Source>[]>;
   if (own.train.length > 0 && own.validation.length + own.test.length > 0) {
     const left = placed.filter(({ split }) => split === undefined).length;
-    if (left > 0) notes.push(`${left} pictures belong to no split and are left out`);
+    if (left > 0) notes.push(`${left} images belong to no split and are left out`);
     if (own.validation.length > 0)
       return {
         train: set(own.train),
@@ -66,7 +66,7 @@ export function divide<K extends Task, Source>(
     ),
   );
   notes.push(
-    `no splits of its own: ${chosen.size} of ${placed.length} pictures are held back to validate, drawn with seed ${seed}`,
+    `no splits of its own: ${chosen.size} of ${placed.length} images are held back to validate, drawn with seed ${seed}`,
   );
   const samples = placed.map(({ sample }) => sample);
   return {

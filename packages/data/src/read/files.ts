@@ -39,7 +39,7 @@ export function splitOf(path: string): { readonly split: Split | undefined; read
     : { split: splitCalled(parts[at]!), rest: [...parts.slice(0, at), ...parts.slice(at + 1)].join('/') };
 }
 
-export const isPictureFile = (path: string): boolean => /\.(jpe?g|png|webp|avif|gif|tiff?|bmp)$/i.test(path);
+export const isImageFile = (path: string): boolean => /\.(jpe?g|png|webp|avif|gif|tiff?|bmp)$/i.test(path);
 
 export const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
@@ -60,17 +60,17 @@ export const linesOf = (text: string): string[] =>
     .map((line) => line.trim())
     .filter((line) => line !== '');
 
-/** Pictures by the stem of their file, to be found again whatever their ending. */
-export function pictureIndex<Source>(files: readonly DataFile<Source>[]) {
+/** Images by the stem of their file, to be found again whatever their ending. */
+export function imageIndex<Source>(files: readonly DataFile<Source>[]) {
   const byStem = new Map<string, DataFile<Source>[]>();
-  for (const file of files.filter(({ path }) => isPictureFile(path))) {
+  for (const file of files.filter(({ path }) => isImageFile(path))) {
     const stem = stemOf(file.path);
     const others = byStem.get(stem);
     if (others === undefined) byStem.set(stem, [file]);
     else others.push(file);
   }
   /**
-   * The picture of an annotation: in the first of `folders` that has one of this stem, or the only one anywhere.
+   * The image of an annotation: in the first of `folders` that has one of this stem, or the only one anywhere.
    *
    * @param by the file that asks, named in errors
    */
@@ -82,20 +82,20 @@ export function pictureIndex<Source>(files: readonly DataFile<Source>[]) {
         if (here.length === 1) return here[0]!;
         if (here.length > 1)
           throw new DataError(
-            'picture-ambiguous',
-            `readDataSet: expected one picture for ${by}, got ${here.map(({ path }) => path).join(' and ')}; keep one of them.`,
+            'image-ambiguous',
+            `readDataSet: expected one image for ${by}, got ${here.map(({ path }) => path).join(' and ')}; keep one of them.`,
           );
       }
       if (found.length === 1) return found[0]!;
       if (found.length > 1)
         throw new DataError(
-          'picture-ambiguous',
-          `readDataSet: expected one picture for ${by}, got ${found.map(({ path }) => path).join(' and ')}; put it into ${folders.filter((folder) => folder !== '').join(' or ') || 'the same folder'}.`,
+          'image-ambiguous',
+          `readDataSet: expected one image for ${by}, got ${found.map(({ path }) => path).join(' and ')}; put it into ${folders.filter((folder) => folder !== '').join(' or ') || 'the same folder'}.`,
         );
     }
     throw new DataError(
-      'picture-missing',
-      `readDataSet: expected a picture for ${by}, got none called ${names.map(stemOf).join(' or ')} with any ending; add it, or delete the annotation.`,
+      'image-missing',
+      `readDataSet: expected an image for ${by}, got none called ${names.map(stemOf).join(' or ')} with any ending; add it, or delete the annotation.`,
     );
   };
 }

@@ -1,7 +1,7 @@
 import type { Sample } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import type { Placed } from './divide.ts';
-import { byPath, isPictureFile, splitOf, type DataFile } from './files.ts';
+import { byPath, isImageFile, splitOf, type DataFile } from './files.ts';
 
 /** Folder per class: `cat/1.jpg`, or `train/cat/1.jpg` beside `val/cat/2.jpg`. Classes in alphabetical order. */
 export function readFolders<Source>(
@@ -9,13 +9,13 @@ export function readFolders<Source>(
   given: readonly string[] | undefined,
   notes: string[],
 ): { classes: readonly string[]; placed: Placed<'classify', Source>[] } {
-  const pictures = files
-    .filter(({ path }) => isPictureFile(path))
+  const images = files
+    .filter(({ path }) => isImageFile(path))
     .sort(byPath)
     .map((file) => ({ ...file, ...splitOf(file.path) }));
-  const inFolders = pictures.filter(({ rest }) => rest.includes('/'));
-  const loose = pictures.length - inFolders.length;
-  if (loose > 0) notes.push(`${loose} pictures lie in no class's folder and are left out`);
+  const inFolders = images.filter(({ rest }) => rest.includes('/'));
+  const loose = images.length - inFolders.length;
+  if (loose > 0) notes.push(`${loose} images lie in no class's folder and are left out`);
   const classOf = (rest: string): string => rest.slice(0, rest.indexOf('/'));
   const trained = inFolders.filter(({ split }) => split === 'train' || split === undefined);
   const classes =

@@ -5,7 +5,7 @@ import { readMask } from '../mask.ts';
 import type { Placed } from './divide.ts';
 import {
   byPath,
-  isPictureFile,
+  isImageFile,
   join,
   linesOf,
   nameOf,
@@ -20,24 +20,24 @@ import {
 /** Masks that are looked at to tell 0 and 255 from indices of classes, where the number of classes is known. */
 const looks = 32;
 
-/** Where a file belongs: its path without ending, split, and the folder of pictures or masks. */
+/** Where a file belongs: its path without ending, split, and the folder of images or masks. */
 function keyOf(path: string): {
-  readonly kind: 'picture' | 'mask' | undefined;
+  readonly kind: 'image' | 'mask' | undefined;
   readonly key: string;
   readonly split: Split | undefined;
 } {
   const { split, rest } = splitOf(path);
   const parts = rest.split('/');
   const at = parts.findIndex((part, i) => i < parts.length - 1 && /^(images|masks|annotations)$/i.test(part));
-  if (at < 0 || !isPictureFile(path)) return { kind: undefined, key: rest, split };
+  if (at < 0 || !isImageFile(path)) return { kind: undefined, key: rest, split };
   return {
-    kind: parts[at]!.toLowerCase() === 'images' ? 'picture' : 'mask',
+    kind: parts[at]!.toLowerCase() === 'images' ? 'image' : 'mask',
     key: join(...parts.slice(0, at), ...parts.slice(at + 1, -1), stemOf(path)),
     split,
   };
 }
 
-/** `images/` beside `masks/` (or `annotations/`), a mask for every picture's stem; splits as folders or as lists of stems, `train.txt` and `val.txt`. */
+/** `images/` beside `masks/` (or `annotations/`), a mask for every image's stem; splits as folders or as lists of stems, `train.txt` and `val.txt`. */
 export async function readMasks<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,
@@ -45,17 +45,17 @@ export async function readMasks<Source>(
   notes: string[],
 ) {
   const masks = new Map<string, DataFile<Source>>();
-  const pictures: { file: DataFile<Source>; key: string; split: Split | undefined }[] = [];
+  const images: { file: DataFile<Source>; key: string; split: Split | undefined }[] = [];
   const id = (split: Split | undefined, key: string): string => `${split ?? ''}:${key}`;
   for (const file of [...files].sort(byPath)) {
     const { kind, key, split } = keyOf(file.path);
-    if (kind === 'picture') pictures.push({ file, key, split });
+    if (kind === 'image') images.push({ file, key, split });
     if (kind !== 'mask') continue;
     const other = masks.get(id(split, key));
     if (other !== undefined)
       throw new DataError(
         'mask-ambiguous',
-        `readDataSet: expected one mask per picture, got ${other.path} and ${file.path}; keep one of them.`,
+        `readDataSet: expected one mask per image, got ${other.path} and ${file.path}; keep one of them.`,
       );
     masks.set(id(split, key), file);
   }
@@ -64,36 +64,36 @@ export async function readMasks<Source>(
     .filter(({ path }) => path.endsWith('.txt') && splitCalled(stemOf(path)) !== undefined)
     .sort(byPath)) {
     for (const line of linesOf(await readText(source, opener))) {
-      const stem = isPictureFile(line) ? stemOf(line) : nameOf(line);
+      const stem = isImageFile(line) ? stemOf(line) : nameOf(line);
       const split = splitCalled(stemOf(path))!;
       const other = lists.get(stem);
       if (other !== undefined && other !== split)
         throw new DataError(
           'split-overlap',
-          `readDataSet: expected every picture in one split, got ${stem} in ${other} and in ${path}; take it out of one of them.`,
+          `readDataSet: expected every image in one split, got ${stem} in ${other} and in ${path}; take it out of one of them.`,
         );
       lists.set(stem, split);
     }
   }
-  const stems = new Set(pictures.map(({ file }) => stemOf(file.path)));
+  const stems = new Set(images.map(({ file }) => stemOf(file.path)));
   for (const stem of lists.keys()) {
     if (!stems.has(stem))
       throw new DataError(
-        'picture-missing',
-        `readDataSet: expected a picture for every line of the lists, got none called ${stem}; add it to images/, or take the line out.`,
+        'image-missing',
+        `readDataSet: expected an image for every line of the lists, got none called ${stem}; add it to images/, or take the line out.`,
       );
   }
-  const pairs = pictures.map(({ file, key, split }) => {
+  const pairs = images.map(({ file, key, split }) => {
     const mask = masks.get(id(split, key));
     if (mask === undefined)
       throw new DataError(
         'mask-missing',
-        `readDataSet: expected a mask for every picture, got none for ${file.path}; add it to masks/ under the same name.`,
+        `readDataSet: expected a mask for every image, got none for ${file.path}; add it to masks/ under the same name.`,
       );
     return { file, mask, split: split ?? lists.get(stemOf(file.path)) };
   });
   if (masks.size > pairs.length)
-    notes.push(`${masks.size - pairs.length} masks have no picture and are left out`);
+    notes.push(`${masks.size - pairs.length} masks have no image and are left out`);
   const listed = files.find(({ path }) => nameOf(path) === 'classes.txt');
   const names = given ?? (listed && linesOf(await readText(listed.source, opener)));
   const { classes, foreground } = await meaning(

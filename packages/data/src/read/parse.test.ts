@@ -30,7 +30,7 @@ describe('parseVoc', () => {
     ]);
   });
 
-  it('reads pictures without objects, and sizes that nobody knew', () => {
+  it('reads images without objects, and sizes that nobody knew', () => {
     expect(parseVoc(voc('', '<size><width>0</width><height>0</height></size>'), 'a.xml')).toEqual({
       fileName: 'a.jpg',
       objects: [],
@@ -76,7 +76,7 @@ describe('parseCoco', () => {
   it('brings boxes to corners and classes into the order of their ids', () => {
     expect(parseCoco(JSON.stringify(document), 'a.json')).toEqual({
       classes: ['car', 'dog'],
-      pictures: [
+      images: [
         {
           fileName: 'a.jpg',
           size: [48, 64],

@@ -6,7 +6,7 @@ import { readFiles, type ReadOptions } from './read.ts';
 
 /** Files in memory; a source is the content. */
 const opener: Opener<string | Uint8Array> = {
-  picture: () => Promise.reject(new Error('no picture is decoded to read a data set')),
+  image: () => Promise.reject(new Error('no image is decoded to read a data set')),
   bytes: (content) =>
     Promise.resolve(typeof content === 'string' ? new TextEncoder().encode(content) : content),
 };
@@ -23,13 +23,13 @@ const fails = (tree: Tree, task: Task, code: string, message: string, options: R
   expect(read(tree, task, options)).rejects.toThrow(
     expect.objectContaining({ name: 'DataError', code, message: expect.stringContaining(message) }),
   );
-const pictures = (...paths: string[]): Tree => Object.fromEntries(paths.map((path) => [path, path]));
+const images = (...paths: string[]): Tree => Object.fromEntries(paths.map((path) => [path, path]));
 const names = ({ samples }: { samples: readonly { name: string }[] }) => samples.map(({ name }) => name);
 
 describe('folders', () => {
   it('takes classes in alphabetical order, and train and val as they are', async () => {
     const { layout, train, validation, summary } = await read(
-      pictures('train/dog/1.jpg', 'train/cat/1.png', 'val/dog/2.JPEG', 'train/cat/notes.md'),
+      images('train/dog/1.jpg', 'train/cat/1.png', 'val/dog/2.JPEG', 'train/cat/notes.md'),
       'classify',
     );
     expect(layout).toBe('folders');
@@ -43,21 +43,21 @@ describe('folders', () => {
   });
 
   it('validates with test where there is no val', async () => {
-    const both = pictures('train/a/1.jpg', 'test/a/2.jpg');
+    const both = images('train/a/1.jpg', 'test/a/2.jpg');
     expect(names((await read(both, 'classify')).validation)).toEqual(['test/a/2.jpg']);
-    const three = await read({ ...both, ...pictures('valid/a/3.jpg') }, 'classify');
+    const three = await read({ ...both, ...images('valid/a/3.jpg') }, 'classify');
     expect([names(three.validation), names(three.test!)]).toEqual([['valid/a/3.jpg'], ['test/a/2.jpg']]);
   });
 
   it('holds back the same share of every class, drawn by the seed', async () => {
-    const tree = pictures(
+    const tree = images(
       ...Array.from({ length: 20 }, (_, i) => `a/${i}.jpg`),
       ...Array.from({ length: 10 }, (_, i) => `b/${i}.jpg`),
     );
     const { train, validation, notes } = await read(tree, 'classify', { seed: 3, share: 0.1 });
     expect(validation.samples.map(({ target }) => target)).toEqual([0, 0, 1]);
     expect([...names(train), ...names(validation)].sort()).toEqual(Object.keys(tree).sort());
-    expect(notes).toEqual([expect.stringContaining('3 of 30 pictures are held back')]);
+    expect(notes).toEqual([expect.stringContaining('3 of 30 images are held back')]);
     expect(names((await read(tree, 'classify', { seed: 3, share: 0.1 })).validation)).toEqual(
       names(validation),
     );
@@ -68,17 +68,17 @@ describe('folders', () => {
 
   it('says what is missing or unknown', async () => {
     await fails({}, 'classify', 'data-empty', 'got no file in the tree');
-    await fails(pictures('1.jpg', '2.jpg'), 'classify', 'data-empty', 'got 2 files, 2 of them pictures');
+    await fails(images('1.jpg', '2.jpg'), 'classify', 'data-empty', 'got 2 files, 2 of them images');
     await fails(
-      pictures('train/cat/1.jpg', 'val/dog/1.jpg'),
+      images('train/cat/1.jpg', 'val/dog/1.jpg'),
       'classify',
       'class-unknown',
       'got dog of val/dog/1.jpg',
     );
-    await fails(pictures('cat/1.jpg', 'emu/1.jpg'), 'classify', 'class-unknown', 'emu', {
+    await fails(images('cat/1.jpg', 'emu/1.jpg'), 'classify', 'class-unknown', 'emu', {
       classes: ['cat', 'dog'],
     });
-    await fails(pictures('cat/1.jpg'), 'classify', 'split-empty', 'got none for validation');
+    await fails(images('cat/1.jpg'), 'classify', 'split-empty', 'got none for validation');
     await expect(read({}, 'draw' as Task)).rejects.toThrow(
       'expected the task classify, segment, detect, got draw',
     );
@@ -103,10 +103,10 @@ describe('Pascal VOC', () => {
     'ImageSets/Main/train.txt': '1\r\n2 -1\n',
     'ImageSets/Main/val.txt': '3\n',
     'ImageSets/Main/trainval.txt': '1\n2\n3\n',
-    ...pictures('JPEGImages/1.jpg', 'JPEGImages/2.png', 'JPEGImages/3.jpg', 'SegmentationClass/1.png'),
+    ...images('JPEGImages/1.jpg', 'JPEGImages/2.png', 'JPEGImages/3.jpg', 'SegmentationClass/1.png'),
   };
 
-  it('reads annotations, lists and pictures of any ending', async () => {
+  it('reads annotations, lists and images of any ending', async () => {
     const { layout, train, validation, summary, notes } = await read(tree, 'detect');
     expect(layout).toBe('voc');
     expect(train.samples).toEqual([
@@ -131,19 +131,19 @@ describe('Pascal VOC', () => {
     expect(notes).toEqual([]);
   });
 
-  it('reads annotations beside their pictures, in folders of splits', async () => {
+  it('reads annotations beside their images, in folders of splits', async () => {
     const { train, validation } = await read(
       {
         'train/a.xml': xml(['x', 1, 1, 9, 9]),
         'valid/a.xml': xml(),
-        ...pictures('train/a.jpg', 'valid/a.jpg'),
+        ...images('train/a.jpg', 'valid/a.jpg'),
       },
       'detect',
     );
     expect([names(train), names(validation)]).toEqual([['train/a.jpg'], ['valid/a.jpg']]);
   });
 
-  it('cuts boxes to the picture, drops those without area, and says so', async () => {
+  it('cuts boxes to the image, drops those without area, and says so', async () => {
     const { train, notes } = await read(
       {
         ...tree,
@@ -161,9 +161,9 @@ describe('Pascal VOC', () => {
       { box: [0, 0, 64, 48], label: 1 },
     ]);
     expect(notes).toEqual([
-      'rbc [-6, 0, 20, 80] of JPEGImages/1.jpg, 64 wide and 48 high, reaches beyond the picture and is cut (Annotations/1.xml)',
-      'wbc [69, 0, 90, 9] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the picture and is left out (Annotations/1.xml)',
-      'rbc [8, 8, 8, 20] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the picture and is left out (Annotations/1.xml)',
+      'rbc [-6, 0, 20, 80] of JPEGImages/1.jpg, 64 wide and 48 high, reaches beyond the image and is cut (Annotations/1.xml)',
+      'wbc [69, 0, 90, 9] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the image and is left out (Annotations/1.xml)',
+      'rbc [8, 8, 8, 20] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the image and is left out (Annotations/1.xml)',
     ]);
   });
 
@@ -172,13 +172,13 @@ describe('Pascal VOC', () => {
     await fails(
       without,
       'detect',
-      'picture-missing',
-      'a picture for Annotations/3.xml, got none called 3 or other',
+      'image-missing',
+      'an image for Annotations/3.xml, got none called 3 or other',
     );
     await fails(
       { ...tree, 'JPEGImages/3.webp': '' },
       'detect',
-      'picture-ambiguous',
+      'image-ambiguous',
       'got JPEGImages/3.jpg and JPEGImages/3.webp',
     );
     await fails(
@@ -200,7 +200,7 @@ describe('Pascal VOC', () => {
       'got 1 in train and in ImageSets/Main/val.txt',
     );
     await fails(tree, 'detect', 'class-unknown', 'got wbc in Annotations/2.xml', { classes: ['rbc'] });
-    await fails(pictures('a.jpg'), 'detect', 'data-empty', 'VOC annotations (*.xml) or a COCO file');
+    await fails(images('a.jpg'), 'detect', 'data-empty', 'VOC annotations (*.xml) or a COCO file');
   });
 });
 
@@ -225,7 +225,7 @@ describe('COCO', () => {
         'annotations/instances_train2017.json': coco('1.jpg'),
         'annotations/instances_val2017.json': coco('1.jpg'),
         'annotations/captions_val2017.json': '{"images":[],"annotations":[]}',
-        ...pictures('train2017/1.jpg', 'val2017/1.jpg'),
+        ...images('train2017/1.jpg', 'val2017/1.jpg'),
       },
       'detect',
     );
@@ -244,7 +244,7 @@ describe('COCO', () => {
       {
         'train/_annotations.coco.json': coco('a.jpg'),
         'valid/_annotations.coco.json': coco('a.jpg'),
-        ...pictures('train/a.jpg', 'valid/a.jpg'),
+        ...images('train/a.jpg', 'valid/a.jpg'),
       },
       'detect',
     );
@@ -252,13 +252,13 @@ describe('COCO', () => {
   });
 
   it('names the file that is broken, missing or unknown', async () => {
-    await fails({ 'a.json': coco('1.jpg') }, 'detect', 'picture-missing', 'a picture for 1.jpg in a.json');
+    await fails({ 'a.json': coco('1.jpg') }, 'detect', 'image-missing', 'an image for 1.jpg in a.json');
     await fails({ 'a.json': '{' }, 'detect', 'annotation-broken', 'a.json');
     await fails(
       {
         'train.json': coco('1.jpg', [{ id: 1, name: 'dog' }]),
         'val.json': coco('2.jpg', [{ id: 1, name: 'emu' }]),
-        ...pictures('1.jpg', '2.jpg'),
+        ...images('1.jpg', '2.jpg'),
       },
       'detect',
       'class-unknown',
@@ -272,7 +272,7 @@ describe('masks', () => {
   const grey = (...data: number[]) =>
     encode({ width: data.length, height: 1, channels: 1, depth: 8, data: Uint8Array.from(data) });
   const tree = {
-    ...pictures('images/a.jpg', 'images/b.png', 'images/c.jpg'),
+    ...images('images/a.jpg', 'images/b.png', 'images/c.jpg'),
     'masks/a.png': grey(0, 1, 1),
     'masks/b.png': grey(0, 0, 255),
     'masks/c.png': grey(1, 0, 0),
@@ -302,7 +302,7 @@ describe('masks', () => {
   it('reads splits as folders, either way round', async () => {
     const inside = await read(
       {
-        ...pictures('images/training/a.jpg', 'images/validation/a.jpg'),
+        ...images('images/training/a.jpg', 'images/validation/a.jpg'),
         'annotations/training/a.png': grey(0, 5),
         'annotations/validation/a.png': grey(1),
       },
@@ -315,7 +315,7 @@ describe('masks', () => {
     ]);
     const outside = await read(
       {
-        ...pictures('train/images/a.jpg', 'val/images/a.jpg'),
+        ...images('train/images/a.jpg', 'val/images/a.jpg'),
         'train/masks/a.png': grey(0, 1),
         'val/masks/a.png': grey(0, 1),
         'classes.txt': 'sky\nsea\n',
@@ -353,7 +353,7 @@ describe('masks', () => {
       'mask-ambiguous',
       'got masks/a.gif and masks/a.png',
     );
-    await fails({ ...tree, 'val.txt': 'd' }, 'segment', 'picture-missing', 'got none called d');
+    await fails({ ...tree, 'val.txt': 'd' }, 'segment', 'image-missing', 'got none called d');
     await fails({ ...tree, 'val.txt': 'a' }, 'segment', 'split-overlap', 'got a in train');
     await fails(
       { ...tree, 'masks/b.png': grey(1, 2).subarray(0, 40) },
@@ -370,7 +370,7 @@ describe('masks', () => {
       'mask-coloured',
       'the colour 1, 2, 3 in masks/b.png',
     );
-    await fails(pictures('a.jpg'), 'segment', 'data-empty', 'pictures in images/ and their masks');
+    await fails(images('a.jpg'), 'segment', 'data-empty', 'images in images/ and their masks');
   });
 
   it('reads palettes, levels of few bits and alpha', async () => {

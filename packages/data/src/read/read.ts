@@ -3,22 +3,22 @@ import { tasks, type Opener, type Task } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { readCoco, readVoc } from './boxes.ts';
 import { divide, type Divided, type Placed } from './divide.ts';
-import { isPictureFile, type DataFile } from './files.ts';
+import { isImageFile, type DataFile } from './files.ts';
 import { readFolders } from './folders.ts';
 import { readMasks } from './masks.ts';
 
 export interface ReadOptions {
   /** Names of classes by index; what the data set says where absent. */
   readonly classes?: readonly string[];
-  /** Draws the pictures to validate with where the data set has no splits of its own; 0 where absent. */
+  /** Draws the images to validate with where the data set has no splits of its own; 0 where absent. */
   readonly seed?: number | string;
-  /** Share of the pictures to validate with then; 0.2 where absent. */
+  /** Share of the images to validate with then; 0.2 where absent. */
   readonly share?: number;
 }
 
 /** A data set, and what was found of it. */
 export interface FoundData<K extends Task, Source = string> extends Divided<K, Source> {
-  /** How the files lie: a folder per class, Pascal VOC, COCO, or pictures and masks. */
+  /** How the files lie: a folder per class, Pascal VOC, COCO, or images and masks. */
   readonly layout: 'folders' | 'voc' | 'coco' | 'masks';
   /** One sentence for people. */
   readonly summary: string;
@@ -30,7 +30,7 @@ const layoutNames = {
   folders: 'a folder per class',
   voc: 'Pascal VOC',
   coco: 'COCO',
-  masks: 'pictures and masks',
+  masks: 'images and masks',
 } as const;
 
 /** What lies in these files, for a task; `where` names their folder in messages. */
@@ -75,14 +75,14 @@ export async function readFiles<K extends Task, Source>(
   const { classes, placed } = (await read()) as { classes: readonly string[]; placed: Placed<K, Source>[] };
   if (placed.length === 0) {
     const expected = {
-      folders: 'pictures in a folder per class',
-      voc: 'VOC annotations (*.xml) or a COCO file (*.json) and their pictures',
+      folders: 'images in a folder per class',
+      voc: 'VOC annotations (*.xml) or a COCO file (*.json) and their images',
       coco: 'a COCO file with images, annotations and categories',
-      masks: 'pictures in images/ and their masks in masks/',
+      masks: 'images in images/ and their masks in masks/',
     }[layout];
     throw new DataError(
       'data-empty',
-      `readDataSet: expected ${expected}, got ${files.length === 0 ? 'no file' : `${files.length} files, ${files.filter(({ path }) => isPictureFile(path)).length} of them pictures,`} in ${where}; check the folder and the task.`,
+      `readDataSet: expected ${expected}, got ${files.length === 0 ? 'no file' : `${files.length} files, ${files.filter(({ path }) => isImageFile(path)).length} of them images,`} in ${where}; check the folder and the task.`,
     );
   }
   const divided = divide(task, classes, placed, { seed, share }, notes);
@@ -90,7 +90,7 @@ export async function readFiles<K extends Task, Source>(
     if (divided[split].samples.length === 0)
       throw new DataError(
         'split-empty',
-        `readDataSet: expected pictures to train and to validate with, got none for ${split} in ${where}; add pictures or change the share.`,
+        `readDataSet: expected images to train and to validate with, got none for ${split} in ${where}; add images or change the share.`,
       );
   }
   const { train, validation, test } = divided;

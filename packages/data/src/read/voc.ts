@@ -9,9 +9,9 @@ export interface NamedBox {
   readonly crowd?: boolean;
 }
 
-/** What a file says about one picture. */
+/** What a file says about one image. */
 export interface Annotation {
-  /** The picture's file as the annotation names it; it need not be right. */
+  /** The image's file as the annotation names it; it need not be right. */
   readonly fileName?: string;
   readonly size?: Size;
   readonly objects: readonly NamedBox[];

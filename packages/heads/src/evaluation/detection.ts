@@ -1,19 +1,19 @@
 import type { Box } from '../retinanet/anchors.ts';
-import { overlap } from '../retinanet/boxes.ts';
+import { boxIou } from '../retinanet/boxes.ts';
 import type { Detection } from '../retinanet/suppress.ts';
 
 /** An object of the truth. */
-export interface TrueObject {
+export interface TargetObject {
   readonly box: Box;
   readonly label: number;
   /** A crowd: what lies in it is neither right nor wrong. */
   readonly crowd?: boolean;
 }
 
-/** One picture's detections beside its objects. */
+/** One image's detections beside its objects. */
 export interface DetectionPair {
-  readonly found: readonly Detection[];
-  readonly truth: readonly TrueObject[];
+  readonly detections: readonly Detection[];
+  readonly targets: readonly TargetObject[];
 }
 
 /** COCO's average precision, between 0 and 1; NaN where there is no object. */
@@ -32,22 +32,22 @@ export interface DetectionScores {
 const overlaps = Array.from({ length: 10 }, (_, i) => 0.5 + 0.05 * i);
 const recalls = Array.from({ length: 101 }, (_, i) => i / 100);
 
-/** What becomes of a picture's detections of one class: right, wrong, or neither (in a crowd). */
+/** What becomes of an image's detections of one class: right, wrong, or neither (in a crowd). */
 function judge(
-  found: readonly Detection[],
-  truth: readonly TrueObject[],
+  detections: readonly Detection[],
+  targets: readonly TargetObject[],
   threshold: number,
 ): (boolean | undefined)[] {
-  const taken = new Set<TrueObject>();
+  const taken = new Set<TargetObject>();
   // Objects before crowds: a detection counts as in a crowd only where it matches no object.
-  const order = [...truth].sort((a, b) => Number(a.crowd ?? false) - Number(b.crowd ?? false));
-  return found.map(({ box }) => {
-    let best: TrueObject | undefined;
+  const order = [...targets].sort((a, b) => Number(a.crowd ?? false) - Number(b.crowd ?? false));
+  return detections.map(({ box }) => {
+    let best: TargetObject | undefined;
     let most = Math.min(threshold, 1 - 1e-10);
     for (const object of order) {
       if (taken.has(object) && !object.crowd) continue;
       if (best !== undefined && !best.crowd && object.crowd) break;
-      const value = object.crowd ? inside(box, object.box) : overlap(box, object.box);
+      const value = object.crowd ? inside(box, object.box) : boxIou(box, object.box);
       if (value >= most) [best, most] = [object, value];
     }
     if (best === undefined) return false;
@@ -92,32 +92,34 @@ function averagePrecision(
 
 /**
  * COCO's box evaluation (pycocotools' `COCOeval`, all areas): detections are matched to objects from the best score down,
- * at most `limit` per picture and class.
+ * at most `limit` per image and class.
  *
  * @example
- * const { mAP, mAP50 } = scoreDetections(pictures.map(({ found, truth }) => ({ found, truth })));
+ * const { mAP, mAP50 } = scoreDetections(images.map(({ found, truth }) => ({ found, truth })));
  */
 export function scoreDetections(pairs: readonly DetectionPair[], limit = 100): DetectionScores {
   const labels = [
-    ...new Set(pairs.flatMap(({ truth }) => truth.filter(({ crowd }) => !crowd).map(({ label }) => label))),
+    ...new Set(
+      pairs.flatMap(({ targets }) => targets.filter(({ crowd }) => !crowd).map(({ label }) => label)),
+    ),
   ].sort((a, b) => a - b);
   const table = labels.map((label) => {
-    const chosen = pairs.map(({ found, truth }) => ({
-      found: found
+    const chosen = pairs.map(({ detections, targets }) => ({
+      detections: detections
         .filter((one) => one.label === label)
         .sort((a, b) => b.score - a.score)
         .slice(0, limit),
-      truth: truth.filter((one) => one.label === label),
+      targets: targets.filter((one) => one.label === label),
     }));
     const objects = chosen.reduce(
-      (count, { truth }) => count + truth.filter(({ crowd }) => !crowd).length,
+      (count, { targets }) => count + targets.filter(({ crowd }) => !crowd).length,
       0,
     );
     return overlaps.map((threshold) =>
       averagePrecision(
-        chosen.flatMap(({ found, truth }) => {
-          const verdicts = judge(found, truth, threshold);
-          return found.map(({ score }, i) => ({ score, right: verdicts[i] }));
+        chosen.flatMap(({ detections, targets }) => {
+          const verdicts = judge(detections, targets, threshold);
+          return detections.map(({ score }, i) => ({ score, right: verdicts[i] }));
         }),
         objects,
       ),

@@ -36,7 +36,7 @@ export function decodeBox(anchor: Box, [dx, dy, dw, dh]: Deltas, limitShrinking:
   return [x - w, y - h, x + w, y + h];
 }
 
-/** The part of a box inside a picture of this [height, width]; a box outside shrinks to the border. */
+/** The part of a box inside an image of this [height, width]; a box outside shrinks to the border. */
 export function clipBox([left, top, right, bottom]: Box, [height, width]: readonly [number, number]): Box {
   const within = (value: number, limit: number) => Math.min(Math.max(value, 0), limit);
   return [within(left, width), within(top, height), within(right, width), within(bottom, height)];
@@ -50,7 +50,7 @@ const area = ([left, top, right, bottom]: Box): number => (right - left) * (bott
  * @example
  * overlap([0, 0, 2, 2], [1, 0, 3, 2]); // 1 / 3
  */
-export function overlap(a: Box, b: Box): number {
+export function boxIou(a: Box, b: Box): number {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
   const shared = width > 0 && height > 0 ? width * height : 0;

@@ -3,16 +3,16 @@ import { anchorsOf, type Box } from './anchors.ts';
 import { clipBox, decodeBox } from './boxes.ts';
 import type { RetinaNetLevel } from './retinanet.ts';
 import { mmdetRules, type RetinaNetRules } from './rules.ts';
-import { largest, suppress, type Detection } from './suppress.ts';
+import { largest, nonMaxSuppression, type Detection } from './suppress.ts';
 
 type Size = readonly [height: number, width: number];
 
-/** How a picture lies in the model's input. */
-export interface PicturePlacement {
-  /** What the picture covers of the input, from its upper left corner; the rest is padding. */
-  readonly inside: Size;
-  /** The picture's own size, which boxes are given in. */
-  readonly original: Size;
+/** How an image lies in the model's input. */
+export interface Placement {
+  /** What the image covers of the input, from its upper left corner; the rest is padding. */
+  readonly contentSize: Size;
+  /** The image's own size, which boxes are given in. */
+  readonly originalSize: Size;
 }
 
 export interface DetectOptions {
@@ -20,8 +20,8 @@ export interface DetectOptions {
   readonly rules?: RetinaNetRules;
   /** Size of the model's input, padding included. */
   readonly input: Size;
-  /** One per picture of the batch; where absent, each fills the input and boxes are in the input's pixels. */
-  readonly pictures?: readonly PicturePlacement[];
+  /** One per image of the batch; where absent, each fills the input and boxes are in the input's pixels. */
+  readonly images?: readonly Placement[];
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
@@ -32,7 +32,7 @@ function hasNaN(values: Float32Array): boolean {
   return false;
 }
 
-/** A level's numbers of one picture. */
+/** A level's numbers of one image. */
 interface LevelValues {
   readonly logits: Float32Array;
   readonly deltas: Float32Array;
@@ -43,16 +43,16 @@ interface LevelValues {
 /** Places of (anchor, class) pairs above the score, as the rules let them compete. */
 function candidates(
   { logits, classes }: LevelValues,
-  { candidates, perLevel, score }: RetinaNetRules,
+  { candidates, candidatesPerLevel, scoreThreshold }: RetinaNetRules,
 ): number[] {
   // Logits order as scores do and cost no exponential; what a rounded threshold lets in is compared again below.
-  const threshold = Math.log(score / (1 - score)) - 1e-3;
-  if (candidates === 'pairs') return largest(logits, perLevel, threshold);
+  const threshold = Math.log(scoreThreshold / (1 - scoreThreshold)) - 1e-3;
+  if (candidates === 'pairs') return largest(logits, candidatesPerLevel, threshold);
   const best = new Float32Array(logits.length / classes).fill(-Infinity);
   for (let i = 0, anchor = 0; anchor < best.length; anchor++) {
     for (let end = i + classes; i < end; i++) if (logits[i]! > best[anchor]!) best[anchor] = logits[i]!;
   }
-  return largest(best, perLevel, threshold).flatMap((anchor) =>
+  return largest(best, candidatesPerLevel, threshold).flatMap((anchor) =>
     Array.from({ length: classes }, (_, label) => anchor * classes + label).filter(
       (i) => logits[i]! > threshold,
     ),
@@ -62,10 +62,10 @@ function candidates(
 function detectOne(
   levels: readonly LevelValues[],
   rules: RetinaNetRules,
-  { inside, original }: PicturePlacement,
+  { contentSize, originalSize }: Placement,
 ): Detection[] {
-  const [scaleY, scaleX] = [original[0] / inside[0], original[1] / inside[1]];
-  const toPicture = (detection: Detection): Detection => {
+  const [scaleY, scaleX] = [originalSize[0] / contentSize[0], originalSize[1] / contentSize[1]];
+  const toImage = (detection: Detection): Detection => {
     const [left, top, right, bottom] = detection.box;
     return { ...detection, box: [left * scaleX, top * scaleY, right * scaleX, bottom * scaleY] };
   };
@@ -74,7 +74,7 @@ function detectOne(
     const { logits, deltas, classes, anchor } = level;
     for (const place of candidates(level, rules)) {
       const score = sigmoid(logits[place]!);
-      if (!(score > rules.score)) continue;
+      if (!(score > rules.scoreThreshold)) continue;
       const index = Math.floor(place / classes);
       const at = 4 * index;
       const moved = decodeBox(
@@ -82,28 +82,28 @@ function detectOne(
         [deltas[at]!, deltas[at + 1]!, deltas[at + 2]!, deltas[at + 3]!],
         rules.limitShrinking,
       );
-      found.push({ box: clipBox(moved, inside), score, label: place % classes });
+      found.push({ box: clipBox(moved, contentSize), score, label: place % classes });
     }
   }
-  return rules.suppressIn === 'picture'
-    ? suppress(found.map(toPicture), rules.overlap, rules.keep)
-    : suppress(found, rules.overlap, rules.keep).map(toPicture);
+  return rules.nmsSpace === 'image'
+    ? nonMaxSuppression(found.map(toImage), rules.iouThreshold, rules.maxDetections)
+    : nonMaxSuppression(found, rules.iouThreshold, rules.maxDetections).map(toImage);
 }
 
 /**
- * From a RetinaNet's answer to the objects of each picture, best first: candidates per level, boxes decoded and clipped,
- * non-maximum suppression per class, boxes in the picture's own pixels. The levels are borrowed. Pictures without objects
+ * From a RetinaNet's answer to the objects of each image, best first: candidates per level, boxes decoded and clipped,
+ * non-maximum suppression per class, boxes in the image's own pixels. The levels are borrowed. Images without objects
  * give empty lists.
  *
- * @throws ConfigError for thresholds outside of [0, 1], ShapeError where pictures and batch differ in number, PvtError `scores-nan` for an answer that is no number
+ * @throws ConfigError for thresholds outside of [0, 1], ShapeError where images and batch differ in number, PvtError `scores-nan` for an answer that is no number
  * @example
- * const [objects] = await detect(head.forward(fpn.forward(pyramid)), { input: [640, 640], pictures: [{ inside: [480, 640], original: [960, 1280] }] });
+ * const [objects] = await detect(head.forward(fpn.forward(pyramid)), { input: [640, 640], images: [{ inside: [480, 640], original: [960, 1280] }] });
  */
 export async function detect(
   levels: readonly RetinaNetLevel[],
-  { rules = mmdetRules, input, pictures }: DetectOptions,
+  { rules = mmdetRules, input, images }: DetectOptions,
 ): Promise<Detection[][]> {
-  for (const field of ['score', 'overlap'] as const) {
+  for (const field of ['scoreThreshold', 'iouThreshold'] as const) {
     if (!(rules[field] >= 0 && rules[field] <= 1))
       throw new ConfigError(
         'threshold-invalid',
@@ -111,11 +111,12 @@ export async function detect(
       );
   }
   const batch = levels[0]?.logits.shape[0] ?? 0;
-  const placements = pictures ?? Array.from({ length: batch }, () => ({ inside: input, original: input }));
+  const placements =
+    images ?? Array.from({ length: batch }, () => ({ contentSize: input, originalSize: input }));
   if (placements.length !== batch)
     throw new ShapeError(
-      'pictures-misfit',
-      `detect: expected ${batch} placements, one per picture of the batch, got ${placements.length}; pass as many.`,
+      'images-misfit',
+      `detect: expected ${batch} placements, one per image of the batch, got ${placements.length}; pass as many.`,
     );
   const read = await Promise.all(
     levels.map(async ({ logits, deltas, stride, grid }) => {

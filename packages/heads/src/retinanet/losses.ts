@@ -116,7 +116,7 @@ export function decodeBoxes(anchors: tf.Tensor, deltas: tf.Tensor, limitShrinkin
   });
 }
 
-/** An object that a picture is known to show. */
+/** An object that an image is known to show. */
 export interface LabelledBox {
   /** Pixels of the model's input. */
   readonly box: Box;
@@ -134,7 +134,7 @@ export interface RetinaNetLossOptions {
 }
 
 /**
- * RetinaNet's two losses for a batch of pictures with their objects; train on their sum. Anchors between the thresholds
+ * RetinaNet's two losses for a batch of images with their objects; train on their sum. Anchors between the thresholds
  * are left out of the first, all that no object matches out of the second.
  *
  * @throws ShapeError where objects and batch differ in number, ConfigError for a label that is no class or a box without area
@@ -151,7 +151,7 @@ export function retinaNetLoss(
   if (objects.length !== batch)
     throw new ShapeError(
       'objects-misfit',
-      `retinaNetLoss: expected the objects of ${batch} pictures, got ${objects.length} lists; pass one list per picture, empty where there is nothing.`,
+      `retinaNetLoss: expected the objects of ${batch} images, got ${objects.length} lists; pass one list per image, empty where there is nothing.`,
     );
   for (const { box, label } of objects.flat()) {
     if (!isCount(label, 0) || label >= classes)
@@ -184,7 +184,7 @@ export function retinaNetLoss(
   const matched = matches.map((one) => Math.max(1, one.filter((object) => object >= 0).length));
   const all = matched.reduce((a, b) => a + b, 0);
   for (const [i, one] of matches.entries()) {
-    const weight = rules.normalizer === 'picture' ? 1 / (matched[i]! * batch) : 1 / all;
+    const weight = rules.normalizer === 'image' ? 1 / (matched[i]! * batch) : 1 / all;
     for (const [j, object] of one.entries()) {
       const at = i * count + j;
       if (object !== ignored) weights[at] = weight;

@@ -1,5 +1,5 @@
 import type { Box } from './anchors.ts';
-import { overlap } from './boxes.ts';
+import { boxIou } from './boxes.ts';
 
 /** What {@link matchAnchors} says of an anchor that no object takes: it is background, or it is left out of the loss. */
 export const background = -1;
@@ -33,7 +33,7 @@ export function matchAnchors(
   const most = new Float64Array(anchors.length);
   const shared = objects.map((object, i) =>
     Float64Array.from(anchors, (anchor, j) => {
-      const value = overlap(anchor, object);
+      const value = boxIou(anchor, object);
       if (value > most[j]!) [most[j], nearest[j]] = [value, i];
       return value;
     }),

@@ -6,13 +6,13 @@ import coder from './fixtures/box_coder_matcher.json';
 import lossFixture from './fixtures/losses.json';
 import nms from './fixtures/nms.json';
 import type { Box } from './anchors.ts';
-import { clipBox, decodeBox, encodeBox, overlap, type Deltas } from './boxes.ts';
+import { clipBox, decodeBox, encodeBox, boxIou, type Deltas } from './boxes.ts';
 import { detect } from './detect.ts';
 import { decodeBoxes, focalLoss, giouLoss, retinaNetLoss, smoothL1 } from './losses.ts';
 import { matchAnchors } from './match.ts';
 import { createRetinaNet, type RetinaNetLevel } from './retinanet.ts';
 import { mmdetRules, torchvisionRules } from './rules.ts';
-import { largest, suppress } from './suppress.ts';
+import { largest, nonMaxSuppression } from './suppress.ts';
 
 const boxes = (rows: readonly (readonly number[])[]) => rows as unknown as Box[];
 
@@ -50,7 +50,7 @@ describe('boxes, against torchvision', () => {
   it('measures overlaps', () => {
     for (const [i, row] of nms.box_iou_first5x5.entries()) {
       for (const [j, value] of row.entries())
-        expect(overlap(boxes(nms.boxes)[i]!, boxes(nms.boxes)[j]!)).toBeCloseTo(value, 6);
+        expect(boxIou(boxes(nms.boxes)[i]!, boxes(nms.boxes)[j]!)).toBeCloseTo(value, 6);
     }
   });
 
@@ -63,14 +63,16 @@ describe('boxes, against torchvision', () => {
         label: nms.idxs[i]!,
         i,
       }));
-      expect(suppress(all, Number(threshold)).map(({ i }) => i)).toEqual(batched_nms_keep);
+      expect(nonMaxSuppression(all, Number(threshold)).map(({ i }) => i)).toEqual(batched_nms_keep);
       expect(
-        suppress(
+        nonMaxSuppression(
           all.map((one) => ({ ...one, label: 0 })),
           Number(threshold),
         ).map(({ i }) => i),
       ).toEqual(nms_keep);
-      expect(suppress(all, Number(threshold), 7).map(({ i }) => i)).toEqual(batched_nms_keep.slice(0, 7));
+      expect(nonMaxSuppression(all, Number(threshold), 7).map(({ i }) => i)).toEqual(
+        batched_nms_keep.slice(0, 7),
+      );
     },
   );
 });
@@ -78,14 +80,14 @@ describe('boxes, against torchvision', () => {
 describe('boxes', () => {
   beforeAll(() => useBackend('cpu'));
 
-  it('stay inside their picture', () => {
+  it('stay inside their image', () => {
     expect(clipBox([-5, 3, 500, 99], [50, 100])).toEqual([0, 3, 100, 50]);
     expect(clipBox([200, 60, 300, 70], [50, 100])).toEqual([100, 50, 100, 50]);
   });
 
   it('without area overlap nothing, and both stay', () => {
     const flat = { box: [5, 5, 5, 9] as const, score: 0.5, label: 0 };
-    expect(suppress([flat, { ...flat, score: 0.4 }], 0.5)).toHaveLength(2);
+    expect(nonMaxSuppression([flat, { ...flat, score: 0.4 }], 0.5)).toHaveLength(2);
   });
 
   it('of an anchor that is the best of two objects go by the rule', () => {
@@ -243,13 +245,13 @@ describe('createRetinaNet', () => {
     ),
   });
 
-  it('puts boxes into the picture’s own pixels, and cuts them at its border', async () => {
+  it('puts boxes into the image’s own pixels, and cuts them at its border', async () => {
     // The first anchor: 32 pixels of area at ratio 0.5 about the origin; moved by half its width and height.
     const [width, height] = [32 * Math.SQRT2, 32 / Math.SQRT2];
     const [found] = (
       await detect([certain([0.5, 0.5, 0, 0])], {
         input: [16, 16],
-        pictures: [{ inside: [12, 16], original: [24, 64] }],
+        images: [{ contentSize: [12, 16], originalSize: [24, 64] }],
       })
     ).flat();
     expect(found!.label).toBe(1);
@@ -269,11 +271,11 @@ describe('createRetinaNet', () => {
     await expect(detect([certain([NaN, 0, 0, 0])], options)).rejects.toThrow(
       expect.objectContaining({ code: 'scores-nan' }),
     );
-    await expect(detect([certain([0, 0, 0, 0])], { ...options, pictures: [] })).rejects.toThrow(
-      expect.objectContaining({ code: 'pictures-misfit' }),
+    await expect(detect([certain([0, 0, 0, 0])], { ...options, images: [] })).rejects.toThrow(
+      expect.objectContaining({ code: 'images-misfit' }),
     );
     await expect(
-      detect([certain([0, 0, 0, 0])], { ...options, rules: { ...rules, score: 2 } }),
+      detect([certain([0, 0, 0, 0])], { ...options, rules: { ...rules, scoreThreshold: 2 } }),
     ).rejects.toThrow(expect.objectContaining({ code: 'threshold-invalid' }));
   });
 
@@ -283,7 +285,7 @@ describe('createRetinaNet', () => {
     await expectNoLeak(async () => {
       for (let i = 0; i < 1000; i++) {
         const levels = head.forward(pyramid);
-        await detect(levels, { input: [16, 16], rules: { ...mmdetRules, score: 0.005 } });
+        await detect(levels, { input: [16, 16], rules: { ...mmdetRules, scoreThreshold: 0.005 } });
         release(levels);
       }
     });
@@ -293,7 +295,7 @@ describe('createRetinaNet', () => {
   describe('retinaNetLoss', () => {
     beforeAll(useGradients);
 
-    it('divides by the matches of a picture or of the batch', async () => {
+    it('divides by the matches of an image or of the batch', async () => {
       const level: RetinaNetLevel = {
         stride: 8,
         grid: [2, 2],
@@ -313,12 +315,12 @@ describe('createRetinaNet', () => {
       const counted = matches.filter((match) => match !== -2).length;
       const { classification } = retinaNetLoss([level], objects, { input: [16, 16] });
       await expectClose(classification, [(unit(positives, counted) + unit(0, 36)) / (positives + 1)], 1e-4);
-      const perPicture = retinaNetLoss([level], objects, {
+      const perImage = retinaNetLoss([level], objects, {
         input: [16, 16],
-        rules: { ...mmdetRules, normalizer: 'picture' },
+        rules: { ...mmdetRules, normalizer: 'image' },
       });
       await expectClose(
-        perPicture.classification,
+        perImage.classification,
         [(unit(positives, counted) / positives + unit(0, 36)) / 2],
         1e-4,
       );

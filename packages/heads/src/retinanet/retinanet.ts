@@ -61,7 +61,7 @@ export interface RetinaNet extends Model<
   (pyramid: readonly FeatureMap[]) => RetinaNetLevel[]
 > {
   readonly config: Required<RetinaNetConfig>;
-  readonly consumes: readonly Feature[];
+  readonly inputs: readonly Feature[];
 }
 
 type Layer = ParamsOf<typeof convolutionFrom>;
@@ -133,6 +133,6 @@ export function createRetinaNet(config: RetinaNetConfig, source: ParamSource): R
   );
   return Object.defineProperties(model, {
     config: { value: { features, classes, depth, rules }, enumerable: true },
-    consumes: { value: features, enumerable: true },
+    inputs: { value: features, enumerable: true },
   }) as unknown as RetinaNet;
 }

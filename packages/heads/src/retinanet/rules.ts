@@ -6,21 +6,21 @@ export interface RetinaNetRules {
   /** What competes for a level's places: (anchor, class) pairs by their score, or anchors by the score of their best class. */
   readonly candidates: 'pairs' | 'anchors';
   /** Places per level. */
-  readonly perLevel: number;
+  readonly candidatesPerLevel: number;
   /** Scores have to be above. */
-  readonly score: number;
+  readonly scoreThreshold: number;
   /** Of two detections of a class that overlap by more, intersection over union, the better one stays. */
-  readonly overlap: number;
-  /** Detections per picture, at most. */
-  readonly keep: number;
+  readonly iouThreshold: number;
+  /** Detections per image, at most. */
+  readonly maxDetections: number;
   /** Whether deltas that shrink an anchor are limited as those that grow it are. */
   readonly limitShrinking: boolean;
-  /** Whether suppression sees boxes in the pixels of the `input` or of the `picture`. */
-  readonly suppressIn: 'input' | 'picture';
+  /** Whether suppression sees boxes in the pixels of the `input` or of the `image`. */
+  readonly nmsSpace: 'input' | 'image';
   /** An anchor that is some object's best: matched to that object (`claimed`), or to the one that it overlaps most. */
   readonly bestMatch: 'claimed' | 'own';
-  /** Losses are divided by the matched anchors of each `picture`, then averaged, or by those of the whole `batch`. */
-  readonly normalizer: 'picture' | 'batch';
+  /** Losses are divided by the matched anchors of each `image`, then averaged, or by those of the whole `batch`. */
+  readonly normalizer: 'image' | 'batch';
 }
 
 /** Three sizes an octave from `scale` strides on. */
@@ -34,12 +34,12 @@ const ratios = [0.5, 1, 2];
 export const mmdetRules: RetinaNetRules = {
   anchors: { sizes: octave(4), ratios, rounded: false, step: 'stride' },
   candidates: 'anchors',
-  perLevel: 1000,
-  score: 0.05,
-  overlap: 0.5,
-  keep: 100,
+  candidatesPerLevel: 1000,
+  scoreThreshold: 0.05,
+  iouThreshold: 0.5,
+  maxDetections: 100,
   limitShrinking: true,
-  suppressIn: 'picture',
+  nmsSpace: 'image',
   bestMatch: 'claimed',
   normalizer: 'batch',
 };
@@ -48,19 +48,19 @@ export const mmdetRules: RetinaNetRules = {
 export const torchvisionRules: RetinaNetRules = {
   anchors: { sizes: (stride) => octave(4)(stride).map(Math.trunc), ratios, rounded: true, step: 'measured' },
   candidates: 'pairs',
-  perLevel: 1000,
-  score: 0.05,
-  overlap: 0.5,
-  keep: 300,
+  candidatesPerLevel: 1000,
+  scoreThreshold: 0.05,
+  iouThreshold: 0.5,
+  maxDetections: 300,
   limitShrinking: false,
-  suppressIn: 'input',
+  nmsSpace: 'input',
   bestMatch: 'own',
-  normalizer: 'picture',
+  normalizer: 'image',
 };
 
 /**
  * {@link mmdetRules} with other anchors: the smallest measure `scale` strides of their level, where objects are smaller
- * than usual, or pictures scaled down.
+ * than usual, or images scaled down.
  *
  * @example
  * const head = createRetinaNet({ features: neck.features, classes: 3, rules: retinaNetRules(2) }, randomInit(1));

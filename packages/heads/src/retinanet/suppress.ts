@@ -1,9 +1,9 @@
 import type { Box } from './anchors.ts';
-import { overlap } from './boxes.ts';
+import { boxIou } from './boxes.ts';
 
-/** An object found in a picture. */
+/** An object found in an image. */
 export interface Detection {
-  /** Pixels of the picture. */
+  /** Pixels of the image. */
   readonly box: Box;
   /** Between 0 and 1. */
   readonly score: number;
@@ -19,7 +19,7 @@ export interface Detection {
  * @example
  * const kept = suppress(candidates, 0.5, 100);
  */
-export function suppress<D extends Detection>(
+export function nonMaxSuppression<D extends Detection>(
   detections: readonly D[],
   threshold: number,
   limit = Infinity,
@@ -30,7 +30,7 @@ export function suppress<D extends Detection>(
   for (const candidate of [...detections].sort((a, b) => b.score - a.score)) {
     if (kept.length >= limit) break;
     const rivals = byClass.get(candidate.label) ?? byClass.set(candidate.label, []).get(candidate.label)!;
-    if (rivals.some((box) => overlap(box, candidate.box) > threshold)) continue;
+    if (rivals.some((box) => boxIou(box, candidate.box) > threshold)) continue;
     rivals.push(candidate.box);
     kept.push(candidate);
   }

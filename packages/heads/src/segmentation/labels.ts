@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { PvtError, ShapeError } from '@pvt/core';
 
-/** The best class of every pixel of a picture. */
+/** The best class of every pixel of an image. */
 export interface LabelMap {
   readonly width: number;
   readonly height: number;
@@ -47,7 +47,7 @@ const tapsOf = (from: number, sizes: readonly number[]): Taps =>
 
 /**
  * The best class of every pixel after bilinear upsampling through `sizes` in turn (mmsegmentation goes by way of the
- * model's input). 150 classes of a large picture never stand in memory at once. The logits are borrowed.
+ * model's input). 150 classes of a large image never stand in memory at once. The logits are borrowed.
  *
  * @param logits [B, h, w, classes]
  * @param sizes each [height, width]; the last is the result's. None keeps the logits' own

@@ -26,7 +26,7 @@ export function createLinearSegmentation(
   return segmentationHead(
     'Linear segmentation',
     config,
-    { consumes: (features) => features.slice(-1), spec: () => linearSegmentationSpec(config) },
+    { inputs: (features) => features.slice(-1), spec: () => linearSegmentationSpec(config) },
     source,
     ([map], { conv_seg }, context) =>
       pipe(

@@ -10,7 +10,7 @@ export const ignoredLabel = 255;
  * neither above nor below the fraction bar.
  *
  * @param logits [B, h, w, classes]
- * @param labels one map per picture, all of one size
+ * @param labels one map per image, all of one size
  * @throws ShapeError where labels and batch do not fit, ConfigError for a label that is no class
  * @example
  * const loss = segmentationLoss(head.forward(pyramid, { training: true, random }), [labels]);

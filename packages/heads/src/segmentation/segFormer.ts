@@ -44,7 +44,7 @@ export function createSegFormer(
   return segmentationHead(
     'SegFormer',
     config,
-    { consumes: (features) => features, spec: () => segFormerSpec(config) },
+    { inputs: (features) => features, spec: () => segFormerSpec(config) },
     source,
     (maps, params, context) => {
       const size = sizeOfMap(maps[0]!);

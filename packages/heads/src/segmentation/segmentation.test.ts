@@ -52,7 +52,7 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     await expectNoLeak(() => {
       const head = create(config, randomInit(1));
       const pyramid = pyramidFor(37, 50);
-      const { stride } = head.consumes[0]!;
+      const { stride } = head.inputs[0]!;
       const logits = head.forward(pyramid);
       const noisy = head.forward(pyramid, { training: true, random: createRandom(1) });
       expect(logits.shape).toEqual([2, Math.ceil(37 / stride), Math.ceil(50 / stride), 3]);
@@ -65,7 +65,7 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
 
   it('passes gradients to what it consumes', async () => {
     const head = create(config, randomInit(1));
-    const maps = head.consumes.map((feature, i) => ({
+    const maps = head.inputs.map((feature, i) => ({
       ...feature,
       tensor: tf.randomNormal([1, 6 - i, 7 - 2 * i, feature.channels], 0, 1, 'float32', 2) as tf.Tensor4D,
     }));
@@ -184,11 +184,11 @@ describe('segmentationLoss', () => {
 });
 
 describe('scoreSegmentation', () => {
-  it('counts intersections and unions over all pictures', () => {
+  it('counts intersections and unions over all images', () => {
     const { meanIoU, accuracy, iou } = scoreSegmentation(
       [
-        { found: map([[0, 0, 1]]), truth: map([[0, 1, 1]]) },
-        { found: map([[1, 2, 0]]), truth: map([[1, 1, 255]]) },
+        { prediction: map([[0, 0, 1]]), target: map([[0, 1, 1]]) },
+        { prediction: map([[1, 2, 0]]), target: map([[1, 1, 255]]) },
       ],
       4,
     );
@@ -200,8 +200,8 @@ describe('scoreSegmentation', () => {
   it.each([
     ['labels-misfit', map([[0]]), map([[0, 0]])],
     ['label-invalid', map([[4]]), map([[0]])],
-  ])('says %s', (code, found, truth) =>
-    expect(() => scoreSegmentation([{ found, truth }], 4)).toThrow(expect.objectContaining({ code })),
+  ])('says %s', (code, prediction, target) =>
+    expect(() => scoreSegmentation([{ prediction, target }], 4)).toThrow(expect.objectContaining({ code })),
   );
 });
 

@@ -34,7 +34,7 @@ export interface SegmentationHead<S extends Spec = Spec> extends Model<
   (pyramid: readonly FeatureMap[], context?: ForwardContext) => tf.Tensor4D
 > {
   readonly config: SegmentationConfig;
-  readonly consumes: readonly Feature[];
+  readonly inputs: readonly Feature[];
 }
 
 /** The 1x1 convolution to classes that heads end in. */
@@ -86,9 +86,9 @@ export function segmentationHead<S extends Spec>(
   who: string,
   config: SegmentationConfig,
   {
-    consumes,
+    inputs,
     spec,
-  }: { readonly consumes: (features: readonly Feature[]) => readonly Feature[]; readonly spec: () => S },
+  }: { readonly inputs: (features: readonly Feature[]) => readonly Feature[]; readonly spec: () => S },
   source: ParamSource,
   forward: (maps: tf.Tensor4D[], params: ParamsOf<S>, context: ForwardContext) => tf.Tensor4D,
 ): SegmentationHead<S> {
@@ -109,7 +109,7 @@ export function segmentationHead<S extends Spec>(
       'dropout-invalid',
       `${who}: expected dropout in [0, 1), got ${dropout}; use 0 to switch it off.`,
     );
-  const consumed = consumes(features);
+  const consumed = inputs(features);
   const model = createModel(
     who,
     spec(),
@@ -120,6 +120,6 @@ export function segmentationHead<S extends Spec>(
   );
   return Object.defineProperties(model, {
     config: { value: config, enumerable: true },
-    consumes: { value: consumed, enumerable: true },
+    inputs: { value: consumed, enumerable: true },
   }) as unknown as SegmentationHead<S>;
 }

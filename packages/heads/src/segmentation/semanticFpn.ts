@@ -56,7 +56,7 @@ export function createSemanticFpn(
   return segmentationHead(
     'Semantic FPN',
     config,
-    { consumes: checkDoublings, spec: () => semanticFpnSpec(config) },
+    { inputs: checkDoublings, spec: () => semanticFpnSpec(config) },
     source,
     (maps, { scale_heads, conv_seg }, context) => {
       const scaled = maps.map((map, level) => {

@@ -43,7 +43,7 @@ export function createUnet(
   return segmentationHead(
     'U-Net',
     config,
-    { consumes: (features) => features, spec: () => unetSpec(config) },
+    { inputs: (features) => features, spec: () => unetSpec(config) },
     source,
     (maps, { blocks, conv_seg }, context) => {
       let map = maps.at(-1)!.clone();

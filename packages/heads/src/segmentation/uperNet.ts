@@ -46,7 +46,7 @@ export function createUperNet(
   return segmentationHead(
     'UPerNet',
     config,
-    { consumes: (features) => features, spec: () => uperNetSpec(config) },
+    { inputs: (features) => features, spec: () => uperNetSpec(config) },
     source,
     (maps, params, context) => {
       const deepest = maps.at(-1)!;

@@ -21,7 +21,7 @@ import {
 } from '../huggingFaceConfig.ts';
 import { checkpointSpec, readCheckpoint } from '../load.ts';
 import { fromCanonical } from '../names/naming.ts';
-import { official, timm } from '../recipes.ts';
+import { official, timm } from '../preprocessing.ts';
 import { convertCheckpoint } from '../save.ts';
 import { fromTimmConfig, toTimmConfig } from '../timmConfig.ts';
 

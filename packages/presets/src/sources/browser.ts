@@ -17,7 +17,7 @@ const loader = createLoader({
  * @throws SourceError where it cannot be fetched; CheckpointError where it is broken or another model; ConfigError for an impossible config;
  * the signal's reason, an AbortError by default, after an abort
  * @example
- * const { config, source, recipe } = await loadCheckpoint('pvt_v2_b2.in1k', { onProgress: ({ loaded, total }) => show(loaded / total) });
+ * const { config, source, preprocessing } = await loadCheckpoint('pvt_v2_b2.in1k', { onProgress: ({ loaded, total }) => show(loaded / total) });
  * const backbone = createPvt(config, source);
  */
 export const loadCheckpoint = loader.loadCheckpoint;

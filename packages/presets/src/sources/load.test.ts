@@ -14,7 +14,7 @@ const config = pvtConfig<PvtConfigInput>({
   classes: 3,
 });
 const labels = ['ant', 'bee', 'cat'];
-const recipe = getModel('pvt_v2_b0').recipes.huggingFace;
+const preprocessing = getModel('pvt_v2_b0').preprocessing.huggingFace;
 const source = randomInit(5);
 
 let folder: string;
@@ -23,7 +23,10 @@ let server: TestServer;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pvt-load-'));
-  files = savePretrained({ config, source, labels, recipe }, { layout: 'huggingFace', epsilon: 'layout' });
+  files = savePretrained(
+    { config, source, labels, preprocessing },
+    { layout: 'huggingFace', epsilon: 'layout' },
+  );
   server = await serve(
     hub(
       'me/mine',
@@ -60,7 +63,7 @@ it.each([
     depths: config.depths,
     classes: 3,
   });
-  expect(checkpoint).toMatchObject({ format: 'safetensors', naming: 'huggingFace', labels, recipe });
+  expect(checkpoint).toMatchObject({ format: 'safetensors', naming: 'huggingFace', labels, preprocessing });
   expect(sameBits(checkpoint)).toBe(true);
 });
 

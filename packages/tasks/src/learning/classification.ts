@@ -1,9 +1,9 @@
-import type { Recipe } from '@pvt/core';
+import type { Preprocessing } from '@pvt/core';
 import { createPvtClassifier, type PvtClassifier } from '@pvt/heads';
 import { withNewClassifier } from '@pvt/presets';
 import { oneHot, softCrossEntropy } from '@pvt/training';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageNet, type Normalization } from '../picture.ts';
+import { imageNet, type Normalization } from '../image.ts';
 import { encode, inputOf, type Learner, type Start } from './learner.ts';
 
 export interface ClassificationLearnerOptions {
@@ -22,8 +22,8 @@ export interface ClassificationLearnerOptions {
 
 export interface ClassificationLearner extends Learner<number> {
   readonly models: PvtClassifier;
-  /** How pictures have to be prepared for it. */
-  readonly recipe: Recipe;
+  /** How images have to be prepared for it. */
+  readonly preprocessing: Preprocessing;
 }
 
 /**
@@ -49,7 +49,7 @@ export function createClassificationLearner({
     from.config.classes === classes ? from.source : withNewClassifier(from.source, seed),
   );
   // As published recipes have it: the shorter side to the size, the middle of the longer one.
-  const recipe: Recipe = {
+  const preprocessing: Preprocessing = {
     resize: { to: { shortSide: Math.max(...size) }, resampling: 'bilinear' },
     crop: size,
     rescale: 1 / 255,
@@ -57,7 +57,7 @@ export function createClassificationLearner({
   };
   return {
     models,
-    recipe,
+    preprocessing,
     loss(batch, context) {
       return tf.tidy(() => {
         const { logits } = models.forward(inputOf(batch), context);
@@ -68,7 +68,7 @@ export function createClassificationLearner({
         return softCrossEntropy(logits, targets, { smoothing });
       });
     },
-    encode: (weights, dtype) => encode(weights, '', config, { labels: names, recipe }, dtype),
+    encode: (weights, dtype) => encode(weights, '', config, { labels: names, preprocessing }, dtype),
     dispose: () => models.dispose(),
   };
 }

@@ -1,9 +1,9 @@
 import { ConfigError, randomInit, scoped, type Pvt } from '@pvt/core';
 import { createFpn, createRetinaNet, retinaNetLoss, retinaNetRules, type LabelledBox } from '@pvt/heads';
 import * as tf from '@tensorflow/tfjs-core';
-import { toldBy } from '../checkpoint.ts';
+import { readHeader } from '../checkpoint.ts';
 import { detectorOf, hasDetectionHead, type DetectorParts } from '../detector.ts';
-import { imageNet, type InputSize, type Normalization } from '../picture.ts';
+import { imageNet, type InputSize, type Normalization } from '../image.ts';
 import { buildAll, disposeAll, isCheckpoint } from '../task.ts';
 import { backboneOf, encode, inputOf, type Learner, type Start } from './learner.ts';
 
@@ -11,7 +11,7 @@ export interface DetectionLearnerOptions {
   readonly from: Start;
   /** Names of the classes by index. */
   readonly names: readonly string[];
-  /** Sides that pictures are brought to. */
+  /** Sides that images are brought to. */
   readonly size: InputSize;
   /** Width of neck and head; where absent 256 as published, or half of a narrow backbone's last stage. */
   readonly channels?: number;
@@ -53,7 +53,7 @@ export function anchorScaleFor(sides: readonly number[]): number {
   if (sides.length === 0)
     throw new ConfigError(
       'objects-missing',
-      'anchorScaleFor: expected the sizes of some objects, got none; give those of the training pictures.',
+      'anchorScaleFor: expected the sizes of some objects, got none; give those of the training images.',
     );
   const small = [...sides].sort((a, b) => a - b)[Math.floor(sides.length / 20)]!;
   return [4, 2].find((scale) => scale * finest <= small * 1.25) ?? 1;
@@ -106,7 +106,7 @@ function keptParts({
 }: DetectionLearnerOptions): { readonly parts: Parts; readonly anchorScale: number | undefined } | undefined {
   if (!isCheckpoint(from) || !hasDetectionHead(from)) return undefined;
   const parts = detectorOf(from);
-  if (parts.head.config.classes === names.length) return { parts, anchorScale: toldBy(from).anchorScale };
+  if (parts.head.config.classes === names.length) return { parts, anchorScale: readHeader(from).anchorScale };
   disposeAll([parts.backbone, parts.neck, parts.head]);
   return undefined;
 }

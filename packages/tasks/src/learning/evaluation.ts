@@ -1,19 +1,19 @@
-import type { Picture } from '@pvt/core';
+import type { Image } from '@pvt/core';
 import {
   scoreDetections,
   scoreSegmentation,
   type DetectionPair,
   type LabelMap,
-  type TrueObject,
+  type TargetObject,
 } from '@pvt/heads';
 import type { Classifier } from '../classifier.ts';
 import type { Detector } from '../detector.ts';
 import type { Segmenter } from '../segmenter.ts';
 import type { RunOptions } from '../task.ts';
 
-/** A picture and what it shows, in the picture's own pixels. */
-export interface Truth<T> {
-  readonly picture: Picture;
+/** An image and what it shows, in the image's own pixels. */
+export interface LabelledImage<T> {
+  readonly image: Image;
   readonly target: T;
 }
 
@@ -23,32 +23,32 @@ export interface Evaluation {
   readonly [measure: string]: number;
 }
 
-type Truths<T> = AsyncIterable<Truth<T>> | Iterable<Truth<T>>;
+type LabelledImages<T> = AsyncIterable<LabelledImage<T>> | Iterable<LabelledImage<T>>;
 
 /**
- * Share of pictures whose best guess is right.
+ * Share of images whose best guess is right.
  *
  * @example
- * const { accuracy } = await evaluateClassifier(classifier, truths);
+ * const { accuracy } = await evaluateClassifier(classifier, labelledImages);
  */
 export async function evaluateClassifier<S>(
   classifier: Classifier<S>,
-  truths: Truths<number>,
+  labelledImages: LabelledImages<number>,
   options: RunOptions = {},
 ): Promise<Evaluation & { readonly accuracy: number }> {
   let [right, count] = [0, 0];
-  let waiting: Truth<number>[] = [];
+  let waiting: LabelledImage<number>[] = [];
   const judge = async () => {
     const guesses = await classifier.classify(
-      waiting.map(({ picture }) => picture),
+      waiting.map(({ image }) => image),
       { ...options, top: 1 },
     );
     right += guesses.filter(([best], i) => best!.label === waiting[i]!.target).length;
     count += waiting.length;
     waiting = [];
   };
-  for await (const truth of truths) {
-    waiting.push(truth);
+  for await (const labelledImage of labelledImages) {
+    waiting.push(labelledImage);
     if (waiting.length === 32) await judge();
   }
   await judge();
@@ -59,16 +59,16 @@ export async function evaluateClassifier<S>(
  * Intersection over union of every class over all pixels (`iou class`), their mean and the share of right pixels.
  *
  * @example
- * const { meanIoU } = await evaluateSegmenter(segmenter, truths);
+ * const { meanIoU } = await evaluateSegmenter(segmenter, labelledImages);
  */
 export async function evaluateSegmenter<S>(
   segmenter: Segmenter<S>,
-  truths: Truths<LabelMap>,
+  labelledImages: LabelledImages<LabelMap>,
   options: RunOptions = {},
 ): Promise<Evaluation & { readonly meanIoU: number; readonly pixelAccuracy: number }> {
-  const pairs: { found: LabelMap; truth: LabelMap }[] = [];
-  for await (const { picture, target } of truths)
-    pairs.push({ found: await segmenter.segment(picture, options), truth: target });
+  const pairs: { prediction: LabelMap; target: LabelMap }[] = [];
+  for await (const { image, target } of labelledImages)
+    pairs.push({ prediction: await segmenter.segment(image, options), target });
   const { meanIoU, accuracy, iou } = scoreSegmentation(pairs, segmenter.parts.head.config.classes);
   const byClass = iou.flatMap((value, i) =>
     Number.isNaN(value) ? [] : [[`IoU ${segmenter.names[i] ?? i}`, value] as const],
@@ -80,16 +80,16 @@ export async function evaluateSegmenter<S>(
  * COCO's mean average precision (`mAP`) and that at an overlap of 0.5 (`mAP50`, which is the score), and of every class.
  *
  * @example
- * const { mAP50 } = await evaluateDetector(detector, truths);
+ * const { mAP50 } = await evaluateDetector(detector, labelledImages);
  */
 export async function evaluateDetector<S>(
   detector: Detector<S>,
-  truths: Truths<readonly TrueObject[]>,
+  labelledImages: LabelledImages<readonly TargetObject[]>,
   options: RunOptions = {},
 ): Promise<Evaluation & { readonly mAP: number; readonly mAP50: number }> {
   const pairs: DetectionPair[] = [];
-  for await (const { picture, target } of truths)
-    pairs.push({ found: await detector.detect(picture, options), truth: target });
+  for await (const { image, target } of labelledImages)
+    pairs.push({ detections: await detector.detect(image, options), targets: target });
   const { mAP, mAP50, mAP75, byClass } = scoreDetections(pairs);
   return {
     score: mAP50,

@@ -13,14 +13,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { denseConfig, partsOf } from '../checkpoint.ts';
 import { isCheckpoint } from '../task.ts';
 
-/** Pictures with their truth, as `@pvt/data` makes them. */
+/** Images with their truth, as `@pvt/data` makes them. */
 export interface LearningBatch<T> {
   /** Normalised, row-major, of `shape`. */
   readonly inputs: Float32Array;
   readonly shape: readonly [batch: number, height: number, width: number, channels: number];
-  /** One per picture, in the input's pixels. */
+  /** One per image, in the input's pixels. */
   readonly targets: readonly T[];
-  /** [batch, classes], the share of each class where pictures were mixed; goes before `targets`. */
+  /** [batch, classes], the share of each class where images were mixed; goes before `targets`. */
   readonly soft?: Float32Array;
 }
 
@@ -34,7 +34,7 @@ export interface Learner<T> {
   loss(batch: LearningBatch<T>, context: TrainingContext): tf.Scalar;
   /**
    * A safetensors file that the task's `create…` function takes: parameters under the official code's names, class names
-   * and the way pictures are prepared in the header.
+   * and the way images are prepared in the header.
    *
    * @param weights of a snapshot, or `await stateDict(…)` of the models
    */

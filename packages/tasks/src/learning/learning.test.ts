@@ -54,7 +54,7 @@ describe('createClassificationLearner', () => {
     const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), {
       config: { ...config, classes: 2 },
     });
-    expect(checkpoint).toMatchObject({ labels: names, recipe: learner.recipe, unexpected: [] });
+    expect(checkpoint).toMatchObject({ labels: names, preprocessing: learner.preprocessing, unexpected: [] });
     const again = materialize(learner.models.spec, checkpoint.source, 'test');
     const [before, after] = [
       await stateDict(learner.models),
@@ -73,14 +73,14 @@ describe.each([
   it('is the task that its file makes, to the bit', async () => {
     const learner = create();
     const bytes = learner.encode(await readState(stateOf(learner.models)));
-    const picture = {
+    const image = {
       width: 80,
       height: 64,
       data: Uint8Array.from({ length: 80 * 64 * 3 }, (_, i) => (i * i) % 251),
     };
     const open = kind === 'segmenter' ? createSegmenter : createDetector;
-    const outputs = async (task: { forward(picture: object): Promise<object> }) => {
-      const answer = (await task.forward(picture)) as {
+    const outputs = async (task: { forward(image: object): Promise<object> }) => {
+      const answer = (await task.forward(image)) as {
         readonly logits?: tf.Tensor;
         readonly levels?: readonly { readonly logits: tf.Tensor }[];
       };

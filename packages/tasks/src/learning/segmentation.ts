@@ -11,7 +11,7 @@ import {
   type SegmentationHead,
 } from '@pvt/heads';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageNet, type InputSize, type Normalization } from '../picture.ts';
+import { imageNet, type InputSize, type Normalization } from '../image.ts';
 import { hasSegmentationHead, segmenterOf, type SegmenterParts } from '../segmenter.ts';
 import { buildAll, disposeAll, isCheckpoint } from '../task.ts';
 import { backboneOf, encode, inputOf, type Learner, type Start } from './learner.ts';
@@ -32,7 +32,7 @@ export interface SegmentationLearnerOptions {
   readonly from: Start;
   /** Names of the classes by index. */
   readonly names: readonly string[];
-  /** Sides that pictures are brought to. */
+  /** Sides that images are brought to. */
   readonly size: InputSize;
   /** A U-Net where absent. A checkpoint with a head of as many classes keeps its own. */
   readonly head?: SegmentationHeadName;

@@ -93,9 +93,7 @@ interface Entry {
 const shown = (name: string): string => JSON.stringify(name.slice(0, 80));
 
 /** Where the directory lies, from the record at the end of the file and, in large archives, the one of zip64 before it. */
-function* readEnd(
-  fileSize: number,
-): Reading<{
+function* readEnd(fileSize: number): Reading<{
   readonly count: number;
   readonly size: number;
   readonly begin: number;

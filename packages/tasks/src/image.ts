@@ -1,8 +1,8 @@
-import { ConfigError, type Picture } from '@pvt/core';
-import type { PicturePlacement } from '@pvt/heads';
+import { ConfigError, type Image } from '@pvt/core';
+import type { Placement } from '@pvt/heads';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** How a picture of any size becomes a dense model's input. */
+/** How an image of any size becomes a dense model's input. */
 export interface InputSize {
   /** Pixels that the shorter side is brought to, unless the longer one would exceed its bound. */
   readonly shortSide: number;
@@ -61,7 +61,7 @@ function neighbours(from: number, to: number) {
  *
  * @returns [height, width, 3], 0 … 255, row-major
  */
-export function resizeBilinear({ width, height, data }: Picture, [toHeight, toWidth]: Size): Float32Array {
+export function resizeBilinear({ width, height, data }: Image, [toHeight, toWidth]: Size): Float32Array {
   const result = new Float32Array(toHeight * toWidth * 3);
   const columns = neighbours(width, toWidth);
   let at = 0;
@@ -84,45 +84,45 @@ export function resizeBilinear({ width, height, data }: Picture, [toHeight, toWi
 }
 
 /** Values as OpenCV keeps them: 8 bits. */
-export const rounded = (values: Float32Array, [height, width]: Size): Picture => ({
+export const rounded = (values: Float32Array, [height, width]: Size): Image => ({
   width,
   height,
   data: Uint8Array.from(values, Math.round),
 });
 
-/** A picture in a model's input. */
+/** An image in a model's input. */
 export interface Prepared {
   /** [height, width, 3], row-major. */
   readonly values: Float32Array;
   /** [height, width] of the input, padding included. */
   readonly size: Size;
-  readonly placement: PicturePlacement;
+  readonly placement: Placement;
 }
 
 /** Normalises, and pads with zeros right and below. */
-export function place(
+export function normalizeAndPad(
   values: Float32Array,
-  inside: Size,
+  contentSize: Size,
   size: Size,
-  original: Size,
+  originalSize: Size,
   { mean, std }: Normalization,
 ): Prepared {
   const padded = new Float32Array(size[0] * size[1] * 3);
-  for (let y = 0; y < inside[0]; y++) {
-    for (let x = 0; x < inside[1] * 3; x++)
-      padded[y * size[1] * 3 + x] = (values[y * inside[1] * 3 + x]! / 255 - mean[x % 3]!) / std[x % 3]!;
+  for (let y = 0; y < contentSize[0]; y++) {
+    for (let x = 0; x < contentSize[1] * 3; x++)
+      padded[y * size[1] * 3 + x] = (values[y * contentSize[1] * 3 + x]! / 255 - mean[x % 3]!) / std[x % 3]!;
   }
-  return { values: padded, size, placement: { inside, original } };
+  return { values: padded, size, placement: { contentSize, originalSize } };
 }
 
 /** Both sides up to the next multiple. */
-export const upTo = ([height, width]: Size, multiple: number): Size => [
+export const roundUpToMultiple = ([height, width]: Size, multiple: number): Size => [
   Math.ceil(height / multiple) * multiple,
   Math.ceil(width / multiple) * multiple,
 ];
 
 /** Inputs of one size as a batch [B, height, width, 3]. */
-export function together(inputs: readonly Prepared[]): tf.Tensor4D {
+export function toBatch(inputs: readonly Prepared[]): tf.Tensor4D {
   const [height, width] = inputs[0]!.size;
   const values = new Float32Array(inputs.length * height * width * 3);
   inputs.forEach((input, i) => values.set(input.values, i * input.values.length));

@@ -1,13 +1,13 @@
-import type { Recipe } from '@pvt/core';
+import type { Preprocessing } from '@pvt/core';
 
-/** Whose evaluation a recipe reproduces: the same picture reaches the same model differently in each code base. */
-export interface Recipes {
+/** Whose evaluation a recipe reproduces: the same image reaches the same model differently in each code base. */
+export interface PreprocessingByNaming {
   /** whai362/PVT: `classification/datasets.py`. */
-  readonly official?: Recipe;
+  readonly official?: Preprocessing;
   /** timm: crop_pct 0.9. */
-  readonly timm?: Recipe;
+  readonly timm?: Preprocessing;
   /** Hugging Face transformers: `PvtImageProcessor`. */
-  readonly huggingFace?: Recipe;
+  readonly huggingFace?: Preprocessing;
 }
 
 export const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
@@ -17,16 +17,16 @@ const crop224 = { crop: [224, 224], rescale: 1 / 255, normalize: imageNet } as c
 export const official = {
   resize: { to: { shortSide: 256 }, resampling: 'bicubic' },
   ...crop224,
-} as const satisfies Recipe;
+} as const satisfies Preprocessing;
 
 /** 248 is 224 / 0.9, rounded down. */
 export const timm = {
   resize: { to: { shortSide: 248 }, resampling: 'bicubic' },
   ...crop224,
-} as const satisfies Recipe;
+} as const satisfies Preprocessing;
 
 export const huggingFace = {
   resize: { to: { size: [224, 224] }, resampling: 'bilinear' },
   rescale: 1 / 255,
   normalize: imageNet,
-} as const satisfies Recipe;
+} as const satisfies Preprocessing;

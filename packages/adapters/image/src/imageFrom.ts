@@ -1,37 +1,37 @@
-import type { Picture } from '@pvt/core';
+import type { Image } from '@pvt/core';
 import {
   checkMaxPixels,
   checkPixelCount,
   defaultMaxPixels,
   fromRgba,
   overWhite,
-  PictureError,
-} from './picture.ts';
+  ImageError,
+} from './image.ts';
 
 /** Side of what is read back at a time: a canvas beyond the browser's limit stays blank without a word. */
 const tile = 2048;
 
 /**
- * A picture from whatever a browser can show: canvas, ImageData, ImageBitmap, `<img>`, `<video>` (the current frame),
+ * An image from whatever a browser can show: canvas, ImageData, ImageBitmap, `<img>`, `<video>` (the current frame),
  * VideoFrame, Blob or File. Colours become 8-bit sRGB, EXIF orientation is applied, transparency is composited over
- * white and of an animation the first frame is taken, as `readPicture` does in Node. The source is neither changed nor closed.
+ * white and of an animation the first frame is taken, as `readImage` does in Node. The source is neither changed nor closed.
  *
  * `maxPixels` (100 million) guards the work after decoding: a Blob is decoded by the browser, under the browser's own limits.
  *
- * @throws PictureError with code `picture-unreadable`, `picture-too-large`, `picture-tainted` or `browser-missing`
+ * @throws ImageError with code `image-unreadable`, `image-too-large`, `image-tainted` or `browser-missing`
  * @throws ConfigError where `maxPixels` is not a positive integer
  * @example
- * const picture = await pictureFrom(document.querySelector('canvas')!);
+ * const image = await imageFrom(document.querySelector('canvas')!);
  */
-export async function pictureFrom(
+export async function imageFrom(
   source: ImageBitmapSource,
   { maxPixels = defaultMaxPixels }: { readonly maxPixels?: number } = {},
-): Promise<Picture> {
-  checkMaxPixels('pictureFrom', maxPixels);
+): Promise<Image> {
+  checkMaxPixels('imageFrom', maxPixels);
   if (typeof createImageBitmap === 'undefined' || typeof OffscreenCanvas === 'undefined') {
-    throw new PictureError(
+    throw new ImageError(
       'browser-missing',
-      `pictureFrom: expected a browser with createImageBitmap and OffscreenCanvas, got neither or one; in Node use readPicture of '@pvt/adapter-image/node'.`,
+      `imageFrom: expected a browser with createImageBitmap and OffscreenCanvas, got neither or one; in Node use readImage of '@pvt/adapter-image/node'.`,
     );
   }
   // ImageData is not premultiplied: read as it is, no canvas can round its colours.
@@ -40,12 +40,12 @@ export async function pictureFrom(
     source.colorSpace === 'srgb' &&
     source.data instanceof Uint8ClampedArray
   ) {
-    checkPixelCount('pictureFrom', source.width, source.height, maxPixels);
+    checkPixelCount('imageFrom', source.width, source.height, maxPixels);
     return fromRgba(source.data, source.width, source.height);
   }
   const bitmap = await decode(source);
   try {
-    checkPixelCount('pictureFrom', bitmap.width, bitmap.height, maxPixels);
+    checkPixelCount('imageFrom', bitmap.width, bitmap.height, maxPixels);
     return readBack(bitmap);
   } finally {
     bitmap.close();
@@ -58,23 +58,23 @@ async function decode(source: ImageBitmapSource): Promise<ImageBitmap> {
     return await createImageBitmap(source);
   } catch (cause) {
     const kind = Object.prototype.toString.call(source).slice('[object '.length, -1);
-    throw new PictureError(
-      'picture-unreadable',
-      `pictureFrom: expected a canvas, ImageData, ImageBitmap, image, video, VideoFrame or Blob with pixels in it, got ${kind} that the browser cannot decode; check that it has loaded and is a picture.`,
+    throw new ImageError(
+      'image-unreadable',
+      `imageFrom: expected a canvas, ImageData, ImageBitmap, image, video, VideoFrame or Blob with pixels in it, got ${kind} that the browser cannot decode; check that it has loaded and is an image.`,
       { cause },
     );
   }
 }
 
-function readBack(bitmap: ImageBitmap): Picture {
+function readBack(bitmap: ImageBitmap): Image {
   const { width, height } = bitmap;
   const columns = Math.min(tile, width);
   const rows = Math.min(tile, height);
   const context = new OffscreenCanvas(columns, rows).getContext('2d', { willReadFrequently: true });
   if (!context)
-    throw new PictureError(
-      'picture-unreadable',
-      `pictureFrom: expected a 2d canvas of ${columns}x${rows} pixels, got none; close other pages or free memory.`,
+    throw new ImageError(
+      'image-unreadable',
+      `imageFrom: expected a 2d canvas of ${columns}x${rows} pixels, got none; close other pages or free memory.`,
     );
   context.globalCompositeOperation = 'copy';
   const data = new Uint8Array(width * height * 3);
@@ -101,9 +101,9 @@ function readTile(
     return context.getImageData(0, 0, width, height).data;
   } catch (cause) {
     if (!(cause instanceof DOMException && cause.name === 'SecurityError')) throw cause;
-    throw new PictureError(
-      'picture-tainted',
-      `pictureFrom: expected pixels that this page may read, got some of another origin; load them with crossOrigin = 'anonymous' from a server that allows it.`,
+    throw new ImageError(
+      'image-tainted',
+      `imageFrom: expected pixels that this page may read, got some of another origin; load them with crossOrigin = 'anonymous' from a server that allows it.`,
       { cause },
     );
   }

@@ -1,9 +1,9 @@
-import { ConfigError, PvtError, ShapeError, type Picture } from '@pvt/core';
+import { ConfigError, PvtError, ShapeError, type Image } from '@pvt/core';
 
-/** A file, blob or element that no picture can be read from; `code` tells why. */
-export class PictureError extends PvtError {}
+/** A file, blob or element that no image can be read from; `code` tells why. */
+export class ImageError extends PvtError {}
 
-/** Pixels that one picture may have where the caller sets no other limit. */
+/** Pixels that one image may have where the caller sets no other limit. */
 export const defaultMaxPixels = 100_000_000;
 
 export function checkMaxPixels(who: string, maxPixels: number): void {
@@ -17,20 +17,20 @@ export function checkMaxPixels(who: string, maxPixels: number): void {
 
 export function checkPixelCount(who: string, width: number, height: number, maxPixels: number): void {
   if (width * height > maxPixels) {
-    throw new PictureError(
-      'picture-too-large',
-      `${who}: expected a picture of at most ${maxPixels} pixels, got ${width}x${height}; shrink it, or raise maxPixels where you trust its origin.`,
+    throw new ImageError(
+      'image-too-large',
+      `${who}: expected an image of at most ${maxPixels} pixels, got ${width}x${height}; shrink it, or raise maxPixels where you trust its origin.`,
     );
   }
 }
 
-export function checkPicture(who: string, { width, height, data }: Picture): void {
+export function checkImage(who: string, { width, height, data }: Image): void {
   const sized = [width, height].every((side) => Number.isSafeInteger(side) && side > 0);
   if (!sized || !(data instanceof Uint8Array) || data.length !== width * height * 3) {
     const got = data instanceof Uint8Array ? `${data.length} bytes` : typeof data;
     throw new ShapeError(
-      'picture-invalid',
-      `${who}: expected a picture with width * height * 3 bytes of RGB, got ${got} for ${width}x${height}; drop alpha and padding, or build it with fromRgba.`,
+      'image-invalid',
+      `${who}: expected an image with width * height * 3 bytes of RGB, got ${got} for ${width}x${height}; drop alpha and padding, or build it with fromRgba.`,
     );
   }
 }
@@ -47,21 +47,21 @@ export function overWhite(rgba: ArrayLike<number>, rgb: Uint8Array): void {
 }
 
 /**
- * A picture from 8-bit RGBA pixels (row-major, not premultiplied), composited over white as every source here is.
+ * An image from 8-bit RGBA pixels (row-major, not premultiplied), composited over white as every source here is.
  *
  * @throws ShapeError where `rgba` does not hold width * height * 4 bytes
  * @example
- * const picture = fromRgba(new Uint8Array([255, 0, 0, 128]), 1, 1); // data: 255, 127, 127
+ * const image = fromRgba(new Uint8Array([255, 0, 0, 128]), 1, 1); // data: 255, 127, 127
  */
-export function fromRgba(rgba: Uint8Array | Uint8ClampedArray, width: number, height: number): Picture {
+export function fromRgba(rgba: Uint8Array | Uint8ClampedArray, width: number, height: number): Image {
   if (rgba.length !== width * height * 4) {
     throw new ShapeError(
-      'picture-invalid',
+      'image-invalid',
       `fromRgba: expected width * height * 4 bytes, got ${rgba.length} for ${width}x${height}; pass RGBA without padding between rows.`,
     );
   }
-  const picture = { width, height, data: new Uint8Array(width * height * 3) };
-  checkPicture('fromRgba', picture);
-  overWhite(rgba, picture.data);
-  return picture;
+  const image = { width, height, data: new Uint8Array(width * height * 3) };
+  checkImage('fromRgba', image);
+  overWhite(rgba, image.data);
+  return image;
 }

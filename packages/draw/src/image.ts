@@ -1,20 +1,20 @@
-import { ShapeError, type Picture } from '@pvt/core';
+import { ShapeError, type Image } from '@pvt/core';
 import { editPixels, type CanvasContext } from './canvas.ts';
 
 /**
  * Decoded pixels onto a canvas of their size.
  *
- * @throws ShapeError where picture and canvas differ in size
+ * @throws ShapeError where image and canvas differ in size
  * @example
- * const canvas = createCanvas(picture.width, picture.height);
- * drawPicture(canvas.getContext('2d'), picture);
+ * const canvas = createCanvas(image.width, image.height);
+ * drawImage(canvas.getContext('2d'), image);
  */
-export function drawPicture(context: CanvasContext, { width, height, data }: Picture): void {
+export function drawImage(context: CanvasContext, { width, height, data }: Image): void {
   const { canvas } = context;
   if (canvas.width !== width || canvas.height !== height) {
     throw new ShapeError(
       'canvas-misfit',
-      `drawPicture: expected a canvas of ${width}x${height} pixels, as the picture has, got ${canvas.width}x${canvas.height}; resize one of them.`,
+      `drawImage: expected a canvas of ${width}x${height} pixels, as the image has, got ${canvas.width}x${canvas.height}; resize one of them.`,
     );
   }
   editPixels(context, (pixels) => {
