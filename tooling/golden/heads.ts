@@ -10,6 +10,7 @@ import {
   type ParamSource,
   type PvtConfig,
   type Spec,
+  type LabelMap,
 } from '@pvt/core';
 import {
   anchorsOf,
@@ -36,7 +37,6 @@ import {
   type Detection,
   type ExtraLevels,
   type FpnConfig,
-  type LabelMap,
 } from '@pvt/heads';
 import { fromCanonical } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';

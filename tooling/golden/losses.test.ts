@@ -1,5 +1,6 @@
+import type { Box } from '@pvt/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { retinaNetLoss, anchorsOf, matchAnchors, type Box } from '@pvt/heads';
+import { retinaNetLoss, anchorsOf, matchAnchors } from '@pvt/heads';
 import { expectClose, useBackend, useGradients } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import golden from './fixtures/losses/retinanet_small_body_96x128_seed16.json';

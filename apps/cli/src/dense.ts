@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
-import type { Image } from '@pvt/core';
+import type { Image, InputSize } from '@pvt/core';
 import type { CanvasContext } from '@pvt/draw';
 import type { Checkpoint, TensorEntry } from '@pvt/presets';
-import type { InputSize, Task, TaskOptions } from '@pvt/tasks';
+import type { Task, TaskOptions } from '@pvt/tasks';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
 import { ReportedError, report, sentence } from './errors.ts';

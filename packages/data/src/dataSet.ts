@@ -1,36 +1,14 @@
-import type { Image } from '@pvt/core';
+import type { Image, LabelMap, LabelledBox, Size } from '@pvt/core';
 
 /** What a data set is for: a class per image, a class per pixel, or boxes with classes. */
 export const tasks = ['classify', 'segment', 'detect'] as const;
 export type Task = (typeof tasks)[number];
 
-export type Size = readonly [height: number, width: number];
-
-/** An object that an image is known to show. */
-export interface TargetBox {
-  /** Pixels from the image's upper left corner; right and bottom lie behind the last pixel. */
-  readonly box: readonly [left: number, top: number, right: number, bottom: number];
-  readonly label: number;
-  /** A crowd, or marked difficult: no target in training, and in scores neither right nor wrong. */
-  readonly crowd?: boolean;
-}
-
-/** The true class of every pixel of an image. */
-export interface LabelMap {
-  readonly width: number;
-  readonly height: number;
-  /** Row-major indices of classes; {@link ignoredLabel} where nothing is known. */
-  readonly labels: Uint16Array;
-}
-
-/** Label of pixels that do not count: padding, what was erased, and what the mask itself leaves open. */
-export const ignoredLabel = 255;
-
 /** The truth about an image, by task. */
 export interface Targets {
   readonly classify: number;
   readonly segment: LabelMap;
-  readonly detect: readonly TargetBox[];
+  readonly detect: readonly LabelledBox[];
 }
 export type Target = Targets[Task];
 
@@ -44,7 +22,7 @@ export interface Mask<Source> {
 export interface Annotations<Source> {
   readonly classify: number;
   readonly segment: Mask<Source> | LabelMap;
-  readonly detect: readonly TargetBox[];
+  readonly detect: readonly LabelledBox[];
 }
 
 /** One image and what it shows. */

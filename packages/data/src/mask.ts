@@ -1,6 +1,7 @@
+import { type LabelMap, ignoredLabel } from '@pvt/core';
 import { defaultMaxPixels } from '@pvt/adapter-image';
 import { decode, hasPngSignature } from 'fast-png';
-import { ignoredLabel, type LabelMap, type Mask, type Opener } from './dataSet.ts';
+import { type Mask, type Opener } from './dataSet.ts';
 import { DataError, reason } from './errors.ts';
 
 /** What a mask's file says of every pixel, before it means anything. */

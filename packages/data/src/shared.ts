@@ -13,20 +13,16 @@ export {
 } from './augment/geometry.ts';
 export type { Batch, Loader, LoaderOptions } from './batches/loader.ts';
 export { mix, type Mix } from './batches/mix.ts';
-export type { Fit, InputBounds, Placement } from './batches/prepare.ts';
+export type { Fit } from './batches/prepare.ts';
 export {
-  ignoredLabel,
   tasks,
   type Annotations,
   type DataSet,
-  type LabelMap,
   type Mask,
   type Sample,
-  type Size,
   type Target,
   type Targets,
   type Task,
-  type TargetBox,
 } from './dataSet.ts';
 export { DataError } from './errors.ts';
 export { parseCoco, type CocoAnnotations } from './read/coco.ts';

@@ -1,5 +1,6 @@
+import type { LabelMap } from '@pvt/core';
 import { createCanvas, type SKRSContext2D } from '@napi-rs/canvas';
-import { classColor, type LabelMap } from '@pvt/heads';
+import { classColor } from '@pvt/heads';
 import { describe, expect, it } from 'vitest';
 import type { CanvasContext } from './canvas.ts';
 import {

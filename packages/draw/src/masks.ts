@@ -1,5 +1,5 @@
-import { ShapeError } from '@pvt/core';
-import { classColor, type Color, type LabelMap } from '@pvt/heads';
+import { ShapeError, type LabelMap } from '@pvt/core';
+import { classColor, type Color } from '@pvt/heads';
 import { editPixels, sizesFor, type CanvasContext, type CanvasPixels } from './canvas.ts';
 import { heatColor } from './colors.ts';
 import { Tags } from './tags.ts';

@@ -6,8 +6,8 @@ import {
   type PvtConfigInput,
   type Preprocessing,
   type Resampling,
+  imageNetNormalization,
 } from '@pvt/core';
-import { imageNet } from './preprocessing.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -265,7 +265,7 @@ export function fromPreprocessorConfig(json: unknown): Preprocessing {
       type,
       'write the recipe by hand',
     );
-  const normal = crops ? clip : imageNet;
+  const normal = crops ? clip : imageNetNormalization;
   const flag = (field: string): boolean => {
     const value = json[field] ?? true;
     return typeof value === 'boolean' ? value : fail(file, field, 'true or false', value, 'correct the file');

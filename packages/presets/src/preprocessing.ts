@@ -1,4 +1,4 @@
-import type { Preprocessing } from '@pvt/core';
+import { type Preprocessing, imageNetNormalization } from '@pvt/core';
 
 /** Whose evaluation a recipe reproduces: the same image reaches the same model differently in each code base. */
 export interface PreprocessingByNaming {
@@ -10,9 +10,7 @@ export interface PreprocessingByNaming {
   readonly huggingFace?: Preprocessing;
 }
 
-export const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
-
-const crop224 = { crop: [224, 224], rescale: 1 / 255, normalize: imageNet } as const;
+const crop224 = { crop: [224, 224], rescale: 1 / 255, normalize: imageNetNormalization } as const;
 
 export const official = {
   resize: { to: { shortSide: 256 }, resampling: 'bicubic' },
@@ -28,5 +26,5 @@ export const timm = {
 export const huggingFace = {
   resize: { to: { size: [224, 224] }, resampling: 'bilinear' },
   rescale: 1 / 255,
-  normalize: imageNet,
+  normalize: imageNetNormalization,
 } as const satisfies Preprocessing;

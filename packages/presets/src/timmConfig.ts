@@ -6,10 +6,10 @@ import {
   type PvtV2Config,
   type Preprocessing,
   type Resampling,
+  imageNetNormalization,
 } from '@pvt/core';
 import { nameOf } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
-import { imageNet } from './preprocessing.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -129,13 +129,13 @@ function preprocessingOf(cfg: JsonObject, crop: readonly [height: number, width:
   const [height, width] = crop.map((side) => Math.floor(side / share)) as [number, number];
   if (mode === 'center' && height !== width)
     fail('input_size', 'a square where crop_mode is center', cfg['input_size'], 'write the recipe by hand');
-  const std = threeOf(cfg['std'], 'std') ?? imageNet.std;
+  const std = threeOf(cfg['std'], 'std') ?? imageNetNormalization.std;
   if (!std.every((value) => value > 0)) fail('std', 'three positive numbers', std, 'correct the file');
   return {
     resize: { to: mode === 'squash' ? { size: [height, width] } : { shortSide: height }, resampling },
     crop,
     rescale: 1 / 255,
-    normalize: { mean: threeOf(cfg['mean'], 'mean') ?? imageNet.mean, std },
+    normalize: { mean: threeOf(cfg['mean'], 'mean') ?? imageNetNormalization.mean, std },
   };
 }
 

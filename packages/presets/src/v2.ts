@@ -1,5 +1,6 @@
+import { imageNetNormalization } from '@pvt/core';
 import type { Preset } from './models.ts';
-import { huggingFace, imageNet, official, timm } from './preprocessing.ts';
+import { huggingFace, official, timm } from './preprocessing.ts';
 
 const dims = [64, 128, 320, 512] as const;
 const preprocessing = { official, timm, huggingFace } as const;
@@ -63,7 +64,7 @@ export const v2 = {
         resize: { to: { shortSide: 64 }, resampling: 'bilinear' },
         crop: [64, 64],
         rescale: 1 / 255,
-        normalize: imageNet,
+        normalize: imageNetNormalization,
       },
     },
     params: 871_610,

@@ -9,10 +9,11 @@ import {
   type Preprocessing,
   type Spec,
   type StateDict,
+  type InputSize,
+  type Normalization,
 } from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
-import type { InputSize, Normalization } from './image.ts';
 
 /** A part of a dense model as a checkpoint holds it. */
 export interface PartSpec {

@@ -1,4 +1,14 @@
-import { CheckpointError, createPvt, type Feature, type FeatureMap, type Image, type Pvt } from '@pvt/core';
+import {
+  CheckpointError,
+  createPvt,
+  type Feature,
+  type FeatureMap,
+  type Image,
+  type Pvt,
+  type InputSize,
+  type Normalization,
+  imageNetNormalization,
+} from '@pvt/core';
 import {
   createFpn,
   createRetinaNet,
@@ -23,14 +33,11 @@ import { cocoNames, torchvisionCocoNames } from './names.ts';
 import {
   boundedSize,
   checkSize,
-  imageNet,
   normalizeAndPad,
   resizeBilinear,
   rounded,
   toBatch,
   roundUpToMultiple,
-  type InputSize,
-  type Normalization,
   type Prepared,
 } from './image.ts';
 import {
@@ -226,7 +233,7 @@ export async function detectorOn<S>(
             classes: 0,
           });
   const told = checkpoint === undefined ? {} : readHeader(checkpoint);
-  const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
+  const normalize = options.normalize ?? told.input?.normalize ?? imageNetNormalization;
   const size = checkSize('createDetector', {
     shortSide: 800,
     longSide: 1333,

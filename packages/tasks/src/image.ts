@@ -1,27 +1,12 @@
-import { ConfigError, type Image } from '@pvt/core';
-import type { Placement } from '@pvt/heads';
+import {
+  ConfigError,
+  type Image,
+  type InputSize,
+  type Size,
+  type Placement,
+  type Normalization,
+} from '@pvt/core';
 import * as tf from '@tensorflow/tfjs-core';
-
-/** How an image of any size becomes a dense model's input. */
-export interface InputSize {
-  /** Pixels that the shorter side is brought to, unless the longer one would exceed its bound. */
-  readonly shortSide: number;
-  /** Pixels that the longer side may have. */
-  readonly longSide: number;
-  /** Both sides of the input are multiples of this. */
-  readonly multiple: number;
-}
-
-/** Per channel, after scaling to 0 … 1: (value - mean) / std. */
-export interface Normalization {
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
-}
-
-/** ImageNet's, which every published PVT was trained with. */
-export const imageNet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-
-type Size = readonly [height: number, width: number];
 
 /** @throws ConfigError for sides that are no positive whole pixels */
 export function checkSize(who: string, size: InputSize): InputSize {

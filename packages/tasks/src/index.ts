@@ -1,6 +1,6 @@
+import { isImage } from '@pvt/core';
 import { imageFrom } from '@pvt/adapter-image';
 import { loadCheckpoint } from '@pvt/presets';
-import { isImage } from './task.ts';
 import { createTasks } from './tasks.ts';
 
 export * from './types.ts';

@@ -1,4 +1,15 @@
-import { CheckpointError, createPvt, type Feature, type FeatureMap, type Image, type Pvt } from '@pvt/core';
+import {
+  CheckpointError,
+  createPvt,
+  type Feature,
+  type FeatureMap,
+  type Image,
+  type Pvt,
+  type InputSize,
+  type Normalization,
+  type LabelMap,
+  imageNetNormalization,
+} from '@pvt/core';
 import {
   createFpn,
   createLinearSegmentation,
@@ -14,7 +25,6 @@ import {
   unetSpec,
   uperNetSpec,
   type Fpn,
-  type LabelMap,
   type SegmentationConfig,
   type SegmentationHead,
 } from '@pvt/heads';
@@ -25,14 +35,11 @@ import type { Backbone } from './detector.ts';
 import {
   boundedSize,
   checkSize,
-  imageNet,
   normalizeAndPad,
   resizeBilinear,
   rounded,
   toBatch,
   roundUpToMultiple,
-  type InputSize,
-  type Normalization,
   type Prepared,
 } from './image.ts';
 import {
@@ -205,7 +212,7 @@ export async function segmenterOn<S>(
           });
   const told = checkpoint === undefined ? {} : readHeader(checkpoint);
   const names = options.names ?? told.labels ?? [];
-  const normalize = options.normalize ?? told.input?.normalize ?? imageNet;
+  const normalize = options.normalize ?? told.input?.normalize ?? imageNetNormalization;
   const size = checkSize('createSegmenter', {
     shortSide: 512,
     longSide: 2048,

@@ -52,14 +52,6 @@ export type CheckpointLike = Checkpoint | CheckpointReference;
 export const isCheckpoint = (value: unknown): value is Checkpoint =>
   typeof value === 'object' && value !== null && 'source' in value && 'tensors' in value;
 
-export const isImage = (source: unknown): source is Image =>
-  typeof source === 'object' &&
-  source !== null &&
-  'data' in source &&
-  source.data instanceof Uint8Array &&
-  'width' in source &&
-  'height' in source;
-
 type Disposable = Pick<Model, 'dispose'>;
 export const disposeAll = (models: readonly Disposable[]): void => models.forEach((model) => model.dispose());
 

@@ -10,6 +10,7 @@ import {
   type Image,
   type PvtConfig,
   type Spec,
+  isImage,
 } from '@pvt/core';
 import {
   createFpn,
@@ -42,7 +43,7 @@ import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { boundedSize } from './image.ts';
-import { isImage, type StartRunner } from './task.ts';
+import { type StartRunner } from './task.ts';
 import { createTasks } from './tasks.ts';
 
 beforeAll(() => useBackend('wasm'));

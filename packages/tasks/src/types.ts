@@ -7,6 +7,6 @@ export type {
   DetectorThresholds,
   NamedDetection,
 } from './detector.ts';
-export type { InputSize, Normalization, Prepared } from './image.ts';
+export type { Prepared } from './image.ts';
 export type { SegmentOptions, Segmenter, SegmenterOptions, SegmenterParts } from './segmenter.ts';
 export type { CheckpointLike, Platform, RunOptions, StartRunner, Task, TaskOptions } from './task.ts';

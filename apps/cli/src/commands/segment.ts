@@ -1,4 +1,4 @@
-import type { LabelMap } from '@pvt/heads';
+import type { LabelMap } from '@pvt/core';
 import type { Command } from 'commander';
 import { denseOptions, runDense, type DenseOptions } from '../dense.ts';
 import type { Io } from '../io.ts';

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { checkpoints } from '@pvt/checkpoints';
-import { pvtConfig, type PvtConfig, type PvtConfigInput } from '@pvt/core';
-import type { AugmentStep, DataSet, InputBounds, LoaderOptions, Targets, Task } from '@pvt/data';
+import { pvtConfig, type PvtConfig, type PvtConfigInput, type InputSize } from '@pvt/core';
+import type { AugmentStep, DataSet, LoaderOptions, Targets, Task } from '@pvt/data';
 import type {
   LearningBatch,
   Learner,
@@ -46,7 +46,7 @@ export const asBatch = (batch: {
 }): LearningBatch<never> => batch as LearningBatch<never>;
 
 /** Sides of an input for images of any shape. */
-const bounds = ([shorter, longer]: readonly [number, number]): InputBounds => ({
+const bounds = ([shorter, longer]: readonly [number, number]): InputSize => ({
   shortSide: shorter,
   longSide: longer === shorter ? 2 * shorter : longer,
   multiple: 32,
@@ -145,7 +145,7 @@ export async function createLearningTask(
 /** Square roots of the areas of all objects, in the input's pixels. */
 async function objectSides(
   { samples }: DataSet<'detect'>,
-  { shortSide, longSide }: InputBounds,
+  { shortSide, longSide }: InputSize,
 ): Promise<number[]> {
   const sides: number[] = [];
   for (const { target, size } of samples) {

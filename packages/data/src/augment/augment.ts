@@ -1,5 +1,5 @@
-import { ConfigError, type Random } from '@pvt/core';
-import type { Size, Target } from '../dataSet.ts';
+import { ConfigError, type Random, type Size } from '@pvt/core';
+import type { Target } from '../dataSet.ts';
 import { changeColour } from './colour.ts';
 import { cover, crop, flip, resizeSample, turn, type Labelled } from './geometry.ts';
 

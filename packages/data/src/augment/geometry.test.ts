@@ -1,13 +1,12 @@
-import { createRandom } from '@pvt/core';
+import { createRandom, type LabelledBox, type LabelMap, ignoredLabel } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { ignoredLabel, type LabelMap, type TargetBox } from '../dataSet.ts';
 import { augment, type AugmentStep } from './augment.ts';
 import { cover, crop, flip, resizeSample, turn, type Labelled } from './geometry.ts';
 
 const marked = [250, 10, 200] as const;
 
 /** A grey image with one coloured rectangle, and the rectangle as box and as label map. */
-function marking(width: number, height: number, [left, top, right, bottom]: TargetBox['box']) {
+function marking(width: number, height: number, [left, top, right, bottom]: LabelledBox['box']) {
   const data = new Uint8Array(width * height * 3).fill(90);
   const labels = new Uint16Array(width * height);
   for (let y = top; y < bottom; y++) {
@@ -17,7 +16,7 @@ function marking(width: number, height: number, [left, top, right, bottom]: Targ
     }
   }
   const image = { width, height, data };
-  const boxes: readonly TargetBox[] = [{ box: [left, top, right, bottom], label: 2 }];
+  const boxes: readonly LabelledBox[] = [{ box: [left, top, right, bottom], label: 2 }];
   const map: LabelMap = { width, height, labels };
   return { boxes: { image, target: boxes }, map: { image, target: map }, label: { image, target: 5 } };
 }

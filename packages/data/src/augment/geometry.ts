@@ -1,6 +1,13 @@
 import { resize as resizeImage } from '@pvt/adapter-image';
-import type { Image, Resampling } from '@pvt/core';
-import { ignoredLabel, type LabelMap, type Size, type Target, type TargetBox } from '../dataSet.ts';
+import {
+  type Image,
+  type Resampling,
+  type LabelMap,
+  ignoredLabel,
+  type LabelledBox,
+  type Size,
+} from '@pvt/core';
+import { type Target } from '../dataSet.ts';
 
 /** A decoded image and the truth about it, in its pixels. */
 export interface Labelled<T extends Target = Target> {
@@ -48,12 +55,12 @@ function pickLabels({ width, labels }: LabelMap, rows: Order, columns: Order): L
 /** A target of any kind, changed: a class stays, boxes and label maps follow. */
 export function mapTarget<T extends Target>(
   target: T,
-  box: (one: TargetBox) => TargetBox | undefined,
+  box: (one: LabelledBox) => LabelledBox | undefined,
   map: (labels: LabelMap) => LabelMap,
 ): T;
 export function mapTarget(
   target: Target,
-  box: (one: TargetBox) => TargetBox | undefined,
+  box: (one: LabelledBox) => LabelledBox | undefined,
   map: (labels: LabelMap) => LabelMap,
 ): Target {
   if (typeof target === 'number') return target;
@@ -73,7 +80,7 @@ export function flip<T extends Target>(
   const { width, height } = image;
   const rows = ordered(height, (y) => (axis === 'vertical' ? height - 1 - y : y));
   const columns = ordered(width, (x) => (axis === 'horizontal' ? width - 1 - x : x));
-  const mirrored = ([left, top, right, bottom]: TargetBox['box']): TargetBox['box'] =>
+  const mirrored = ([left, top, right, bottom]: LabelledBox['box']): LabelledBox['box'] =>
     axis === 'horizontal'
       ? [width - right, top, width - left, bottom]
       : [left, height - bottom, right, height - top];
@@ -102,7 +109,7 @@ function transpose<T extends Target>({ image, target }: Labelled<T>): Labelled<T
       for (let x = 0; x < width; x++) labels[x * height + y] = map.labels[y * width + x]!;
     return { width: height, height: width, labels };
   };
-  const box = (one: TargetBox): TargetBox => {
+  const box = (one: LabelledBox): LabelledBox => {
     const [left, top, right, bottom] = one.box;
     return { ...one, box: [top, left, bottom, right] };
   };
@@ -141,7 +148,7 @@ export interface CropOptions {
   readonly padding?: Colour;
 }
 
-const area = ([left, top, right, bottom]: TargetBox['box']): number =>
+const area = ([left, top, right, bottom]: LabelledBox['box']): number =>
   Math.max(0, right - left) * Math.max(0, bottom - top);
 
 /**
@@ -158,7 +165,7 @@ export function crop<T extends Target>(
   if (top === 0 && left === 0 && height === image.height && width === image.width) return { image, target };
   const rows = ordered(height, (y) => (top + y >= 0 && top + y < image.height ? top + y : -1));
   const columns = ordered(width, (x) => (left + x >= 0 && left + x < image.width ? left + x : -1));
-  const cut = (one: TargetBox): TargetBox | undefined => {
+  const cut = (one: LabelledBox): LabelledBox | undefined => {
     const box = [
       Math.max(0, one.box[0] - left),
       Math.max(0, one.box[1] - top),
@@ -191,7 +198,7 @@ export function resizeSample<T extends Target>(
   const [down, across] = [height / image.height, width / image.width];
   const nearest = (from: number, to: number): Order =>
     ordered(to, (i) => Math.min(from - 1, Math.floor(((i + 0.5) * from) / to)));
-  const scaled = (one: TargetBox): TargetBox => {
+  const scaled = (one: LabelledBox): LabelledBox => {
     const [left, top, right, bottom] = one.box;
     return { ...one, box: [left * across, top * down, right * across, bottom * down] };
   };
@@ -219,7 +226,7 @@ export function cover<T extends Target>(
   for (let y = top; y < top + height; y++) {
     for (let x = left; x < left + width; x++) data.set(padding, (y * image.width + x) * 3);
   }
-  const seen = (one: TargetBox): TargetBox | undefined => {
+  const seen = (one: LabelledBox): LabelledBox | undefined => {
     const hidden = [
       Math.max(left, one.box[0]),
       Math.max(top, one.box[1]),

@@ -1,7 +1,16 @@
 import { normalize as normalizeImage } from '@pvt/adapter-image';
-import { ConfigError, createRandom, type Preprocessing } from '@pvt/core';
+import {
+  ConfigError,
+  createRandom,
+  type Preprocessing,
+  type Size,
+  type InputSize,
+  type Placement,
+  imageNetNormalization,
+  type LabelMap,
+} from '@pvt/core';
 import type { AugmentStep } from '../augment/augment.ts';
-import type { DataSet, LabelMap, Opener, Size, Targets, Task } from '../dataSet.ts';
+import type { DataSet, Opener, Targets, Task } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { shuffle } from '../read/divide.ts';
 import { checkMix, mix, type Mix } from './mix.ts';
@@ -11,16 +20,14 @@ import {
   inputSize,
   padLabels,
   type Fit,
-  type InputBounds,
   type Job,
-  type Placement,
   type Plan,
   type Prepared,
 } from './prepare.ts';
 
 export interface LoaderOptions {
   /** The input's [height, width] in pixels, or bounds within which each batch takes the size of its images. */
-  readonly size: Size | InputBounds;
+  readonly size: Size | InputSize;
   /** Images per batch. */
   readonly batch: number;
   /** `cover` for classification and `letterbox` for the others where absent. */
@@ -80,9 +87,6 @@ export interface Runner<K extends Task, Source> {
   close(reason: unknown): Promise<void>;
 }
 
-/** ImageNet's, which every published PVT was trained with. */
-const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-
 /** Samples prepared in this thread, each in a promise of its own. */
 export function inThread<K extends Task, Source>(plan: Plan, opener: Opener<Source>): Runner<K, Source> {
   const prepare = createPreparer(plan, opener);
@@ -111,7 +115,7 @@ export function createLoaderWith<K extends Task, Source>(
     fit = data.task === 'classify' ? 'cover' : 'letterbox',
     augment = [],
     mix: mixing,
-    normalize = imageNet,
+    normalize = imageNetNormalization,
     seed = 0,
     dropLast = false,
     prefetch = 2,

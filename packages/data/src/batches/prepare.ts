@@ -1,30 +1,28 @@
-import { ConfigError, createRandom, PvtError, type Image } from '@pvt/core';
+import {
+  ConfigError,
+  createRandom,
+  PvtError,
+  type Image,
+  type Size,
+  type InputSize,
+  isImage,
+  type LabelMap,
+  ignoredLabel,
+} from '@pvt/core';
 import { checkSteps, augment, within, type AugmentStep } from '../augment/augment.ts';
 import { crop, resizeSample, type Labelled } from '../augment/geometry.ts';
 import {
-  ignoredLabel,
   type Annotations,
   type DataSet,
-  type LabelMap,
   type Mask,
   type Opener,
   type Sample,
-  type Size,
   type Target,
   type Targets,
   type Task,
 } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
-
-/** A model's input of no fixed size: the image's shape within bounds, padded to whole multiples. */
-export interface InputBounds {
-  /** Pixels that the shorter side is brought to, unless the longer one would exceed its bound. */
-  readonly shortSide: number;
-  readonly longSide: number;
-  /** Both sides of the input are multiples of this. */
-  readonly multiple: number;
-}
 
 /**
  * How an image comes to the input's size where augmentation has not brought it there: `letterbox` keeps its shape and pads
@@ -34,7 +32,7 @@ export type Fit = 'letterbox' | 'stretch' | 'cover';
 
 /** All that tells how samples are prepared; plain data, so that workers can have it. */
 export interface Plan {
-  readonly size: Size | InputBounds;
+  readonly size: Size | InputSize;
   readonly fit: Fit;
   readonly augment: readonly AugmentStep[];
   readonly seed: number | string;
@@ -51,14 +49,6 @@ export interface Job<K extends Task, Source> {
   readonly epoch: number | undefined;
 }
 
-/** Where an image lies in the model's input, as `detect` of `@pvt/heads` takes it. */
-export interface Placement {
-  /** What the image covers, from the upper left corner; the rest is padding. */
-  readonly contentSize: Size;
-  /** The image's own size. */
-  readonly originalSize: Size;
-}
-
 /** An image at the input's size, less the padding. */
 export interface Prepared<K extends Task> {
   readonly image: Image;
@@ -67,7 +57,7 @@ export interface Prepared<K extends Task> {
   readonly originalSize: Size;
 }
 
-const fixed = (size: Size | InputBounds): size is Size => Array.isArray(size);
+const fixed = (size: Size | InputSize): size is Size => Array.isArray(size);
 
 /** @throws ConfigError for a size, fit or step that cannot be followed */
 export function checkPlan(task: Task, { size, fit, augment: steps }: Plan): void {
@@ -195,8 +185,6 @@ export function createPreparer<Source>(
   };
 }
 
-const isImage = (source: unknown): source is Image =>
-  typeof source === 'object' && source !== null && 'data' in source && source.data instanceof Uint8Array;
 const isMask = <Source>(target: Annotations<Source>[Task]): target is Mask<Source> =>
   typeof target === 'object' && 'mask' in target;
 
@@ -241,7 +229,7 @@ function fitted<T extends Target>(sample: Labelled<T>, { size, fit }: Plan): Lab
 }
 
 /** The size of a batch's input: as planned, or the largest of its images up to the next multiple. */
-export function inputSize(size: Size | InputBounds, images: readonly Image[]): Size {
+export function inputSize(size: Size | InputSize, images: readonly Image[]): Size {
   if (fixed(size)) return size;
   const side = (of: 'height' | 'width'): number =>
     Math.ceil(Math.max(...images.map((image) => image[of])) / size.multiple) * size.multiple;

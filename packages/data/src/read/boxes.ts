@@ -1,4 +1,5 @@
-import type { Opener, Sample, TargetBox } from '../dataSet.ts';
+import type { LabelledBox } from '@pvt/core';
+import type { Opener, Sample } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { isCoco, parseCoco, parseJson } from './coco.ts';
 import type { Placed } from './divide.ts';
@@ -149,7 +150,7 @@ function place<Source>(
 ): Placed<'detect', Source>[] {
   const labels = new Map(classes.map((name, label) => [name, label]));
   return found.map(({ image, split, annotation: { objects, size }, file }) => {
-    const target = objects.flatMap(({ name, box, crowd }): TargetBox[] => {
+    const target = objects.flatMap(({ name, box, crowd }): LabelledBox[] => {
       const label = labels.get(name);
       if (label === undefined)
         throw new DataError(

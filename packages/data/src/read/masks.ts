@@ -1,5 +1,5 @@
+import { ignoredLabel } from '@pvt/core';
 import type { Opener, Sample } from '../dataSet.ts';
-import { ignoredLabel } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { readMask } from '../mask.ts';
 import type { Placed } from './divide.ts';

@@ -1,5 +1,5 @@
+import type { Size } from '@pvt/core';
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
-import type { Size } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 
 /** An object as an annotation has it, its class by name. */

@@ -1,10 +1,10 @@
+import type { Box, LabelledBox } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import type { Box } from '../retinanet/anchors.ts';
-import { scoreDetections, type TargetObject } from './detection.ts';
+import { scoreDetections } from './detection.ts';
 
 const at = (left: number, side = 10): Box => [left, 0, left + side, 10];
 const found = (box: Box, score: number, label = 0) => ({ box, score, label });
-const truth = (...boxes: Box[]): TargetObject[] => boxes.map((box) => ({ box, label: 0 }));
+const truth = (...boxes: Box[]): LabelledBox[] => boxes.map((box) => ({ box, label: 0 }));
 
 describe('scoreDetections, by hand', () => {
   it('is 1 for what is right and 0 for what is not', () => {
@@ -66,7 +66,7 @@ describe('scoreDetections, by hand', () => {
   });
 
   it('leaves out what lies in a crowd', () => {
-    const crowd: TargetObject = { box: at(20, 40), label: 0, crowd: true };
+    const crowd: LabelledBox = { box: at(20, 40), label: 0, crowd: true };
     const pair = {
       detections: [found(at(20), 0.95), found(at(40), 0.9), found(at(0), 0.5)],
       targets: [crowd, ...truth(at(0))],

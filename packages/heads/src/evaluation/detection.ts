@@ -1,19 +1,11 @@
-import type { Box } from '../retinanet/anchors.ts';
+import type { LabelledBox, Box } from '@pvt/core';
 import { boxIou } from '../retinanet/boxes.ts';
 import type { Detection } from '../retinanet/suppress.ts';
-
-/** An object of the truth. */
-export interface TargetObject {
-  readonly box: Box;
-  readonly label: number;
-  /** A crowd: what lies in it is neither right nor wrong. */
-  readonly crowd?: boolean;
-}
 
 /** One image's detections beside its objects. */
 export interface DetectionPair {
   readonly detections: readonly Detection[];
-  readonly targets: readonly TargetObject[];
+  readonly targets: readonly LabelledBox[];
 }
 
 /** COCO's average precision, between 0 and 1; NaN where there is no object. */
@@ -35,14 +27,14 @@ const recalls = Array.from({ length: 101 }, (_, i) => i / 100);
 /** What becomes of an image's detections of one class: right, wrong, or neither (in a crowd). */
 function judge(
   detections: readonly Detection[],
-  targets: readonly TargetObject[],
+  targets: readonly LabelledBox[],
   threshold: number,
 ): (boolean | undefined)[] {
-  const taken = new Set<TargetObject>();
+  const taken = new Set<LabelledBox>();
   // Objects before crowds: a detection counts as in a crowd only where it matches no object.
   const order = [...targets].sort((a, b) => Number(a.crowd ?? false) - Number(b.crowd ?? false));
   return detections.map(({ box }) => {
-    let best: TargetObject | undefined;
+    let best: LabelledBox | undefined;
     let most = Math.min(threshold, 1 - 1e-10);
     for (const object of order) {
       if (taken.has(object) && !object.crowd) continue;

@@ -1,6 +1,4 @@
-import { ConfigError, ShapeError } from '@pvt/core';
-import type { LabelMap } from '../segmentation/labels.ts';
-import { ignoredLabel } from '../segmentation/losses.ts';
+import { ConfigError, ShapeError, type LabelMap, ignoredLabel } from '@pvt/core';
 
 /** How well label maps agree with the truth. */
 export interface SegmentationScores {

@@ -1,7 +1,5 @@
-/** left, top, right, bottom in pixels; right and bottom lie outside. */
-export type Box = readonly [left: number, top: number, right: number, bottom: number];
-
 /** How anchors lie on the levels of a pyramid. */
+import type { Box } from '@pvt/core';
 export interface AnchorRules {
   /** Sides in pixels of square anchors, for a level of this stride. */
   readonly sizes: (stride: number) => readonly number[];

@@ -1,4 +1,4 @@
-import type { Box } from './anchors.ts';
+import type { Box } from '@pvt/core';
 
 /** Offsets of a box from an anchor: centre in anchor sides, sides as logarithms of ratios. */
 export type Deltas = readonly [dx: number, dy: number, dw: number, dh: number];

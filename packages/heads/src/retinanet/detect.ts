@@ -1,19 +1,9 @@
-import { ConfigError, PvtError, ShapeError } from '@pvt/core';
-import { anchorsOf, type Box } from './anchors.ts';
+import { ConfigError, PvtError, ShapeError, type Size, type Placement, type Box } from '@pvt/core';
+import { anchorsOf } from './anchors.ts';
 import { clipBox, decodeBox } from './boxes.ts';
 import type { RetinaNetLevel } from './retinanet.ts';
 import { mmdetRules, type RetinaNetRules } from './rules.ts';
 import { largest, nonMaxSuppression, type Detection } from './suppress.ts';
-
-type Size = readonly [height: number, width: number];
-
-/** How an image lies in the model's input. */
-export interface Placement {
-  /** What the image covers of the input, from its upper left corner; the rest is padding. */
-  readonly contentSize: Size;
-  /** The image's own size, which boxes are given in. */
-  readonly originalSize: Size;
-}
 
 export interface DetectOptions {
   /** {@link mmdetRules} where absent; spread them to change a threshold. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, ShapeError } from '@pvt/core';
+import { ConfigError, ShapeError, type LabelledBox } from '@pvt/core';
 import { isCount } from '../features.ts';
-import { anchorsOf, type Box } from './anchors.ts';
+import { anchorsOf } from './anchors.ts';
 import { encodeBox, growthLimit } from './boxes.ts';
 import { background, ignored, matchAnchors } from './match.ts';
 import type { RetinaNetLevel } from './retinanet.ts';
@@ -114,14 +114,6 @@ export function decodeBoxes(anchors: tf.Tensor, deltas: tf.Tensor, limitShrinkin
     const [t, b] = along(top, bottom, dy, dh);
     return tf.stack([l, t, r, b], -1);
   });
-}
-
-/** An object that an image is known to show. */
-export interface LabelledBox {
-  /** Pixels of the model's input. */
-  readonly box: Box;
-  /** Index of the class. */
-  readonly label: number;
 }
 
 export interface RetinaNetLossOptions {

@@ -1,4 +1,4 @@
-import type { Box } from './anchors.ts';
+import type { Box } from '@pvt/core';
 import { boxIou } from './boxes.ts';
 
 /** What {@link matchAnchors} says of an anchor that no object takes: it is background, or it is left out of the loss. */

@@ -1,11 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, createRandom, PvtError, randomInit, ShapeError, type FeatureMap } from '@pvt/core';
+import {
+  ConfigError,
+  createRandom,
+  PvtError,
+  randomInit,
+  ShapeError,
+  type FeatureMap,
+  type Box,
+} from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import coder from './fixtures/box_coder_matcher.json';
 import lossFixture from './fixtures/losses.json';
 import nms from './fixtures/nms.json';
-import type { Box } from './anchors.ts';
 import { clipBox, decodeBox, encodeBox, boxIou, type Deltas } from './boxes.ts';
 import { detect } from './detect.ts';
 import { decodeBoxes, focalLoss, giouLoss, retinaNetLoss, smoothL1 } from './losses.ts';

@@ -1,4 +1,4 @@
-import type { Box } from './anchors.ts';
+import type { Box } from '@pvt/core';
 import { boxIou } from './boxes.ts';
 
 /** An object found in an image. */

@@ -1,15 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { PvtError, ShapeError } from '@pvt/core';
-
-/** The best class of every pixel of an image. */
-export interface LabelMap {
-  readonly width: number;
-  readonly height: number;
-  /** Row-major indices of classes. */
-  readonly labels: Uint16Array;
-  /** Softmax probability of each pixel's class, where asked for. */
-  readonly scores?: Float32Array;
-}
+import { PvtError, ShapeError, type LabelMap } from '@pvt/core';
 
 /** Source positions and weights of every target position along an axis. */
 type Taps = readonly (readonly { readonly index: number; readonly weight: number }[])[];

@@ -1,9 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConfigError, resample, ShapeError } from '@pvt/core';
-import type { LabelMap } from './labels.ts';
-
-/** Label of pixels that count neither in the loss nor in the scores, where no other is given. */
-export const ignoredLabel = 255;
+import { ConfigError, ignoredLabel, resample, ShapeError, type LabelMap } from '@pvt/core';
 
 /**
  * Mean cross entropy over pixels after bilinear upsampling of the logits to the labels' size; pixels of `ignore` count

@@ -1,5 +1,4 @@
-import { ConfigError, ShapeError } from '@pvt/core';
-import type { LabelMap } from './labels.ts';
+import { ConfigError, ShapeError, type LabelMap } from '@pvt/core';
 
 /** A region as COCO stores it: lengths of runs down the columns, outside and inside in turn, outside first. */
 export interface RunLengths {

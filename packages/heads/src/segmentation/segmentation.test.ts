@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { createRandom, randomInit, resample, type FeatureMap } from '@pvt/core';
+import { createRandom, randomInit, resample, type FeatureMap, type LabelMap } from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { scoreSegmentation } from '../evaluation/segmentation.ts';
 import { classColor } from './colors.ts';
-import { labelMaps, type LabelMap } from './labels.ts';
+import { labelMaps } from './labels.ts';
 import { createLinearSegmentation } from './linear.ts';
 import { segmentationLoss } from './losses.ts';
 import { decodeRuns, encodeRuns, fromRunLengths, outlines, runLengths } from './regions.ts';

@@ -1,9 +1,8 @@
-import type { Preprocessing } from '@pvt/core';
+import { type Preprocessing, type Normalization, imageNetNormalization } from '@pvt/core';
 import { createPvtClassifier, type PvtClassifier } from '@pvt/heads';
 import { withNewClassifier } from '@pvt/presets';
 import { oneHot, softCrossEntropy } from '@pvt/training';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageNet, type Normalization } from '../image.ts';
 import { encode, inputOf, type Learner, type Start } from './learner.ts';
 
 export interface ClassificationLearnerOptions {
@@ -38,7 +37,7 @@ export function createClassificationLearner({
   from,
   names,
   size,
-  normalize = imageNet,
+  normalize = imageNetNormalization,
   smoothing = 0.1,
   seed = 0,
 }: ClassificationLearnerOptions): ClassificationLearner {

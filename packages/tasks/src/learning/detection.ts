@@ -1,9 +1,17 @@
-import { ConfigError, randomInit, scoped, type Pvt } from '@pvt/core';
-import { createFpn, createRetinaNet, retinaNetLoss, retinaNetRules, type LabelledBox } from '@pvt/heads';
+import {
+  ConfigError,
+  randomInit,
+  scoped,
+  type Pvt,
+  type InputSize,
+  type Normalization,
+  type LabelledBox,
+  imageNetNormalization,
+} from '@pvt/core';
+import { createFpn, createRetinaNet, retinaNetLoss, retinaNetRules } from '@pvt/heads';
 import * as tf from '@tensorflow/tfjs-core';
 import { readHeader } from '../checkpoint.ts';
 import { detectorOf, hasDetectionHead, type DetectorParts } from '../detector.ts';
-import { imageNet, type InputSize, type Normalization } from '../image.ts';
 import { buildAll, disposeAll, isCheckpoint } from '../task.ts';
 import { backboneOf, encode, inputOf, type Learner, type Start } from './learner.ts';
 
@@ -24,10 +32,7 @@ export interface DetectionLearnerOptions {
   readonly seed?: number;
 }
 
-/** An object in the input's pixels; crowds are left out of the loss. */
-export type BoxTarget = LabelledBox & { readonly crowd?: boolean };
-
-export interface DetectionLearner extends Learner<readonly BoxTarget[]> {
+export interface DetectionLearner extends Learner<readonly LabelledBox[]> {
   /** For `createDetector(parts, options)`, which uses the model while it learns. */
   readonly parts: Parts;
   readonly options: {
@@ -120,7 +125,7 @@ function keptParts({
  * const detector = await createDetector(learner.parts, learner.options);
  */
 export function createDetectionLearner(options: DetectionLearnerOptions): DetectionLearner {
-  const { names, size, normalize = imageNet } = options;
+  const { names, size, normalize = imageNetNormalization } = options;
   const { parts, anchorScale } = keptParts(options) ?? {
     parts: newParts(options),
     anchorScale: options.anchorScale,

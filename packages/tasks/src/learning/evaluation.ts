@@ -1,11 +1,5 @@
-import type { Image } from '@pvt/core';
-import {
-  scoreDetections,
-  scoreSegmentation,
-  type DetectionPair,
-  type LabelMap,
-  type TargetObject,
-} from '@pvt/heads';
+import type { Image, LabelMap, LabelledBox } from '@pvt/core';
+import { scoreDetections, scoreSegmentation, type DetectionPair } from '@pvt/heads';
 import type { Classifier } from '../classifier.ts';
 import type { Detector } from '../detector.ts';
 import type { Segmenter } from '../segmenter.ts';
@@ -84,7 +78,7 @@ export async function evaluateSegmenter<S>(
  */
 export async function evaluateDetector<S>(
   detector: Detector<S>,
-  labelledImages: LabelledImages<readonly TargetObject[]>,
+  labelledImages: LabelledImages<readonly LabelledBox[]>,
   options: RunOptions = {},
 ): Promise<Evaluation & { readonly mAP: number; readonly mAP50: number }> {
   const pairs: DetectionPair[] = [];

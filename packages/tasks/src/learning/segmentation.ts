@@ -1,4 +1,12 @@
-import { randomInit, scoped, type Pvt } from '@pvt/core';
+import {
+  randomInit,
+  scoped,
+  type Pvt,
+  type InputSize,
+  type Normalization,
+  type LabelMap,
+  imageNetNormalization,
+} from '@pvt/core';
 import {
   createFpn,
   createLinearSegmentation,
@@ -7,11 +15,9 @@ import {
   createUnet,
   createUperNet,
   segmentationLoss,
-  type LabelMap,
   type SegmentationHead,
 } from '@pvt/heads';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageNet, type InputSize, type Normalization } from '../image.ts';
 import { hasSegmentationHead, segmenterOf, type SegmenterParts } from '../segmenter.ts';
 import { buildAll, disposeAll, isCheckpoint } from '../task.ts';
 import { backboneOf, encode, inputOf, type Learner, type Start } from './learner.ts';
@@ -94,7 +100,7 @@ function keptParts({ from, names }: SegmentationLearnerOptions): Parts | undefin
  * const segmenter = await createSegmenter(learner.parts, learner.options);
  */
 export function createSegmentationLearner(options: SegmentationLearnerOptions): SegmentationLearner {
-  const { names, size, normalize = imageNet } = options;
+  const { names, size, normalize = imageNetNormalization } = options;
   const parts = keptParts(options) ?? newParts(options);
   const { backbone, neck, head } = parts;
   return {
