@@ -119,7 +119,7 @@ it('says of a broken file what is wrong, and goes on', async () => {
   await notice('model detect').waitFor();
   expect(await notice('model detect').textContent()).toContain('without the head that this task needs');
   // And so is an image that is none.
-  await page.setInputFiles('.stage input[type=file]', {
+  await page.setInputFiles('.viewer input[type=file]', {
     name: 'broken.png',
     mimeType: 'image/png',
     buffer: Buffer.from('no image'),
@@ -132,7 +132,7 @@ it('takes an image of the visitor as the command does', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   await page.click('[data-sample=airplane]');
   await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'airplane');
-  await page.setInputFiles('.stage input[type=file]', sample);
+  await page.setInputFiles('.viewer input[type=file]', sample);
   await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'ship');
   const { predictions } = pvt<{ predictions: { label: string; probability: number }[] }>('classify');
   expect(await texts(page, '.bars .name')).toEqual(predictions.map(({ label }) => label));
