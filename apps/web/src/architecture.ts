@@ -7,7 +7,9 @@ import { formatBytes, formatCount, formatPercent, formatPlural, formatShape } fr
 const [columnWidth, diagramHeight] = [280, 280];
 /** Where the grids of queries and keys begin. */
 const gridTop = 92;
-/** Side of the first stage's grid, and the sides of all stages relative to it: still legible in the last one. */
+/**
+ * Side of the first stage's grid, and the sides of all stages relative to it: still legible in the last one.
+ */
 const gridSide = 112;
 const gridScales = [1, 0.72, 0.52, 0.38];
 const smallestScale = 0.3;
@@ -36,7 +38,9 @@ function gridOf(x: number, y: number, side: number, [rows, columns]: Size, class
   );
 }
 
-/** The grid that a stage's keys and values are made from: the output of its spatial reduction, if it has one. */
+/**
+ * The grid that a stage's keys and values are made from: the output of its spatial reduction, if it has one.
+ */
 function keyGridOf({ stage, grid }: StageCost, layers: readonly LayerCost[]): Size {
   const reduction = layers.find((layer) => layer.stage === stage && layer.path.endsWith('.attn.sr'));
   if (reduction === undefined) return grid;
@@ -178,8 +182,8 @@ export function drawArchitecture(element: HTMLElement, architecture: Architectur
     h('h2', { textContent: `${titleOf(config)} at ${formatShape(cost.size)} pixels` }),
     h('p', {
       textContent:
-        `${total} Every token has a query (Q). Keys and values (K, V) come from a map that is reduced first, ` +
-        'by more where there are more tokens. This keeps attention over fine maps affordable.',
+        `${total} Every token has a query (Q). Keys and values (K, V) come from a reduced map, and the ` +
+        'reduction is strongest where there are most tokens. This keeps attention over fine maps affordable.',
     }),
     h(
       'div',

@@ -11,8 +11,8 @@ export function estimateMilliseconds({ small, large }: Check, macs: number): num
 }
 
 /**
- * The backend that passed its self-check and should be fastest for a model of `macs` multiply-adds. The current one
- * stays unless another is faster by `switchFactor`.
+ * The backend that passed its self-check and should be fastest for a model of `macs` multiply-adds. The
+ * current one stays unless another is faster by `switchFactor`.
  */
 export function fastestBackend(
   checks: readonly Check[],

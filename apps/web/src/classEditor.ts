@@ -2,7 +2,9 @@ import { button, h } from './dom.ts';
 import { scaleDown } from './images.ts';
 import { formatPlural } from './text.ts';
 
-/** The visitor's images are scaled down to this shorter side in pixels, more than a model's input here has. */
+/**
+ * The visitor's images are scaled down to this shorter side in pixels, more than a model's input here has.
+ */
 const shortSide = 256;
 /** Side of a thumbnail in pixels. */
 const thumbnailSide = 56;

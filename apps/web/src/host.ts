@@ -61,7 +61,10 @@ async function startWorker(backend: BackendName, options: StartOptions): Promise
   }
 }
 
-/** Rejects when a worker's script fails or its device is lost: a call that waits for a lost device may never end. */
+/**
+ * Rejects when a worker's script fails or its device is lost: a call that waits for a lost device may never
+ * end.
+ */
 function failureOf(worker: Worker): Promise<never> {
   return new Promise((_resolve, reject) => {
     worker.addEventListener('error', (event) => {
@@ -99,8 +102,8 @@ const slowFactor = 20;
 const fatalCodes = ['device-lost', 'out-of-memory', 'worker-failed'];
 
 /**
- * Keeps one worker with one backend running and runs one job at a time on it. A worker that lost its device or ran out
- * of memory is replaced and its model opened again.
+ * Keeps one worker with one backend running and runs one job at a time on it. A worker that lost its device
+ * or ran out of memory is replaced and its model opened again.
  */
 export class Host {
   readonly findings = new Map<BackendName, Finding>();
@@ -162,7 +165,9 @@ export class Host {
     throw last!;
   }
 
-  /** Starts a worker, records what is found out about its backend, and refuses a backend that fails its check. */
+  /**
+   * Starts a worker, records what is found out about its backend, and refuses a backend that fails its check.
+   */
   async #launch(backend: BackendName, options: StartOptions): Promise<BackendWorker> {
     try {
       const started = await startWorker(backend, options);
@@ -241,7 +246,10 @@ export class Host {
     await this.switchToFastest();
   }
 
-  /** In automatic mode, moves to the backend that should be fastest for the open model. Tells whether it moved. */
+  /**
+   * In automatic mode, moves to the backend that should be fastest for the open model. Tells whether it
+   * moved.
+   */
   async switchToFastest(): Promise<boolean> {
     return this.#enqueue(async () => {
       const best = this.#fastest(this.backend);
@@ -298,7 +306,10 @@ export class Host {
     void this.#current?.engine.cancel();
   }
 
-  /** Runs a job with the open model. After a lost device `job` runs again, so it creates anew what it transfers. */
+  /**
+   * Runs a job with the open model. After a lost device `job` runs again, so it creates anew what it
+   * transfers.
+   */
   run<T>(job: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
     return this.#enqueue(() => this.#retry(() => this.#call(job)));
   }
@@ -331,8 +342,8 @@ export class Host {
   }
 
   /**
-   * Starts a new worker and opens the model again. A second lost device within a minute moves to a backend without a
-   * device.
+   * Starts a new worker and opens the model again. A second lost device within a minute moves to a backend
+   * without a device.
    */
   async #recover({ code }: EngineError): Promise<void> {
     const from = this.#current!.backend;

@@ -184,7 +184,9 @@ export class ImageViewer {
     this.show(scaled, name, { isVisitors: true });
   }
 
-  /** Shows an image, which belongs to the viewer from then on, in place of the one before or of the camera. */
+  /**
+   * Shows an image, which belongs to the viewer from then on, in place of the one before or of the camera.
+   */
   show(bitmap: ImageBitmap, name: string, { isVisitors = false } = {}): void {
     this.#stopCamera();
     this.#isVisitors = isVisitors;

@@ -1,4 +1,7 @@
-/** The page's shell: tabs, image and messages. The workers and their model code are loaded after the first paint. */
+/**
+ * The page's shell: tabs, image and messages. The workers and their model code are loaded after the first
+ * paint.
+ */
 import { button, h, setChildren, setOptions, svg, table } from './dom.ts';
 import { Host, type Finding } from './host.ts';
 import { ImageViewer } from './imageViewer.ts';
@@ -143,7 +146,10 @@ function enter(tab: Tab): void {
   else void refresh();
 }
 
-/** A sample made for the tab's task, if the viewer shows a sample of another task. The visitor's own image stays. */
+/**
+ * A sample made for the tab's task, if the viewer shows a sample of another task. The visitor's own image
+ * stays.
+ */
 function betterSample({ name }: Tab): Sample | undefined {
   if (viewer.isVisitors || viewer.imageName === undefined) return undefined;
   const shown = samples.find(({ title }) => title === viewer.imageName);
@@ -294,9 +300,9 @@ const createFooter = (): HTMLElement =>
       h('summary', { textContent: 'Backends on this device' }),
       h('p', {
         textContent:
-          'Each backend first runs a small model whose logits were computed with the authors’ own code. A backend ' +
-          'whose logits differ is not used. The other columns are the times to start, for a small input and for a ' +
-          'larger one. From them the page estimates which backend is fastest for a model.',
+          'Each backend first runs a small model whose logits were computed with the authors’ own code. ' +
+          'A backend whose logits differ is not used. The other columns are the times to start, for a small ' +
+          'input and for a larger one. From them the page estimates which backend is fastest for a model.',
       }),
       h(
         'div',
@@ -307,7 +313,8 @@ const createFooter = (): HTMLElement =>
     h(
       'p',
       { className: 'small' },
-      'PVT (arXiv:2102.12122) and PVT v2 (arXiv:2106.13797) in TypeScript. The built-in models are demonstrations.',
+      'PVT (arXiv:2102.12122) and PVT v2 (arXiv:2106.13797) in TypeScript. ' +
+        'The built-in models are demonstrations.',
     ),
   );
 

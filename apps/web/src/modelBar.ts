@@ -112,8 +112,8 @@ export class ModelBar {
   }
 
   /**
-   * Opens the model, unless it is open already. Undefined if none is chosen. If it is cancelled or fails, the previous
-   * model is opened again.
+   * Opens the model, unless it is open already. Undefined if none is chosen. If it is cancelled or fails, the
+   * previous model is opened again.
    *
    * @param image what the model will run on first: it warms up with an input of that shape
    */

@@ -26,8 +26,8 @@ const titles: Readonly<Record<TaskName, string>> = {
 };
 
 /**
- * Lets the visitor choose a model: an embedded one, a published one, one by name or URL, or files. Undefined if the
- * dialog is closed without a choice.
+ * Lets the visitor choose a model: an embedded one, a published one, one by name or URL, or files. Undefined
+ * if the dialog is closed without a choice.
  */
 export function chooseModel(options: ChooseModelOptions): Promise<ChosenModel | undefined> {
   return new Promise((resolve) => {
@@ -58,8 +58,8 @@ const dialogContent = ({ task, hint, models, published }: ChooseModelOptions, ch
   h('p', {
     className: 'small',
     textContent:
-      'A model is downloaded only when you choose it, from the place you name, and is kept in this browser’s ' +
-      'cache. Images and files never leave this page.',
+      'A model is downloaded only when you choose it, from the place you name, and is kept in the cache ' +
+      'of this browser. Images and files never leave this page.',
   }),
 ];
 

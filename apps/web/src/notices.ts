@@ -45,7 +45,8 @@ const explanations: Readonly<Record<string, string>> = {
     'The code of the models could not be loaded. Check the connection and load the page again.',
   'backend-missing': 'This backend is not available on this device.',
   'source-offline':
-    'There is no network connection. Models that were loaded before, the built-in models and files still work.',
+    'There is no network connection. The built-in models, files, and models that were loaded before ' +
+    'still work.',
   'head-missing':
     'This checkpoint is a backbone without the head that this task needs. You can open it under Explore.',
 };

@@ -1,6 +1,6 @@
 /**
- * What the page and its workers send each other. Imports from the packages are types only, so that the page's own
- * bundle contains no model code.
+ * What the page and its workers send each other. Imports from the packages are types only, so that the page's
+ * own bundle contains no model code.
  */
 import type { Cost, Feature, PvtConfig, PvtError } from '@pvt/core';
 import type { Prediction } from '@pvt/heads';
@@ -30,7 +30,9 @@ export interface Check {
   readonly error: number;
   /** Whether the error is within the tolerance for float32. */
   readonly passed: boolean;
-  /** A pass over the small probe input, and over the large one if it was timed; shaders are already compiled. */
+  /**
+   * A pass over the small probe input, and over the large one if it was timed; shaders are already compiled.
+   */
   readonly small: Timing;
   readonly large?: Timing;
 }

@@ -159,7 +159,7 @@ class TuneTab implements Tab {
 
   /** Two classes of drawn images, for visitors without images of their own. */
   async #fillWithShapes(): Promise<void> {
-    for (const editor of [...this.#classes]) this.#removeClass(editor);
+    while (this.#classes.length > 0) this.#removeClass(this.#classes[0]!);
     for (const kind of shapeKinds) {
       const editor = this.#addClass(kind);
       for (let seed = 0; seed < shapesPerKind; seed++) await editor.add(drawShape(kind, seed));

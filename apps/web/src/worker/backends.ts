@@ -79,8 +79,8 @@ export const contextLost = (): boolean =>
   tf.getBackend() === 'webgl' && (internals().gpgpu?.gl.isContextLost() ?? false);
 
 /**
- * Compiles all shaders of a forward pass before the first of them runs, in parallel if the driver can. Does nothing on
- * backends without shaders.
+ * Compiles all shaders of a forward pass before the first of them runs, in parallel if the driver can. Does
+ * nothing on backends without shaders.
  */
 export async function compileShaders(forward: () => Promise<unknown> | unknown): Promise<void> {
   const flag = { webgl: 'ENGINE_COMPILE_ONLY', webgpu: 'WEBGPU_ENGINE_COMPILE_ONLY' }[tf.getBackend()];

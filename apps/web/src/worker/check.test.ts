@@ -1,7 +1,7 @@
 import { useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, expect, it } from 'vitest';
-import fixture from '../../../../tooling/golden/fixtures/custom_v2_small_64x64_seed0.json' with { type: 'json' };
+import fixture from '@pvt/golden/fixtures/custom_v2_small_64x64_seed0.json' with { type: 'json' };
 import { createProbe, tolerance } from './check.ts';
 import { golden } from './golden.ts';
 

@@ -27,8 +27,8 @@ export interface Probe {
 }
 
 /**
- * Runs a small model on the current backend and compares its logits with those of the official code. Weights and input
- * are generated from a seed, in the same way in both implementations.
+ * Runs a small model on the current backend and compares its logits with those of the official code. Weights
+ * and input are generated from a seed, in the same way in both implementations.
  */
 export async function createProbe(): Promise<Probe> {
   const config = pvtConfig(golden.config);

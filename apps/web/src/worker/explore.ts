@@ -31,7 +31,9 @@ interface LevelValues {
 export class Explorer {
   readonly #config: PvtConfig;
   readonly #backbone: Pvt;
-  /** Of the image that was explored last: its input size, its attention maps by stage and block, its pyramid. */
+  /**
+   * Of the image that was explored last: its input size, its attention maps by stage and block, its pyramid.
+   */
   #size: Size = [0, 0];
   #attentions: readonly (readonly tf.Tensor4D[])[] = [];
   #levels: readonly LevelValues[] = [];

@@ -28,8 +28,8 @@ export function classifierInputSize(checkpoint: Checkpoint): Size {
 }
 
 /**
- * The size at which an image is explored: its aspect ratio, up to 3:1, with the shorter side near `shortSide` and both
- * sides a multiple of 32.
+ * The size at which an image is explored: its aspect ratio, up to 3:1, with the shorter side near `shortSide`
+ * and both sides a multiple of 32.
  */
 export function exploredSize({ width, height }: Pick<Image, 'width' | 'height'>, shortSide: number): Size {
   const scale = shortSide / Math.min(width, height);

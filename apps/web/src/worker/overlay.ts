@@ -3,8 +3,8 @@ import type { CanvasContext } from '@pvt/draw';
 /**
  * Draws on a transparent canvas that is laid over an image.
  *
- * `tint` is for drawings that blend with the pixels below. On a transparent canvas those are black, so dividing by the
- * opacity restores the colour that was blended in.
+ * `tint` is for drawings that blend with the pixels below. On a transparent canvas those are black, so
+ * dividing by the opacity restores the colour that was blended in.
  */
 export function drawOverlay(
   width: number,

@@ -213,8 +213,8 @@ export class Tuner {
   }
 
   /**
-   * A safetensors file that this page and the `pvt` command read. Its parameter names follow the naming of the original
-   * checkpoint, because the naming decides LayerNorm's epsilons.
+   * A safetensors file that this page and the `pvt` command read. Its parameter names follow the naming of
+   * the original checkpoint, because the naming decides LayerNorm's epsilons.
    */
   #write(state: StateDict, config: PvtConfig, names: readonly string[]): Uint8Array {
     const canonical = new Map(
