@@ -71,7 +71,7 @@ export class ImageViewer {
       ariaLabel: 'Image file',
       onchange: () => input.files?.[0] && void this.#open(input.files[0]),
     });
-    const hint = 'or drop an image or a checkpoint anywhere, or paste an image';
+    const hint = 'or drop an image or a checkpoint, or paste an image';
     return h(
       'div',
       { className: 'tools' },
