@@ -1,22 +1,23 @@
 import { defineConfig } from 'vite';
 
+const backendOf = (moduleId: string | null) => /tfjs-backend-(\w+)/.exec(moduleId ?? '')?.[1];
+
 export default defineConfig({
-  // Relative addresses: the built page works in any folder of any static host.
+  // With relative URLs the built page works in any folder of any static host.
   base: './',
   worker: {
     format: 'es',
-    // A backend's chunk is called by the backend.
+    // Names the chunk of each tfjs backend after the backend.
     rolldownOptions: {
       output: {
-        chunkFileNames: ({ facadeModuleId }) =>
-          `assets/${/tfjs-backend-(\w+)/.exec(facadeModuleId ?? '')?.[1] ?? '[name]'}-[hash].js`,
+        chunkFileNames: ({ facadeModuleId }) => `assets/${backendOf(facadeModuleId) ?? '[name]'}-[hash].js`,
       },
     },
   },
   build: {
     target: 'es2022',
     manifest: true,
-    // The models' own chunks are large and known to be; scripts/sizes.mjs lists them and guards the shell.
+    // The workers' chunks are large on purpose. scripts/sizes.mjs lists all sizes and checks the shell's.
     chunkSizeWarningLimit: 2000,
   },
 });

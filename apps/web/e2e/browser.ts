@@ -1,7 +1,7 @@
 import { findChromium } from '../../../tooling/chromium.mjs';
 import { chromium, type Browser } from 'playwright';
 
-/** Software rendering of WebGL and WebGPU, a camera that plays a test card, and no word to anybody. */
+/** WebGL and WebGPU in software, a camera that plays a test pattern, and no background network traffic. */
 const flags = [
   '--no-sandbox',
   '--enable-unsafe-webgpu',
@@ -15,10 +15,12 @@ const flags = [
   '--disable-sync',
 ];
 
-/** This machine's Chromium. */
+/** Starts the Chromium that is installed. */
 export function launch(args: readonly string[] = []): Promise<Browser> {
   const executablePath = findChromium();
   if (executablePath === undefined)
-    throw new Error('launch: expected a Chromium, got none; install it, or name one with CHROMIUM_PATH.');
+    throw new Error(
+      'launch: expected Chromium to be installed, got none; install it or set CHROMIUM_PATH to its path.',
+    );
   return chromium.launch({ executablePath, args: [...flags, ...args] });
 }

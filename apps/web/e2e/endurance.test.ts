@@ -3,10 +3,10 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { launch } from './browser.ts';
 import { runFrames, switchModels } from './endurance.ts';
 import { visit } from './page.ts';
-import { serveDist } from './serve.ts';
+import { serveDist, type Site } from './serve.ts';
 
 let browser: Browser;
-let server: Awaited<ReturnType<typeof serveDist>>;
+let server: Site;
 beforeAll(async () => {
   server = await serveDist();
   browser = await launch(['--use-fake-ui-for-media-stream']);
@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 // `pnpm --filter @pvt/web endurance` does the same 200 and 1,000 times, on webgl too.
-it('holds no more after many models and many images', async () => {
+it('uses no more memory after many models and many images', async () => {
   const page = await browser.newPage();
   await visit(page, server.url, { backend: 'wasm', side: 64 });
   const models = await switchModels(page, 24);

@@ -1,19 +1,20 @@
 import type { Page } from 'playwright';
-import { segmenter } from './checkpoints.ts';
+import { segmenterFile } from './checkpoints.ts';
 import { counts, loadFile, modelOpen, settled, type Counts } from './page.ts';
 
-export interface Growth {
+/** What the worker holds before and after some work. */
+export interface MemoryUse {
   readonly before: Counts;
   readonly after: Counts;
 }
 
-/** Opens two models in turn, so many times, and counts what the worker holds after the first rounds and after the last. */
-export async function switchModels(page: Page, switches: number): Promise<Growth> {
+/** Opens two models in turn. Memory is counted from the third round on, when all caches are filled. */
+export async function switchModels(page: Page, switches: number): Promise<MemoryUse> {
   await page.click('#tab-segment');
   await settled(page);
-  await loadFile(page, 'segmenter.safetensors', segmenter());
+  await loadFile(page, 'segmenter.safetensors', segmenterFile());
   await modelOpen(page, 'segmenter.safetensors');
-  const round = async () => {
+  const openBoth = async () => {
     for (const tab of ['classify', 'segment']) {
       await page.click(`#tab-${tab}`);
       await page.waitForFunction(
@@ -26,34 +27,32 @@ export async function switchModels(page: Page, switches: number): Promise<Growth
       );
     }
   };
-  await round();
-  await round();
+  await openBoth();
+  await openBoth();
   const before = await counts(page);
-  for (let done = 4; done < switches; done += 2) await round();
+  for (let done = 4; done < switches; done += 2) await openBoth();
   return { before, after: await counts(page) };
 }
 
-/** Has so many images of the camera classified, and counts before and after. */
-export async function runFrames(page: Page, frames: number): Promise<Growth> {
+/** Classifies camera images. Memory is counted after the first ten of them and after the last. */
+export async function runFrames(page: Page, frames: number): Promise<MemoryUse> {
   await page.click('#tab-classify');
   await settled(page);
   await page.click('button:text-is("Camera")');
-  const ran = () => page.evaluate(() => Number(document.body.dataset['runs']));
-  const until = (runs: number) =>
+  const countRuns = () => page.evaluate(() => Number(document.body.dataset['runs']));
+  const waitForRuns = (runs: number) =>
     page.waitForFunction((wanted) => Number(document.body.dataset['runs']) >= wanted, runs, {
       timeout: 600_000,
     });
-  // Between two frames, when none is worked on.
-  const idle = async () => {
+  const stopAndCount = async () => {
     await page.click('button:text-is("Stop camera")');
     await settled(page);
-    const found = await counts(page);
-    return found;
+    return counts(page);
   };
-  const start = await ran();
-  await until(start + Math.min(10, frames / 4));
-  const before = await idle();
+  const start = await countRuns();
+  await waitForRuns(start + Math.min(10, frames / 4));
+  const before = await stopAndCount();
   await page.click('button:text-is("Camera")');
-  await until(start + frames);
-  return { before, after: await idle() };
+  await waitForRuns(start + frames);
+  return { before, after: await stopAndCount() };
 }

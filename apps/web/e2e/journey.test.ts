@@ -5,19 +5,23 @@ import { checkpoints } from '@pvt/checkpoints';
 import type { Browser, BrowserContext, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { launch } from './browser.ts';
-import { segmenter } from './checkpoints.ts';
+import { segmenterFile } from './checkpoints.ts';
 import { counts, loadFile, loseContext, modelOpen, pvt, sample, settled, texts, visit } from './page.ts';
-import { serveDist } from './serve.ts';
+import { serveDist, type Site } from './serve.ts';
 
 let browser: Browser;
 let context: BrowserContext;
 let page: Page;
-let site: Awaited<ReturnType<typeof serveDist>>;
-/** A host of models elsewhere: at once under /whole; under /slow its first half, and the rest to whom asks for that. */
+let site: Site;
+/**
+ * Another host. It sends a model under /whole, and under /slow only the first bytes unless a range is
+ * requested.
+ */
 let host: Server;
-let elsewhere = '';
-let broken = 0;
-let resumed = 0;
+let hostUrl = '';
+/** How many slow downloads were aborted, and the byte that a resumed one began with. */
+let aborted = 0;
+let resumedAt = 0;
 
 beforeAll(async () => {
   const weights = await readFile(checkpoints['pvt_v2_nano.cifar10'].url);
@@ -27,24 +31,24 @@ beforeAll(async () => {
       .setHeader('access-control-expose-headers', '*')
       .setHeader('content-length', weights.length);
     response.setHeader('access-control-allow-headers', '*').setHeader('etag', '"one"');
-    const [, from] = /^bytes=(\d+)-/.exec(request.headers.range ?? '') ?? [];
+    const [, first] = /^bytes=(\d+)-/.exec(request.headers.range ?? '') ?? [];
     if (request.method !== 'GET') response.setHeader('content-length', 0).end();
-    else if (from !== undefined) {
-      resumed = Number(from);
+    else if (first !== undefined) {
+      resumedAt = Number(first);
       response
         .writeHead(206, {
-          'content-length': weights.length - resumed,
-          'content-range': `bytes ${resumed}-${weights.length - 1}/${weights.length}`,
+          'content-length': weights.length - resumedAt,
+          'content-range': `bytes ${resumedAt}-${weights.length - 1}/${weights.length}`,
         })
-        .end(weights.subarray(resumed));
+        .end(weights.subarray(resumedAt));
     } else if (request.url!.startsWith('/slow')) {
       response.write(weights.subarray(0, 200_000));
       setTimeout(() => response.write(weights.subarray(200_000, 400_000)), 300);
-      response.on('close', () => broken++);
+      response.on('close', () => aborted++);
     } else response.end(weights);
   });
   await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve));
-  elsewhere = `http://127.0.0.1:${(host.address() as AddressInfo).port}`;
+  hostUrl = `http://127.0.0.1:${(host.address() as AddressInfo).port}`;
   site = await serveDist();
   browser = await launch();
 });
@@ -61,13 +65,13 @@ beforeEach(async () => {
 afterEach(() => context.close());
 
 const notice = (key: string) => page.locator(`.notice[data-key="${key}"]`);
-const ask = async (name: string) => {
+const loadByName = async (name: string) => {
   await page.click('.model');
   await page.fill('dialog input[type=text]', name);
   await page.click('dialog button:text-is("Load")');
 };
 
-it('asks no other host for anything', async () => {
+it('sends no request to another host', async () => {
   const hosts = new Set<string>();
   context.on('request', (request) => hosts.add(new URL(request.url()).host));
   await visit(page, site.url, { backend: 'wasm' });
@@ -77,11 +81,11 @@ it('asks no other host for anything', async () => {
   expect([...hosts]).toEqual([new URL(site.url).host]);
 });
 
-it('changes models: the one that comes along, one from elsewhere, a file, and back', async () => {
+it('opens an embedded model, one from another host, and a file', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   const first = await texts(page, '.bars li');
-  await ask(`${elsewhere}/whole.safetensors`);
-  await modelOpen(page, `${elsewhere}/whole.safetensors`);
+  await loadByName(`${hostUrl}/whole.safetensors`);
+  await modelOpen(page, `${hostUrl}/whole.safetensors`);
   expect(await texts(page, '.bars li')).toEqual(first);
   await loadFile(page, 'mine.safetensors', await readFile(checkpoints['pvt_v2_nano.cifar10'].url));
   await modelOpen(page, 'mine.safetensors');
@@ -89,9 +93,9 @@ it('changes models: the one that comes along, one from elsewhere, a file, and ba
   expect(await texts(page, '.times dt')).toEqual(['download', 'load', 'warm-up', 'image']);
 });
 
-it('stops a download, keeps the model before, and goes on where it stopped', async () => {
+it('cancels a download, opens the previous model again, and resumes the download', async () => {
   await visit(page, site.url, { backend: 'wasm' });
-  await ask(`${elsewhere}/slow.safetensors`);
+  await loadByName(`${hostUrl}/slow.safetensors`);
   await page.waitForFunction(() =>
     document.querySelector('.loading span')?.textContent?.match(/^0\.[1-4] MB of 1\.8 MB/),
   );
@@ -100,26 +104,26 @@ it('stops a download, keeps the model before, and goes on where it stopped', asy
   expect(await notice('model classify').textContent()).toContain('was stopped');
   await modelOpen(page, 'pvt_v2_nano.cifar10');
   expect(await page.textContent('.bars li:first-child .name')).toBe('ship');
-  await expect.poll(() => broken).toBeGreaterThan(0);
+  await expect.poll(() => aborted).toBeGreaterThan(0);
   await notice('model classify').locator('button', { hasText: 'Try again' }).click();
-  await modelOpen(page, `${elsewhere}/slow.safetensors`);
-  expect(resumed).toBeGreaterThan(100_000);
+  await modelOpen(page, `${hostUrl}/slow.safetensors`);
+  expect(resumedAt).toBeGreaterThan(100_000);
 });
 
-it('says of a broken file what is wrong, and goes on', async () => {
+it('explains what is wrong with a broken file, and keeps working', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   const whole = await readFile(checkpoints['pvt_v2_nano.cifar10'].url);
   await loadFile(page, 'cut.safetensors', whole.subarray(0, whole.length >> 1));
   await notice('model classify').waitFor();
   expect(await notice('model classify').textContent()).toContain('cut.safetensors: ');
   await modelOpen(page, 'pvt_v2_nano.cifar10');
-  // A checkpoint of another task is told apart from one that is broken.
+  // A checkpoint without a detection head is not a broken one.
   await page.click('#tab-detect');
-  await loadFile(page, 'segmenter.safetensors', segmenter());
+  await loadFile(page, 'segmenter.safetensors', segmenterFile());
   await notice('model detect').waitFor();
   expect(await notice('model detect').textContent()).toContain('without the head that this task needs');
-  // And so is an image that is none.
-  await page.setInputFiles('.stage input[type=file]', {
+  // The same for an image.
+  await page.setInputFiles('.viewer input[type=file]', {
     name: 'broken.png',
     mimeType: 'image/png',
     buffer: Buffer.from('no image'),
@@ -128,17 +132,17 @@ it('says of a broken file what is wrong, and goes on', async () => {
   expect(await notice('image').textContent()).toContain('broken.png is not an image');
 });
 
-it('takes an image of the visitor as the command does', async () => {
+it('classifies an image of the visitor as the command does', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   await page.click('[data-sample=airplane]');
   await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'airplane');
-  await page.setInputFiles('.stage input[type=file]', sample);
+  await page.setInputFiles('.viewer input[type=file]', sample);
   await page.waitForFunction(() => document.querySelector('.bars .name')?.textContent === 'ship');
   const { predictions } = pvt<{ predictions: { label: string; probability: number }[] }>('classify');
   expect(await texts(page, '.bars .name')).toEqual(predictions.map(({ label }) => label));
 });
 
-it('starts again after the graphics context was lost', async () => {
+it('starts again after it has lost its graphics context', async () => {
   await visit(page, site.url, { backend: 'webgl' });
   const before = await texts(page, '.bars li');
   await loseContext(page);
@@ -157,15 +161,15 @@ it('starts again after the graphics context was lost', async () => {
   expect(await page.getAttribute('body', 'data-backend')).toBe('webgl');
 });
 
-it('follows the camera, drops what comes too fast, and says when it is refused', async () => {
+it('classifies camera images, drops those that come too fast, and explains a denied permission', async () => {
   await visit(page, site.url, { backend: 'wasm' });
   await page.click('button:text-is("Camera")');
   await notice('camera').waitFor();
-  expect(await notice('camera').textContent()).toContain('The camera was refused');
+  expect(await notice('camera').textContent()).toContain('Access to the camera was denied');
   await context.grantPermissions(['camera']);
   await notice('camera').locator('button', { hasText: 'Try again' }).click();
   await page.waitForFunction(
-    () => /^[\d.]+ of \d+ camera images a second$/.test(document.querySelector('.frames')!.textContent!),
+    () => /^[\d.]+ of \d+ camera images per second$/.test(document.querySelector('.frames')!.textContent!),
     undefined,
     { timeout: 30_000 },
   );
@@ -177,16 +181,16 @@ it('follows the camera, drops what comes too fast, and says when it is refused',
   expect((await counts(page)).tensors).toBeLessThanOrEqual(tensors);
 });
 
-it('chooses a backend by itself, by timing those that compute rightly', async () => {
+it('chooses a backend by timing those that pass their self-check', async () => {
   await visit(page, site.url);
   await page.waitForFunction(() => localStorage.getItem('pvt.checks') !== null, undefined, {
     timeout: 120_000,
   });
   await settled(page);
   const { findings } = JSON.parse((await page.evaluate(() => localStorage.getItem('pvt.checks')))!) as {
-    findings: { backend: string; right?: boolean; error?: number; small?: { milliseconds: number } }[];
+    findings: { backend: string; passed?: boolean; error?: number; small?: { milliseconds: number } }[];
   };
-  expect(findings.map(({ backend, right }) => [backend, right])).toEqual([
+  expect(findings.map(({ backend, passed }) => [backend, passed])).toEqual([
     ['wasm', true],
     ['webgl', true],
     ['webgpu', true],
@@ -195,7 +199,7 @@ it('chooses a backend by itself, by timing those that compute rightly', async ()
   expect(await page.getAttribute('body', 'data-backend')).toBe('wasm');
 });
 
-it('learns from a few images, and the command reads what it has learnt', async () => {
+it('fine-tunes on a few images, and the command reads the result', async () => {
   await visit(page, site.url, { backend: 'wasm', tab: 'tune' });
   await page.click('button:text-is("Fill with drawn examples")');
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
@@ -205,7 +209,7 @@ it('learns from a few images, and the command reads what it has learnt', async (
     undefined,
     { timeout: 60_000 },
   );
-  expect(await page.textContent('.tune-status')).toContain('16 of your 16 images right');
+  expect(await page.textContent('.tune-status')).toContain('16 of your 16 images correct');
   await page.waitForFunction(() => document.querySelector('.try .name')?.textContent === 'dots');
   const [download] = await Promise.all([
     page.waitForEvent('download'),
@@ -221,7 +225,7 @@ it('learns from a few images, and the command reads what it has learnt', async (
   expect(await page.textContent('.bars li:first-child .name')).toBe('dots');
 });
 
-it('loses nothing that was trained when the device is lost', async () => {
+it('continues a training run after the device is lost', async () => {
   await visit(page, site.url, { backend: 'webgl', tab: 'tune' });
   await page.click('button:text-is("Fill with drawn examples")');
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
@@ -239,11 +243,11 @@ it('loses nothing that was trained when the device is lost', async () => {
     { timeout: 120_000 },
   );
   expect(await page.textContent('.tune-status')).toMatch(
-    /^Done after 150 steps in .*: 16 of your 16 images right/,
+    /^Done after 150 steps in .*: 16 of your 16 images correct/,
   );
 });
 
-it('fits the shell into its budget, without a word of model code', async () => {
+it('keeps the shell within its budget and free of model code', async () => {
   const { shellBudget, shellSize } = await import('../scripts/sizes.mjs');
   expect(shellSize()).toBeLessThan(shellBudget);
   const scripts: string[] = [];

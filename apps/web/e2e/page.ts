@@ -5,21 +5,21 @@ import type { Page } from 'playwright';
 export const sample = fileURLToPath(new URL('../../cli/assets/sample.png', import.meta.url));
 const command = fileURLToPath(new URL('../../cli/dist/pvt.js', import.meta.url));
 
-/** What the command line answers about an image, the page's first sample where none is named. */
+/** The result of a `pvt` command for an image. Default: the page's first sample. */
 export function pvt<T>(
   name: string,
   { image = sample, options = [] }: { readonly image?: string; readonly options?: readonly string[] } = {},
 ): T {
-  const answers = JSON.parse(
+  const [result] = JSON.parse(
     execFileSync(process.execPath, [command, name, image, ...options, '--json'], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     }),
   ) as T[];
-  return answers[0]!;
+  return result!;
 }
 
-/** Waits until the page has done what it was asked for. */
+/** Waits until the page has finished its work. */
 export const settled = (page: Page): Promise<unknown> =>
   page.waitForFunction(
     () => document.body.dataset['backend'] !== '' && !document.body.hasAttribute('aria-busy'),
@@ -27,7 +27,7 @@ export const settled = (page: Page): Promise<unknown> =>
     { timeout: 120_000 },
   );
 
-/** Opens the page, on one backend unless it shall choose, and waits for its first answer. */
+/** Opens the page and waits for its first result. Default: the page chooses the backend. */
 export async function visit(
   page: Page,
   url: string,
@@ -36,13 +36,12 @@ export async function visit(
     ...query
   }: { readonly backend?: string; readonly side?: number; readonly tab?: string } = {},
 ): Promise<void> {
-  await page.goto(
-    `${url}?${new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]))}#${tab}`,
-  );
+  const parameters = Object.entries(query).map(([name, value]) => [name, String(value)]);
+  await page.goto(`${url}?${new URLSearchParams(parameters)}#${tab}`);
   await settled(page);
 }
 
-/** Picks a file as the visitor does who opens the dialog of models. */
+/** Opens a checkpoint file through the dialog of models. */
 export async function loadFile(page: Page, name: string, bytes: Uint8Array): Promise<void> {
   await page.click('.model');
   await page.setInputFiles('dialog input[accept]', {
@@ -52,7 +51,7 @@ export async function loadFile(page: Page, name: string, bytes: Uint8Array): Pro
   });
 }
 
-/** The model that the page says it has open. */
+/** Waits until the page shows that a model is open. */
 export const modelOpen = (page: Page, title: string): Promise<unknown> =>
   page.waitForFunction(
     (wanted) =>
@@ -63,7 +62,7 @@ export const modelOpen = (page: Page, title: string): Promise<unknown> =>
     { timeout: 120_000 },
   );
 
-/** A sample as the page draws it, as a PNG. */
+/** A sample of the page as a PNG. */
 export async function sampleImage(page: Page, tab: string, id: string): Promise<Buffer> {
   await page.click(`#tab-${tab}`);
   await page.click(`[data-sample=${id}]`);
@@ -80,13 +79,14 @@ export async function sampleImage(page: Page, tab: string, id: string): Promise<
 export const texts = (page: Page, selector: string): Promise<string[]> =>
   page.locator(selector).allTextContents();
 
-/** What tfjs counts in the worker. */
+/** Memory that tfjs counts in the worker. */
 export interface Counts {
   readonly tensors: number;
-  /** Of textures on webgl, of the whole heap on wasm. */
+  /** Bytes of textures on webgl, of the whole heap on wasm. */
   readonly bytes: number;
 }
 
+/** The worker's global scope, which exposes tfjs. */
 interface TfGlobal {
   readonly tf: {
     memory(): {
@@ -106,7 +106,7 @@ export const counts = (page: Page): Promise<Counts> =>
     .workers()
     .at(-1)!
     .evaluate(() => {
-      const { tf } = globalThis as unknown as TfGlobal;
+      const { tf } = globalThis as typeof globalThis & TfGlobal;
       const { numTensors, numBytes, numBytesInGPUAllocated } = tf.memory();
       return {
         tensors: numTensors,
@@ -114,14 +114,12 @@ export const counts = (page: Page): Promise<Counts> =>
       };
     });
 
-/** Takes the worker's graphics context away, as a driver that resets does. */
+/** Makes the worker lose its graphics context, as a reset of the driver does. */
 export const loseContext = (page: Page): Promise<void> =>
   page
     .workers()
     .at(-1)!
     .evaluate(() => {
-      (globalThis as unknown as TfGlobal).tf
-        .backend()
-        .gpgpu.gl.getExtension('WEBGL_lose_context')!
-        .loseContext();
+      const { tf } = globalThis as typeof globalThis & TfGlobal;
+      tf.backend().gpgpu.gl.getExtension('WEBGL_lose_context')!.loseContext();
     });

@@ -1,8 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import { preview, type PreviewServer } from 'vite';
 
-/** Serves the built page as any static host would; build first. */
-export async function serveDist(): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
+export interface Site {
+  readonly url: string;
+  readonly close: () => Promise<void>;
+}
+
+/** Serves the built page like a static host. Build it first. */
+export async function serveDist(): Promise<Site> {
   const server: PreviewServer = await preview({
     root: fileURLToPath(new URL('..', import.meta.url)),
     logLevel: 'error',

@@ -7,15 +7,15 @@ import type { Browser, Page } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launch } from './browser.ts';
 import { modelOpen, pvt, sampleImage, texts, visit } from './page.ts';
-import { serveDist } from './serve.ts';
+import { serveDist, type Site } from './serve.ts';
 
-/** Shorter side of what segmenter and detector see: software rendering is slow. */
+/** Shorter side of the inputs of segmenter and detector. It is small because software rendering is slow. */
 const side = 96;
 const folder = mkdtempSync(join(tmpdir(), 'pvt-web-'));
 let browser: Browser;
-let server: Awaited<ReturnType<typeof serveDist>>;
-/** What the `pvt` command says of the same images. */
-let told: {
+let server: Site;
+/** The results of the `pvt` command for the same images. */
+let expected: {
   readonly label: string;
   readonly region: string;
   readonly share: number;
@@ -35,7 +35,7 @@ beforeAll(async () => {
   ] as const)
     writeFileSync(images[sample], await sampleImage(page, tab, sample));
   await page.close();
-  const sized = (name: keyof typeof microscopy) => [
+  const optionsFor = (name: keyof typeof microscopy) => [
     '--weights',
     fileURLToPath(microscopy[name].url),
     '--size',
@@ -44,14 +44,14 @@ beforeAll(async () => {
   const { predictions } = pvt<{ predictions: { label: string }[] }>('classify');
   const { classes } = pvt<{ classes: { label: number; share: number }[] }>('segment', {
     image: images.nuclei,
-    options: sized('pvt_v2_nano.nuclei'),
+    options: optionsFor('pvt_v2_nano.nuclei'),
   });
   const { detections } = pvt<{ detections: { label: number; score: number }[] }>('detect', {
     image: images.blood,
-    options: [...sized('pvt_v2_nano.bccd'), '--score', '0.3'],
+    options: [...optionsFor('pvt_v2_nano.bccd'), '--score', '0.3'],
   });
   const largest = classes.toSorted((a, b) => b.share - a.share)[0]!;
-  told = {
+  expected = {
     label: predictions[0]!.label,
     region: microscopy['pvt_v2_nano.nuclei'].labels[largest.label]!,
     share: largest.share,
@@ -74,16 +74,16 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
   afterAll(() => page.close());
 
   const percentOf = (text: string) => Number(/([\d.]+) %/.exec(text)![1]);
-  /** A percent that is shown in whole ones. */
-  const near = (text: string | null, share: number) =>
+  /** The page shows whole percents. */
+  const expectPercent = (text: string | null, share: number) =>
     expect(Math.abs(percentOf(text!) - 100 * share)).toBeLessThan(1.01);
 
   it('classifies its sample as the command does', async () => {
     expect(await page.getAttribute('body', 'data-backend')).toBe(backend);
-    expect(await page.textContent('.bars li:first-child .name')).toBe(told.label);
+    expect(await page.textContent('.bars li:first-child .name')).toBe(expected.label);
   });
 
-  it('segments alike', async () => {
+  it('segments as the command does', async () => {
     await page.click('#tab-segment');
     await modelOpen(page, 'pvt_v2_nano.nuclei');
     await page.waitForFunction(
@@ -91,11 +91,11 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
         document.querySelector('canvas.image')?.ariaLabel === 'cell nuclei' &&
         !document.body.hasAttribute('aria-busy'),
     );
-    expect(await page.textContent('.legend li:first-child .name')).toBe(told.region);
-    near(await page.textContent('.legend li:first-child .value'), told.share);
+    expect(await page.textContent('.legend li:first-child .name')).toBe(expected.region);
+    expectPercent(await page.textContent('.legend li:first-child .value'), expected.share);
   });
 
-  it('detects alike', async () => {
+  it('detects as the command does', async () => {
     await page.click('#tab-detect');
     await modelOpen(page, 'pvt_v2_nano.bccd');
     await page.waitForFunction(
@@ -103,11 +103,11 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
         document.querySelector('canvas.image')?.ariaLabel === 'blood smear' &&
         !document.body.hasAttribute('aria-busy'),
     );
-    expect(await page.textContent('.legend li:first-child .name')).toBe(told.object);
-    near(await page.textContent('.legend li:first-child .value'), told.score);
+    expect(await page.textContent('.legend li:first-child .name')).toBe(expected.object);
+    expectPercent(await page.textContent('.legend li:first-child .value'), expected.score);
   });
 
-  it('shows the pyramid and who looks where', async () => {
+  it('shows the pyramid and the attention', async () => {
     await page.click('#tab-explore');
     await modelOpen(page, 'pvt_v2_nano.cifar10');
     expect(await texts(page, 'figcaption')).toEqual(
@@ -120,7 +120,9 @@ describe.each(['wasm', 'webgl', 'webgpu'])('on %s', (backend) => {
     await page.waitForFunction(() =>
       document
         .querySelector('.attention-text')
-        ?.textContent?.startsWith('Row 1, column 1 of 24 × 32 tokens asks; 3 × 4 keys answer.'),
+        ?.textContent?.startsWith(
+          'The query is the token in row 1, column 1 of 24 × 32; it attends to 3 × 4 keys.',
+        ),
     );
     expect(await page.textContent('.architecture h2')).toBe('PVT v2 at 96 × 128 pixels');
   });

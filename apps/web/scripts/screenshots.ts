@@ -1,4 +1,7 @@
-/** Images of every tab, on a desktop and on a phone, light and dark, in `screenshots/`: `pnpm --filter @pvt/web screenshots`. */
+/**
+ * Writes screenshots of every tab, on a desktop and a phone, in light and dark, to `screenshots/`:
+ * `pnpm --filter @pvt/web screenshots`.
+ */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright';
@@ -9,7 +12,7 @@ import { serveDist } from '../e2e/serve.ts';
 const folder = fileURLToPath(new URL('../screenshots/', import.meta.url));
 mkdirSync(folder, { recursive: true });
 
-const trained = async (page: Page) => {
+const trainOnShapes = async (page: Page) => {
   await page.click('button:text-is("Fill with drawn examples")');
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 16);
   await page.click('button:text-is("Train")');
@@ -19,21 +22,25 @@ const trained = async (page: Page) => {
     { timeout: 60_000 },
   );
 };
-const opened = async (page: Page) => {
+const showAttention = async (page: Page) => {
   await page.locator('.frame').click({ position: { x: 120, y: 90 } });
   await page.locator('details[data-stage="0"] summary').click();
 };
-const shots: readonly {
+interface Shot {
   readonly tab: string;
+  /** Default: the tab's. */
   readonly name?: string;
   readonly sample?: string;
+  /** Done before the screenshot. */
   readonly act?: (page: Page) => Promise<void>;
-}[] = [
+}
+
+const shots: readonly Shot[] = [
   { tab: 'classify' },
   { tab: 'segment', sample: 'nuclei' },
   { tab: 'detect', sample: 'blood' },
-  { tab: 'explore', act: opened },
-  { tab: 'tune', act: trained },
+  { tab: 'explore', act: showAttention },
+  { tab: 'tune', act: trainOnShapes },
   { tab: 'classify', name: 'models', act: (page) => page.click('.model') },
 ];
 

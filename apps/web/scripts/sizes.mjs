@@ -1,16 +1,16 @@
-/** Lists what the build consists of, gzipped, and fails where the shell outgrows its budget. */
+/** Lists the gzipped sizes of the built files and fails if the shell is larger than its budget. */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
-/** Bytes, gzipped, of the page, its style and its first script. */
+/** Gzipped bytes of the document, its style sheet and its first script. */
 export const shellBudget = 60_000;
 
 const gzipped = (/** @type {string} */ file) => gzipSync(readFileSync(join(dist, file)), { level: 9 }).length;
 
-/** Files that the page needs for its first paint: the document and what it names. */
+/** Gzipped bytes of what the first paint needs: the document and the files that it names. */
 export function shellSize() {
   const html = readFileSync(join(dist, 'index.html'), 'utf8');
   const named = [...html.matchAll(/(?:src|href)="\.\/([^"]+)"/g)].map(([, file]) => String(file));
@@ -22,11 +22,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     /\.(js|css|html|wasm|safetensors|png)$/.test(file),
   );
   const sizes = files.map((file) => /** @type {const} */ ([file, gzipped(file)])).sort((a, b) => b[1] - a[1]);
-  for (const [file, size] of sizes) console.log(`${(size / 1000).toFixed(1).padStart(9)} kB gzip  ${file}`);
+  const print = (/** @type {number} */ size, /** @type {string} */ label) =>
+    console.log(`${(size / 1000).toFixed(1).padStart(9)} kB gzip  ${label}`);
+  for (const [file, size] of sizes) print(size, file);
   const shell = shellSize();
-  console.log(`${(shell / 1000).toFixed(1).padStart(9)} kB gzip  the shell, of ${shellBudget / 1000} kB`);
+  print(shell, `the shell, of ${shellBudget / 1000} kB`);
   if (shell > shellBudget) {
-    console.error('The shell has outgrown its budget: load what it does not need for the first paint later.');
+    console.error('The shell exceeds its budget: import what the first paint does not need dynamically.');
     process.exitCode = 1;
   }
 }

@@ -1,13 +1,13 @@
-/** What a browser calls the reasons for not giving a camera. */
-const reasons: Readonly<Record<string, string>> = {
+/** What to tell the visitor for each error of `getUserMedia`. */
+const explanations: Readonly<Record<string, string>> = {
   NotAllowedError:
-    'The camera was refused. Allow it in the address bar and try again, or open an image instead.',
+    'Access to the camera was denied. Allow it in the address bar and try again, or open an image instead.',
   NotFoundError: 'No camera was found. Connect one and try again, or open an image instead.',
-  NotReadableError: 'The camera is in use by another program. Close that one and try again.',
-  OverconstrainedError: 'The camera cannot deliver images of this kind. Open an image instead.',
+  NotReadableError: 'Another program is using the camera. Close it and try again.',
+  OverconstrainedError: 'The camera does not support the requested size. Open an image instead.',
 };
 
-/** The camera's image in a video element, until `stop`. */
+/** Plays the camera's stream in a video element. */
 export class Camera {
   readonly #video: HTMLVideoElement;
   #stream: MediaStream | undefined;
@@ -20,20 +20,18 @@ export class Camera {
     return this.#stream !== undefined;
   }
 
-  /** @throws Error with a sentence for the visitor where there is no camera */
+  /** @throws Error with a message for the visitor if there is no camera or no permission */
   async start(onEnd: () => void): Promise<void> {
     if (navigator.mediaDevices === undefined)
-      throw new Error(
-        'The camera needs a page that is served over https or from this machine. Open an image instead.',
-      );
+      throw new Error('The camera is available only over https and on localhost. Open an image instead.');
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: 'environment', width: { ideal: 640 }, height: { ideal: 480 } },
       });
     } catch (cause) {
+      const { name, message } = cause as Error;
       throw new Error(
-        reasons[(cause as Error).name] ??
-          `The camera could not be started (${(cause as Error).message}). Open an image instead.`,
+        explanations[name] ?? `The camera could not be started (${message}). Open an image instead.`,
         { cause },
       );
     }

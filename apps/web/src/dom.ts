@@ -4,7 +4,7 @@ type Props<T> = { readonly [K in keyof T]?: T[K] | undefined } & {
 };
 
 /**
- * An element with properties and children.
+ * Creates an HTML element with properties, attributes and children.
  *
  * @example
  * h('button', { className: 'primary', onclick: train }, 'Train');
@@ -19,11 +19,11 @@ export function h<K extends keyof HTMLElementTagNameMap>(
     if (value !== undefined) Reflect.set(element, name, value);
   for (const [name, value] of Object.entries(attrs))
     if (value !== undefined) element.setAttribute(name, value);
-  element.append(...present(children));
+  element.append(...withoutEmpty(children));
   return element;
 }
 
-/** The same for SVG, whose properties are all attributes. */
+/** Creates an SVG element, whose properties are all attributes. */
 export function svg(
   tag: string,
   attrs: Readonly<Record<string, string | number>> = {},
@@ -31,33 +31,57 @@ export function svg(
 ): SVGElement {
   const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attrs)) element.setAttribute(name, String(value));
-  element.append(...present(children));
+  element.append(...withoutEmpty(children));
   return element;
 }
 
-const present = (children: readonly Child[]): (Node | string)[] =>
+const withoutEmpty = (children: readonly Child[]): (Node | string)[] =>
   children.filter((child) => child !== undefined && child !== false);
 
-/** Shows one of several elements' contents. */
-export const fill = (element: Element, ...children: readonly Child[]): void =>
-  element.replaceChildren(...present(children));
+/** A button with a text. */
+export const button = (
+  textContent: string,
+  onclick: () => void,
+  props: Props<HTMLButtonElement> = {},
+): HTMLButtonElement => h('button', { type: 'button', textContent, onclick, ...props });
 
-/** Options of a select, by value and text. */
-export function options(
+/** Replaces an element's children. */
+export const setChildren = (element: Element, ...children: readonly Child[]): void =>
+  element.replaceChildren(...withoutEmpty(children));
+
+/** Sets a select's options and chooses `selected` if it is one of them. Default: what was selected before. */
+export function setOptions(
   select: HTMLSelectElement,
-  entries: readonly (readonly [value: string, text: string])[],
-  chosen = select.value,
+  options: readonly (readonly [value: string, text: string])[],
+  selected = select.value,
 ): void {
-  fill(select, ...entries.map(([value, text]) => h('option', { value, textContent: text })));
-  if (entries.some(([value]) => value === chosen)) select.value = chosen;
+  setChildren(select, ...options.map(([value, text]) => h('option', { value, textContent: text })));
+  if (options.some(([value]) => value === selected)) select.value = selected;
 }
+
+/** Options for the numbers 1 … count, whose values count from 0. */
+export const numberedOptions = (count: number): (readonly [value: string, text: string])[] =>
+  Array.from({ length: count }, (_, i) => [String(i), String(i + 1)]);
+
+/** Options for the sides of an input in pixels. */
+export const sideOptions = (sides: readonly number[]): (readonly [value: string, text: string])[] =>
+  sides.map((side) => [String(side), `${side} px`]);
 
 /** A label with its control. */
 export const field = (label: string, control: HTMLElement): HTMLLabelElement =>
   h('label', { className: 'field' }, h('span', { textContent: label }), control);
 
-/** Puts a bitmap onto a canvas of its size, and frees it. */
-export function show(canvas: HTMLCanvasElement, bitmap: ImageBitmap): void {
+/** A table with a header row. */
+export const table = (columns: readonly string[], body: HTMLTableSectionElement): HTMLTableElement =>
+  h(
+    'table',
+    {},
+    h('thead', {}, h('tr', {}, ...columns.map((name) => h('th', { scope: 'col', textContent: name })))),
+    body,
+  );
+
+/** Draws a bitmap on a canvas, which takes the bitmap's size, and closes the bitmap. */
+export function drawBitmap(canvas: HTMLCanvasElement, bitmap: ImageBitmap): void {
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext('2d')!.drawImage(bitmap, 0, 0);

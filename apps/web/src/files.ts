@@ -1,12 +1,13 @@
-/** The files that were dropped, those of folders among them. */
+/** The files of a drop, including those inside folders. */
 export async function droppedFiles(data: DataTransfer): Promise<File[]> {
-  // Entries have to be taken before the first pause.
+  // The browser clears the transfer at the first await, so entries and files are read before it.
   const entries = [...data.items].map((item) => item.webkitGetAsEntry());
-  const plain = [...data.files];
-  if (!entries.some((entry) => entry?.isDirectory)) return plain;
+  const files = [...data.files];
+  if (!entries.some((entry) => entry?.isDirectory)) return files;
   return (await Promise.all(entries.map((entry) => (entry === null ? [] : filesOf(entry))))).flat();
 }
 
+/** The file of an entry, or the files directly inside a folder. */
 async function filesOf(entry: FileSystemEntry): Promise<File[]> {
   if (entry.isFile)
     return [
@@ -15,7 +16,7 @@ async function filesOf(entry: FileSystemEntry): Promise<File[]> {
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   const files: File[] = [];
   for (;;) {
-    // A folder is read in portions, the last of which is empty.
+    // A folder is read in portions. An empty portion marks the end.
     const portion = await new Promise<FileSystemEntry[]>((resolve, reject) =>
       reader.readEntries(resolve, reject),
     );

@@ -1,5 +1,6 @@
+import type { LoadProgress } from '@pvt/presets';
 import { proxy, wrap, type Remote } from 'comlink';
-import { choose } from './choose.ts';
+import { fastestBackend } from './choose.ts';
 import {
   backendNames,
   type BackendName,
@@ -7,11 +8,11 @@ import {
   type ErrorRecord,
   type OpenedModel,
   type OpenRequest,
-  type Progress,
+  type StartOptions,
 } from './protocol.ts';
 import type { Engine } from './worker/engine.ts';
 
-/** An error of the worker, with the code that tells its kind. */
+/** An error of the worker with its code. */
 export class EngineError extends Error {
   readonly code: string;
 
@@ -20,105 +21,114 @@ export class EngineError extends Error {
     this.name = name;
     this.code = code;
   }
+
+  /** Comlink delivers an error of the worker as its record. */
+  static from(thrown: unknown): EngineError {
+    if (thrown instanceof EngineError) return thrown;
+    const { name = 'Error', code = 'unexpected', message } = (thrown ?? {}) as Partial<ErrorRecord>;
+    return new EngineError({ name, code, message: message ?? String(thrown) });
+  }
 }
 
-/** What was found out about a backend: its self-check, or why it is not here. */
-export type Finding = Check | { readonly backend: BackendName; readonly missing: string };
+/** What is known about a backend: the result of its self-check, or why it cannot be used. */
+export type Finding = Check | { readonly backend: BackendName; readonly unavailable: string };
 
-/** A worker with one backend. */
-interface Live {
+/** A worker and its backend. */
+interface BackendWorker {
   readonly backend: BackendName;
   readonly worker: Worker;
   readonly engine: Remote<Engine>;
   readonly check: Check;
-  /** Rejects when the worker or its device is gone. */
-  readonly gone: Promise<never>;
+  /** Rejects when the worker fails or its device is lost. Never resolves. */
+  readonly failure: Promise<never>;
 }
 
-const asError = (thrown: unknown): EngineError => {
-  if (thrown instanceof EngineError) return thrown;
-  const record = thrown as Partial<ErrorRecord> | undefined;
-  return new EngineError({
-    name: record?.name ?? 'Error',
-    code: record?.code ?? 'unexpected',
-    message: record?.message ?? String(thrown),
-  });
-};
-
-const launching = (
-  backend: BackendName,
-  options: { readonly timed: boolean; readonly hopeless?: number },
-): Promise<Live> => {
+/** Starts a worker with one backend. */
+async function startWorker(backend: BackendName, options: StartOptions): Promise<BackendWorker> {
   const worker = new Worker(new URL('./worker/engine.ts', import.meta.url), {
     type: 'module',
     name: `pvt ${backend}`,
   });
-  const gone = new Promise<never>((_resolve, reject) => {
-    worker.addEventListener('error', (event) => {
-      event.preventDefault();
-      reject(
-        new EngineError({
-          name: 'Error',
-          code: 'worker-failed',
-          message: event.message || 'the code of the models could not be loaded',
-        }),
-      );
-    });
-    // What waits for a lost device may wait for ever.
-    worker.addEventListener('message', ({ data }) => {
-      if ((data as { readonly event?: string } | null)?.event === 'device-lost')
-        reject(
-          new EngineError({ name: 'BackendError', code: 'device-lost', message: 'the device was lost' }),
-        );
-    });
-  });
-  gone.catch(() => worker.terminate());
+  const failure = failureOf(worker);
+  failure.catch(() => worker.terminate());
   const engine = wrap<Engine>(worker);
-  return Promise.race([engine.start(backend, options), gone]).then(
-    (check) => ({ backend, worker, engine, check, gone }),
-    (error: unknown) => {
-      worker.terminate();
-      throw asError(error);
-    },
-  );
-};
-
-export interface HostEvents {
-  /** A backend was found out about, or became the one in use. */
-  readonly backends: undefined;
-  /** The worker was replaced after a failure; the model is there again. */
-  readonly recovered: { readonly code: string; readonly from: BackendName; readonly to: BackendName };
-  /** A backend was asked for, or tried, that computes wrongly or is not here. */
-  readonly refused: Finding;
+  try {
+    const check = await Promise.race([engine.start(backend, options), failure]);
+    return { backend, worker, engine, check, failure };
+  } catch (error) {
+    worker.terminate();
+    throw EngineError.from(error);
+  }
 }
 
-const remembered = 'pvt.checks';
+/**
+ * Rejects when a worker's script fails or its device is lost: a call that waits for a lost device may never
+ * end.
+ */
+function failureOf(worker: Worker): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      const message = event.message || 'the code of the models could not be loaded';
+      reject(new EngineError({ name: 'Error', code: 'worker-failed', message }));
+    });
+    worker.addEventListener('message', ({ data }) => {
+      if ((data as { readonly event?: string } | null)?.event !== 'device-lost') return;
+      const message = 'the device was lost';
+      reject(new EngineError({ name: 'BackendError', code: 'device-lost', message }));
+    });
+  });
+}
+
+export interface HostEvents {
+  /** Something new is known about a backend, or another one is in use. */
+  readonly backends: undefined;
+  /** The worker was replaced after a failure, and the model is open again. */
+  readonly recovered: { readonly code: string; readonly from: BackendName; readonly to: BackendName };
+  /** A backend failed its self-check or does not start. */
+  readonly refused: Finding;
+}
+type Listeners = { readonly [K in keyof HostEvents]: ((detail: HostEvents[K]) => void)[] };
+
+/** Key of the findings in local storage. */
+const storageKey = 'pvt.checks';
+/** Multiply-adds that the choice of a backend assumes while no model is open. */
+const typicalMacs = 1e8;
+/** Milliseconds within which a second lost device moves the page to a backend that has none. */
+const lossWindow = 60_000;
+/** A backend whose small probe takes this many times the best one's is not timed further. */
+const slowFactor = 20;
+/** Errors after which the worker is replaced. */
+const fatalCodes = ['device-lost', 'out-of-memory', 'worker-failed'];
 
 /**
- * Keeps a worker with one backend running. A worker that lost its device or its memory is replaced and the model opened
- * again, so that a failure costs moments and nothing else.
+ * Keeps one worker with one backend running and runs one job at a time on it. A worker that lost its device
+ * or ran out of memory is replaced and its model opened again.
  */
 export class Host {
   readonly findings = new Map<BackendName, Finding>();
-  readonly #listeners = new Map<string, ((detail: never) => void)[]>();
-  #live: Live | undefined;
+  readonly #listeners: Listeners = { backends: [], recovered: [], refused: [] };
+  #current: BackendWorker | undefined;
   #opened: { readonly request: OpenRequest; readonly model: OpenedModel } | undefined;
-  #tail: Promise<unknown> = Promise.resolve();
-  #lastLoss = -Infinity;
+  /** The last job in the queue. */
+  #lastJob: Promise<unknown> = Promise.resolve();
+  /** When a device was last lost. */
+  #lostAt = -Infinity;
   #automatic = true;
 
   on<K extends keyof HostEvents>(event: K, listener: (detail: HostEvents[K]) => void): void {
-    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener as (detail: never) => void]);
+    this.#listeners[event].push(listener);
   }
 
-  #tell<K extends keyof HostEvents>(event: K, detail: HostEvents[K]): void {
-    for (const listener of this.#listeners.get(event) ?? []) listener(detail as never);
+  #emit<K extends keyof HostEvents>(event: K, detail: HostEvents[K]): void {
+    for (const listener of this.#listeners[event]) listener(detail);
   }
 
   get backend(): BackendName | undefined {
-    return this.#live?.backend;
+    return this.#current?.backend;
   }
 
+  /** Whether the page chooses the backend. */
   get automatic(): boolean {
     return this.#automatic;
   }
@@ -127,135 +137,144 @@ export class Host {
     return this.#opened?.model;
   }
 
-  /** Starts with the backend asked for, else with the one that starts fastest; refused ones are told of. */
-  start(asked: BackendName | 'auto'): Promise<void> {
-    return this.#inTurn(async () => {
-      this.#automatic = asked === 'auto';
-      this.#recall();
-      const known = this.#checks();
-      const best = known.length > 1 ? choose(known, 1e8) : undefined;
-      await this.#first(
-        asked === 'auto' ? [...(best ? [best] : []), 'wasm', 'webgl', 'cpu'] : [asked, 'wasm', 'cpu'],
-        this.#automatic,
-      );
+  /** Starts with the requested backend, or with the fastest known one; others are tried if it is refused. */
+  start(requested: BackendName | 'auto'): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#automatic = requested === 'auto';
+      this.#loadFindings();
+      const checks = this.#checks();
+      const best = checks.length > 1 ? fastestBackend(checks, typicalMacs) : undefined;
+      const candidates: BackendName[] =
+        requested === 'auto' ? [best ?? 'wasm', 'wasm', 'webgl', 'cpu'] : [requested, 'wasm', 'cpu'];
+      await this.#startFirst(candidates, this.#automatic);
     });
   }
 
-  /** The first of some backends that starts and computes rightly. */
-  async #first(candidates: readonly BackendName[], timed: boolean): Promise<void> {
+  /** Starts the first candidate that works. */
+  async #startFirst(candidates: readonly BackendName[], timed: boolean): Promise<void> {
     let last: EngineError | undefined;
     for (const backend of new Set(candidates)) {
       try {
-        this.#adopt(await this.#launch(backend, { timed }));
+        this.#use(await this.#launch(backend, { timed }));
         return;
       } catch (error) {
-        last = asError(error);
+        last = EngineError.from(error);
         if (last.code === 'worker-failed') break;
       }
     }
     throw last!;
   }
 
-  async #launch(
-    backend: BackendName,
-    options: { readonly timed: boolean; readonly hopeless?: number },
-  ): Promise<Live> {
+  /**
+   * Starts a worker, records what is found out about its backend, and refuses a backend that fails its check.
+   */
+  async #launch(backend: BackendName, options: StartOptions): Promise<BackendWorker> {
     try {
-      const live = await launching(backend, options);
-      const before = this.findings.get(backend);
-      this.findings.set(
-        backend,
-        live.check.large === undefined && before !== undefined && 'large' in before && live.check.right
-          ? before
-          : live.check,
-      );
-      if (live.check.right) return live;
-      live.worker.terminate();
-      this.#tell('refused', live.check);
-      throw new EngineError({
-        name: 'BackendError',
-        code: 'backend-wrong',
-        message: `${backend} computes wrongly here`,
-      });
+      const started = await startWorker(backend, options);
+      this.#recordCheck(started.check);
+      if (started.check.passed) return started;
+      started.worker.terminate();
+      this.#emit('refused', started.check);
     } catch (error) {
-      const { code, message } = asError(error);
-      if (code !== 'backend-wrong' && code !== 'worker-failed') {
-        this.findings.set(backend, { backend, missing: message });
-        this.#tell('refused', this.findings.get(backend)!);
+      const { code, message } = EngineError.from(error);
+      if (code !== 'worker-failed') {
+        const finding = { backend, unavailable: message };
+        this.findings.set(backend, finding);
+        this.#emit('refused', finding);
       }
       throw error;
     } finally {
-      this.#tell('backends', undefined);
+      this.#emit('backends', undefined);
     }
+    throw new EngineError({
+      name: 'BackendError',
+      code: 'backend-wrong',
+      message: `${backend} computes wrong results on this device`,
+    });
   }
 
-  #adopt(live: Live): void {
-    this.#live?.worker.terminate();
-    this.#live = live;
+  /** Keeps an earlier check that timed the large probe, unless the new one failed. */
+  #recordCheck(check: Check): void {
+    const before = this.findings.get(check.backend);
+    const tellsMore = before !== undefined && 'large' in before && check.large === undefined;
+    if (!(check.passed && tellsMore)) this.findings.set(check.backend, check);
+  }
+
+  /** Replaces the current worker. No model is open afterwards. */
+  #use(started: BackendWorker): void {
+    this.#current?.worker.terminate();
+    this.#current = started;
     this.#opened = undefined;
-    // A job that runs hears of it by itself; where none does, nobody else would.
-    live.gone.catch((error: EngineError) =>
-      this.#inTurn(async () => this.#live === live && this.#recover(error)).catch(() =>
-        this.#tell('backends', undefined),
+    // A running job sees the failure itself; while none runs, the worker is replaced from here.
+    started.failure.catch((error: EngineError) =>
+      this.#enqueue(async () => this.#current === started && this.#recover(error)).catch(() =>
+        this.#emit('backends', undefined),
       ),
     );
-    this.#tell('backends', undefined);
+    this.#emit('backends', undefined);
   }
 
-  /** Changes the backend by hand, or back to automatic choice. */
-  select(asked: BackendName | 'auto'): Promise<void> {
-    return this.#inTurn(async () => {
-      this.#automatic = asked === 'auto';
-      const target = asked === 'auto' ? (choose(this.#checks(), this.opened?.macs ?? 1e8) ?? 'wasm') : asked;
+  /** Switches to a backend, or back to automatic choice. */
+  select(requested: BackendName | 'auto'): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#automatic = requested === 'auto';
+      const target = requested === 'auto' ? (this.#fastest() ?? 'wasm') : requested;
       if (target !== this.backend) await this.#moveTo(target);
     });
   }
 
   async #moveTo(backend: BackendName): Promise<void> {
     const opened = this.#opened;
-    // The new one is up before the old one goes: a refusal changes nothing.
-    this.#adopt(await this.#launch(backend, { timed: false }));
+    // The new worker is up before the old one goes, so that a refusal changes nothing.
+    this.#use(await this.#launch(backend, { timed: false }));
     if (opened !== undefined) await this.#open(opened.request, () => {});
   }
 
-  /** Times the backends that nobody asked about yet, aside, and moves to one that promises to be faster. */
-  async survey(): Promise<void> {
+  /** Checks and times the GPU backends that are not known yet, then switches to the fastest backend. */
+  async timeBackends(): Promise<void> {
     for (const backend of ['webgl', 'webgpu'] as const) {
       if (!this.#automatic || this.findings.has(backend)) continue;
       const best = Math.min(...this.#checks().map(({ small }) => small.milliseconds));
-      await this.#launch(backend, { timed: true, hopeless: 20 * best }).then(
-        ({ worker }) => worker.terminate(),
-        // It was told of where it was found.
-        () => undefined,
-      );
+      try {
+        const { worker } = await this.#launch(backend, { timed: true, timeLimit: slowFactor * best });
+        worker.terminate();
+      } catch {
+        // `#launch` has reported it.
+      }
     }
-    this.#remember();
-    await this.reconsider();
+    this.#saveFindings();
+    await this.switchToFastest();
   }
 
-  /** Moves to the backend that should be fastest for the open model, where the choice is ours. */
-  async reconsider(): Promise<boolean> {
-    return this.#inTurn(async () => {
-      const best = choose(this.#checks(), this.opened?.macs ?? 1e8, this.backend);
+  /**
+   * In automatic mode, moves to the backend that should be fastest for the open model. Tells whether it
+   * moved.
+   */
+  async switchToFastest(): Promise<boolean> {
+    return this.#enqueue(async () => {
+      const best = this.#fastest(this.backend);
       if (!this.#automatic || best === undefined || best === this.backend) return false;
       await this.#moveTo(best);
       return true;
     });
   }
 
+  #fastest(current?: BackendName): BackendName | undefined {
+    return fastestBackend(this.#checks(), this.opened?.macs ?? typicalMacs, current);
+  }
+
   #checks(): Check[] {
-    return [...this.findings.values()].filter((finding) => 'right' in finding);
+    return [...this.findings.values()].filter((finding) => 'passed' in finding);
   }
 
-  #remember(): void {
-    localStorage.setItem(
-      remembered,
-      JSON.stringify({ agent: navigator.userAgent, findings: [...this.findings.values()] }),
-    );
+  #saveFindings(): void {
+    const findings = [...this.findings.values()];
+    localStorage.setItem(storageKey, JSON.stringify({ agent: navigator.userAgent, findings }));
   }
 
-  #recall(): void {
-    const stored = JSON.parse(localStorage.getItem(remembered) ?? '{}') as {
+  /** Findings of another browser version are ignored. */
+  #loadFindings(): void {
+    const stored = JSON.parse(localStorage.getItem(storageKey) ?? '{}') as {
       readonly agent?: string;
       readonly findings?: readonly Finding[];
     };
@@ -265,71 +284,86 @@ export class Host {
   }
 
   /** Opens a model, unless it is open already. */
-  open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<OpenedModel> {
-    return this.#inTurn(async () =>
+  open(request: OpenRequest, onProgress: (progress: LoadProgress) => void): Promise<OpenedModel> {
+    return this.#enqueue(async () =>
       this.#opened?.request.id === request.id
         ? this.#opened.model
-        : this.#attempt(() => this.#open(request, onProgress)),
+        : this.#retry(() => this.#open(request, onProgress)),
     );
   }
 
-  async #open(request: OpenRequest, onProgress: (progress: Progress) => void): Promise<OpenedModel> {
-    const { engine, gone } = this.#live!;
+  async #open(request: OpenRequest, onProgress: (progress: LoadProgress) => void): Promise<OpenedModel> {
+    const { engine, failure } = this.#current!;
     this.#opened = undefined;
-    const model = await Promise.race([engine.open(request, proxy(onProgress)), gone]);
+    const model = await Promise.race([engine.open(request, proxy(onProgress)), failure]);
     this.#opened = { request, model };
-    this.#tell('backends', undefined);
+    this.#emit('backends', undefined);
     return model;
   }
 
-  /** Stops a download; not in turn, as it is the job before that has to stop. */
+  /** Aborts a download. Bypasses the queue, because it stops the job at its head. */
   cancel(): void {
-    void this.#live?.engine.cancel();
+    void this.#current?.engine.cancel();
   }
 
-  /** Runs a job with the open model. What `work` hands over it makes anew at each call: after a loss it runs again. */
-  use<T>(work: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
-    return this.#inTurn(() =>
-      this.#attempt(() => Promise.race([work(this.#live!.engine), this.#live!.gone])),
-    );
+  /**
+   * Runs a job with the open model. After a lost device `job` runs again, so it creates anew what it
+   * transfers.
+   */
+  run<T>(job: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
+    return this.#enqueue(() => this.#retry(() => this.#call(job)));
   }
 
-  async #attempt<T>(work: () => Promise<T>): Promise<T> {
+  /** Calls the engine while a job is running, without waiting for the job to end. */
+  async callDuringJob<T>(call: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
     try {
-      return await work();
-    } catch (thrown) {
-      const error = asError(thrown);
-      if (!['device-lost', 'out-of-memory', 'worker-failed'].includes(error.code)) throw error;
-      await this.#recover(error);
-      if (error.code !== 'device-lost') throw error;
-      return work();
+      return await this.#call(call);
+    } catch (error) {
+      throw EngineError.from(error);
     }
   }
 
-  /** A word to a job that is running, which does not wait for its end. */
-  aside<T>(work: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
-    return Promise.race([work(this.#live!.engine), this.#live!.gone]).catch((error: unknown) => {
-      throw asError(error);
-    });
+  #call<T>(call: (engine: Remote<Engine>) => Promise<T>): Promise<T> {
+    const { engine, failure } = this.#current!;
+    return Promise.race([call(engine), failure]);
   }
 
-  /** A new worker and the model that was open; after two losses in a minute on a backend that has no device to lose. */
+  /** Replaces the worker after a fatal error, and repeats the job if its device was lost. */
+  async #retry<T>(job: () => Promise<T>): Promise<T> {
+    try {
+      return await job();
+    } catch (thrown) {
+      const error = EngineError.from(thrown);
+      if (!fatalCodes.includes(error.code)) throw error;
+      await this.#recover(error);
+      if (error.code !== 'device-lost') throw error;
+      return job();
+    }
+  }
+
+  /**
+   * Starts a new worker and opens the model again. A second lost device within a minute moves to a backend
+   * without a device.
+   */
   async #recover({ code }: EngineError): Promise<void> {
-    const from = this.#live!.backend;
+    const from = this.#current!.backend;
     const opened = this.#opened;
-    const often = code === 'device-lost' && performance.now() - this.#lastLoss < 60_000;
-    this.#lastLoss = performance.now();
-    this.#live!.worker.terminate();
-    await this.#first(often ? ['wasm', 'cpu'] : [from, 'wasm', 'cpu'], false);
-    this.#tell('recovered', { code, from, to: this.backend! });
+    const lostAgain = code === 'device-lost' && performance.now() - this.#lostAt < lossWindow;
+    this.#lostAt = performance.now();
+    this.#current!.worker.terminate();
+    await this.#startFirst(lostAgain ? ['wasm', 'cpu'] : [from, 'wasm', 'cpu'], false);
+    this.#emit('recovered', { code, from, to: this.backend! });
     if (opened !== undefined) await this.#open(opened.request, () => {});
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#tail.then(work, work);
-    this.#tail = turn.catch(() => undefined);
-    return turn.catch((error: unknown) => {
-      throw asError(error);
-    });
+  /** Runs a job after all jobs before it have ended. */
+  async #enqueue<T>(job: () => Promise<T>): Promise<T> {
+    const result = this.#lastJob.then(job, job);
+    this.#lastJob = result.catch(() => undefined);
+    try {
+      return await result;
+    } catch (error) {
+      throw EngineError.from(error);
+    }
   }
 }

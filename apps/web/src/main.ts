@@ -1,111 +1,113 @@
-/** The page's shell: tabs, image, messages. Nothing here knows a model; the worker and its code come after the first paint. */
-import { fill, h, options, svg } from './dom.ts';
+/**
+ * The page's shell: tabs, image and messages. The workers and their model code are loaded after the first
+ * paint.
+ */
+import { button, h, setChildren, setOptions, svg, table } from './dom.ts';
 import { Host, type Finding } from './host.ts';
-import { isAbort, Notices, sentenceOf } from './notices.ts';
+import { ImageViewer } from './imageViewer.ts';
+import { isAbort, messageOf, Notices } from './notices.ts';
 import { backendNames, type BackendName } from './protocol.ts';
 import { samples, type Sample } from './samples.ts';
-import { Stage } from './stage.ts';
 import { createClassifyTab } from './tabs/classify.ts';
 import { createDetectTab, createSegmentTab } from './tabs/dense.ts';
 import { createExploreTab } from './tabs/explore.ts';
 import type { Page, Tab } from './tabs/tab.ts';
 import { createTuneTab } from './tabs/tune.ts';
-import { duration } from './text.ts';
+import { formatDuration } from './text.ts';
 
 const host = new Host();
 const notices = new Notices();
-const stage = new Stage(notices, () => image());
-const spoken = h('p', { className: 'hidden', attrs: { role: 'status', 'aria-live': 'polite' } });
-const frames = h('span', { className: 'frames' });
+const viewer = new ImageViewer(notices, onImage);
+const announcement = h('p', { className: 'hidden', attrs: { role: 'status', 'aria-live': 'polite' } });
+const frameRate = h('span', { className: 'frames' });
 
 const page: Page = {
   host,
-  stage,
+  viewer,
   notices,
   refresh: () => void refresh(),
-  fail: (error) => {
-    if (!isAbort(error))
-      notices.say('run', 'error', sentenceOf(error), { label: 'Try again', run: () => void refresh() });
+  showError(error) {
+    if (isAbort(error)) return;
+    notices.show('run', 'error', messageOf(error), { label: 'Try again', run: () => void refresh() });
   },
-  announce: (text) => {
-    spoken.textContent = text;
+  announce(text) {
+    announcement.textContent = text;
   },
 };
 
-const classify = createClassifyTab(page);
-const tune = createTuneTab(page, (file) => {
-  classify.take([file]);
-  enter(classify);
+const classifyTab = createClassifyTab(page);
+const tuneTab = createTuneTab(page, (file) => {
+  classifyTab.dropFiles([file]);
+  enter(classifyTab);
 });
 const tabs: readonly Tab[] = [
-  classify,
+  classifyTab,
   createSegmentTab(page),
   createDetectTab(page),
   createExploreTab(page),
-  tune,
+  tuneTab,
 ];
 let current = tabs.find(({ name }) => `#${name}` === location.hash) ?? tabs[0]!;
 
-let wanted = false;
+let outdated = false;
 let running = false;
 
-/** Runs the tab that is shown; what is asked for meanwhile is done once afterwards, with what is there then. */
+/** Runs the current tab. Calls during a run lead to one more run, on what is shown by then. */
 async function refresh(): Promise<void> {
-  wanted = true;
+  outdated = true;
   if (running || host.backend === undefined) return;
   running = true;
   document.body.setAttribute('aria-busy', 'true');
-  while (wanted) {
-    wanted = false;
+  while (outdated) {
+    outdated = false;
     try {
       await current.run();
       notices.clear('run');
     } catch (error) {
-      page.fail(error);
+      page.showError(error);
     }
   }
   running = false;
   document.body.removeAttribute('aria-busy');
   document.body.dataset['runs'] = String(Number(document.body.dataset['runs'] ?? 0) + 1);
-  if (!stage.live && (await host.reconsider())) void refresh();
+  if (!viewer.live && (await host.switchToFastest())) void refresh();
 }
 
-/** Camera frames that come while one is worked on are dropped: what is shown is never late. */
-function image(): void {
+function onImage(): void {
   void refresh();
-  if (!stage.live) {
-    frames.textContent = '';
-    return;
-  }
-  let [seen, used, since] = [0, 0, performance.now()];
-  const next = (): void => {
-    if (!stage.live) return;
-    stage.video.requestVideoFrameCallback(next);
-    seen++;
+  if (viewer.live) followCamera();
+  else frameRate.textContent = '';
+}
+
+/** Runs the tab on camera frames, dropping those that arrive during a run, and shows the frame rate. */
+function followCamera(): void {
+  let [received, processed, since] = [0, 0, performance.now()];
+  const onFrame = (): void => {
+    if (!viewer.live) return;
+    viewer.video.requestVideoFrameCallback(onFrame);
+    received++;
     if (!running && !document.hidden) {
-      used++;
+      processed++;
       void refresh();
     }
-    const elapsed = performance.now() - since;
-    if (elapsed < 1000) return;
-    frames.textContent = `${((1000 * used) / elapsed).toFixed(1)} of ${((1000 * seen) / elapsed).toFixed(0)} camera images a second`;
-    [seen, used, since] = [0, 0, performance.now()];
+    const seconds = (performance.now() - since) / 1000;
+    if (seconds < 1) return;
+    const [used, all] = [(processed / seconds).toFixed(1), (received / seconds).toFixed(0)];
+    frameRate.textContent = `${used} of ${all} camera images per second`;
+    [received, processed, since] = [0, 0, performance.now()];
   };
-  stage.video.requestVideoFrameCallback(next);
+  viewer.video.requestVideoFrameCallback(onFrame);
 }
 
 const tabButtons = tabs.map((tab) =>
-  h('button', {
-    type: 'button',
+  button(tab.title, () => enter(tab), {
     id: `tab-${tab.name}`,
-    textContent: tab.title,
-    onclick: () => enter(tab),
     attrs: { role: 'tab', 'aria-controls': 'panel' },
   }),
 );
 const tabList = h(
   'div',
-  { className: 'tabs', attrs: { role: 'tablist', 'aria-label': 'What to do' } },
+  { className: 'tabs', attrs: { role: 'tablist', 'aria-label': 'Tasks' } },
   ...tabButtons,
 );
 tabList.addEventListener('keydown', ({ key }) => {
@@ -119,155 +121,158 @@ const panel = h('div', { id: 'panel', className: 'panel', attrs: { role: 'tabpan
 const under = h('div', { className: 'under' });
 const below = h('div', { className: 'below' });
 
+/** Shows a tab and runs it. */
 function enter(tab: Tab): void {
   current.leave?.();
   current = tab;
   history.replaceState(null, '', `#${tab.name}`);
-  for (const [i, button] of tabButtons.entries()) {
+  for (const [i, tabButton] of tabButtons.entries()) {
     const selected = tabs[i] === tab;
-    button.ariaSelected = String(selected);
-    button.tabIndex = selected ? 0 : -1;
+    tabButton.ariaSelected = String(selected);
+    tabButton.tabIndex = selected ? 0 : -1;
   }
   panel.setAttribute('aria-labelledby', `tab-${tab.name}`);
-  fill(panel, tab.panel);
-  fill(under, tab.under);
-  fill(below, tab.below);
-  stage.clearOverlay();
-  const suiting = samples.filter(({ tasks }) => tasks.includes(tab.name as never));
-  stage.showSamples(suiting, showSample);
+  setChildren(panel, tab.panel);
+  setChildren(under, tab.under);
+  setChildren(below, tab.below);
+  viewer.clearOverlay();
+  viewer.offerSamples(
+    samples.filter(({ tasks }) => tasks.includes(tab.name)),
+    showSample,
+  );
   tab.enter?.();
-  const made = samples.find(({ tasks }) => tasks[0] === tab.name);
-  // A sample gives way to one that was drawn for this task, the visitor's own image does not.
-  if (
-    made !== undefined &&
-    !stage.visitors &&
-    stage.shown !== undefined &&
-    samples.find(({ title }) => title === stage.shown)?.tasks[0] !== tab.name
-  )
-    showSample(made);
+  const better = betterSample(tab);
+  if (better) void showSample(better);
   else void refresh();
 }
 
-const showSample = (sample: Sample): void =>
-  void sample.draw().then((bitmap) => stage.show(bitmap, sample.title), page.fail);
+/**
+ * A sample made for the tab's task, if the viewer shows a sample of another task. The visitor's own image
+ * stays.
+ */
+function betterSample({ name }: Tab): Sample | undefined {
+  if (viewer.isVisitors || viewer.imageName === undefined) return undefined;
+  const shown = samples.find(({ title }) => title === viewer.imageName);
+  return shown?.tasks[0] === name ? undefined : samples.find(({ tasks }) => tasks[0] === name);
+}
 
-const backend = h('select', { ariaLabel: 'Backend' });
-const findings = h('tbody');
-backend.addEventListener('change', () => {
-  const asked = backend.value as BackendName | 'auto';
-  localStorage.setItem('pvt.backend', asked);
+async function showSample(sample: Sample): Promise<void> {
+  try {
+    viewer.show(await sample.draw(), sample.title);
+  } catch (error) {
+    page.showError(error);
+  }
+}
+
+const backendSelect = h('select', { ariaLabel: 'Backend' });
+const findingRows = h('tbody');
+backendSelect.addEventListener('change', () => void selectBackend());
+
+async function selectBackend(): Promise<void> {
+  const requested = backendNames.find((name) => name === backendSelect.value) ?? 'auto';
+  localStorage.setItem('pvt.backend', requested);
   notices.clear('backend');
   document.body.setAttribute('aria-busy', 'true');
-  host.select(asked).then(
-    () => (asked === 'auto' ? survey() : refresh()),
-    () => {
-      localStorage.setItem('pvt.backend', 'auto');
-      showBackends();
-      return refresh();
-    },
-  );
-});
-
-const verdict = (finding: Finding | undefined): string => {
-  if (finding === undefined) return 'not tried yet';
-  if ('missing' in finding) return 'not here';
-  return finding.right
-    ? `right, off by at most ${finding.error.toExponential(0)}`
-    : `wrong, off by ${finding.error.toPrecision(2)}: not used`;
-};
+  try {
+    await host.select(requested);
+    if (requested === 'auto') await host.timeBackends();
+  } catch {
+    // The host has reported why the backend is refused.
+    localStorage.setItem('pvt.backend', 'auto');
+    showBackends();
+  }
+  await refresh();
+}
 
 function showBackends(): void {
-  const { automatic, backend: used } = host;
-  options(
-    backend,
+  const { automatic, backend } = host;
+  setOptions(
+    backendSelect,
     [
-      ['auto', `automatic${automatic && used ? `: ${used}` : ''}`],
+      ['auto', `automatic${automatic && backend ? `: ${backend}` : ''}`],
       ...backendNames.map((name) => [name, name] as const),
     ],
-    automatic ? 'auto' : used,
+    automatic ? 'auto' : backend,
   );
-  document.body.dataset['backend'] = used ?? '';
-  fill(
-    findings,
-    ...backendNames.map((name) => {
-      const finding = host.findings.get(name);
-      const check = finding !== undefined && 'right' in finding ? finding : undefined;
-      const cells = [
-        verdict(finding),
-        check ? duration(check.start) : '',
-        check ? duration(check.small.milliseconds) : '',
-        check?.large ? duration(check.large.milliseconds) : '',
-      ];
-      return h(
-        'tr',
-        { className: name === used ? 'used' : '', attrs: { 'data-backend': name } },
-        h('th', { scope: 'row', textContent: name }),
-        ...cells.map((text) => h('td', { textContent: text })),
-      );
-    }),
+  document.body.dataset['backend'] = backend ?? '';
+  setChildren(findingRows, ...backendNames.map((name) => findingRow(name, host.findings.get(name))));
+}
+
+function findingRow(name: BackendName, finding: Finding | undefined): HTMLTableRowElement {
+  const check = finding !== undefined && 'passed' in finding ? finding : undefined;
+  const times = [check?.start, check?.small.milliseconds, check?.large?.milliseconds];
+  return h(
+    'tr',
+    { className: name === host.backend ? 'used' : '', attrs: { 'data-backend': name } },
+    h('th', { scope: 'row', textContent: name }),
+    h('td', { textContent: describeFinding(finding) }),
+    ...times.map((time) => h('td', { textContent: time === undefined ? '' : formatDuration(time) })),
   );
+}
+
+function describeFinding(finding: Finding | undefined): string {
+  if (finding === undefined) return 'not tried yet';
+  if ('unavailable' in finding) return 'not available';
+  return finding.passed
+    ? `passed, error ${finding.error.toExponential(0)}`
+    : `failed, error ${finding.error.toPrecision(2)}: not used`;
 }
 
 host.on('backends', showBackends);
 host.on('refused', (finding) => {
-  if ('right' in finding)
-    notices.say(
-      'backend',
-      'warning',
-      `${finding.backend} computes wrongly on this device: its logits are off by ${finding.error.toPrecision(2)}, where 0.001 is allowed. It is not used.`,
-    );
-  else if (!host.automatic)
-    notices.say(
-      'backend',
-      'warning',
-      `${finding.backend} cannot be used here: ${finding.missing} Another backend serves.`,
-    );
+  const { backend } = finding;
+  if ('passed' in finding) {
+    const error = finding.error.toPrecision(2);
+    const reason = `the logits of its self-check are off by ${error}, more than the allowed 0.001`;
+    notices.show('backend', 'warning', `${backend} is not used on this device: ${reason}.`);
+  } else if (!host.automatic) {
+    const text = `${backend} cannot be used on this device. ${finding.unavailable}`;
+    notices.show('backend', 'warning', text);
+  }
 });
 host.on('recovered', ({ code, from, to }) => {
   if (code !== 'device-lost') return;
-  notices.say(
-    'lost',
-    'warning',
-    `The graphics device of ${from} was lost. ${to === from ? 'It was started again' : `${to} goes on in its place`}; nothing of yours is lost.`,
-  );
+  const outcome = to === from ? 'It was started again' : `The page continues with ${to}`;
+  const text = `The graphics device of ${from} was lost. ${outcome}; your images and models are still here.`;
+  notices.show('lost', 'warning', text);
   void refresh();
 });
 
-async function survey(): Promise<void> {
-  await host.survey();
-  await refresh();
-}
-
 const themes = ['system', 'light', 'dark'] as const;
-const theme = h('button', {
-  type: 'button',
-  className: 'quiet',
-  onclick: () =>
-    paint(themes[(themes.indexOf(document.documentElement.dataset['theme'] as never) + 1) % themes.length]!),
-});
-function paint(name: (typeof themes)[number]): void {
-  document.documentElement.dataset['theme'] = name;
-  theme.textContent = { system: '◐', light: '○', dark: '●' }[name];
-  theme.ariaLabel = theme.title = `Colours: ${name === 'system' ? 'as the system has them' : name}`;
-  localStorage.setItem('pvt.theme', name);
+type Theme = (typeof themes)[number];
+const themeSymbols: Readonly<Record<Theme, string>> = { system: '◐', light: '○', dark: '●' };
+const themeButton = button('', nextTheme, { className: 'quiet' });
+
+function nextTheme(): void {
+  const shown = document.documentElement.dataset['theme'];
+  setTheme(themes[(themes.findIndex((name) => name === shown) + 1) % themes.length]!);
 }
 
-const logo = svg(
-  'svg',
-  { viewBox: '0 0 32 32', 'aria-hidden': 'true', class: 'logo' },
-  ...['#fde725', '#35b779', '#31688e', '#440154'].map((fill, i) =>
-    svg('path', { d: `M${13 - 3.6 * i} ${5 + 6.2 * i}h${6 + 7.2 * i}l2 5h-${10 + 7.2 * i}z`, fill }),
-  ),
-);
+function setTheme(theme: Theme): void {
+  document.documentElement.dataset['theme'] = theme;
+  themeButton.textContent = themeSymbols[theme];
+  themeButton.ariaLabel = themeButton.title = `Colours: ${theme}`;
+  localStorage.setItem('pvt.theme', theme);
+}
 
-document.body.append(
+/** A pyramid of four levels. */
+const createLogo = (): SVGElement =>
+  svg(
+    'svg',
+    { viewBox: '0 0 32 32', 'aria-hidden': 'true', class: 'logo' },
+    ...['#fde725', '#35b779', '#31688e', '#440154'].map((fill, i) =>
+      svg('path', { d: `M${13 - 3.6 * i} ${5 + 6.2 * i}h${6 + 7.2 * i}l2 5h-${10 + 7.2 * i}z`, fill }),
+    ),
+  );
+
+const createHeader = (): HTMLElement =>
   h(
     'header',
     {},
     h(
       'div',
       { className: 'brand' },
-      logo,
+      createLogo(),
       h(
         'div',
         {},
@@ -279,61 +284,55 @@ document.body.append(
     h(
       'div',
       { className: 'settings' },
-      h('label', {}, h('span', { className: 'hidden', textContent: 'Backend' }), backend),
-      theme,
+      h('label', {}, h('span', { className: 'hidden', textContent: 'Backend' }), backendSelect),
+      themeButton,
     ),
-  ),
-  notices.element,
-  h('main', {}, h('div', { className: 'left' }, stage.element, under), panel),
-  below,
+  );
+
+const createFooter = (): HTMLElement =>
   h(
     'footer',
     {},
-    frames,
+    frameRate,
     h(
       'details',
       {},
-      h('summary', { textContent: 'How this device computes' }),
+      h('summary', { textContent: 'Backends on this device' }),
       h('p', {
         textContent:
-          'Each backend first runs a small model whose logits the authors’ own code has computed. One that differs is not used. The other columns are the milliseconds until it was up, and of a small and a larger image; the choice for a model follows from them.',
+          'Each backend first runs a small model whose logits were computed with the authors’ own code. ' +
+          'A backend whose logits differ is not used. The other columns are the times to start, for a small ' +
+          'input and for a larger one. From them the page estimates which backend is fastest for a model.',
       }),
       h(
         'div',
         { className: 'scroll' },
-        h(
-          'table',
-          {},
-          h(
-            'thead',
-            {},
-            h(
-              'tr',
-              {},
-              ...['backend', 'self-check', 'start', '2 × 64 px', '320 px'].map((name) =>
-                h('th', { scope: 'col', textContent: name }),
-              ),
-            ),
-          ),
-          findings,
-        ),
+        table(['backend', 'self-check', 'start', '2 × 64 px', '320 px'], findingRows),
       ),
     ),
     h(
       'p',
       { className: 'small' },
-      'PVT (arXiv:2102.12122) and PVT v2 (arXiv:2106.13797) in TypeScript. The models that come along are demonstrations.',
+      'PVT (arXiv:2102.12122) and PVT v2 (arXiv:2106.13797) in TypeScript. ' +
+        'The built-in models are demonstrations.',
     ),
-  ),
-  spoken,
+  );
+
+document.body.append(
+  createHeader(),
+  notices.element,
+  h('main', {}, h('div', { className: 'left' }, viewer.element, under), panel),
+  below,
+  createFooter(),
+  announcement,
 );
-paint(themes.find((name) => name === localStorage.getItem('pvt.theme')) ?? 'system');
-stage.onDropFiles = (files) => current.take(files);
+setTheme(themes.find((name) => name === localStorage.getItem('pvt.theme')) ?? 'system');
+viewer.onDropFiles = (files) => current.dropFiles(files);
 addEventListener('offline', () =>
-  notices.say(
+  notices.show(
     'offline',
     'info',
-    'The network is gone. Everything that is loaded goes on working; only models from elsewhere have to wait.',
+    'The network connection is gone. What is loaded keeps working; only other models cannot be downloaded.',
   ),
 );
 addEventListener('online', () => notices.clear('offline'));
@@ -343,23 +342,32 @@ enter(current);
 
 async function start(): Promise<void> {
   if (typeof Worker === 'undefined' || typeof OffscreenCanvas === 'undefined') {
-    notices.say(
+    notices.show(
       'start',
       'error',
-      'This browser lacks workers or canvases for them. A current Firefox, Chrome, Edge or Safari has both.',
+      'This browser does not support workers or OffscreenCanvas. ' +
+        'A current version of Firefox, Chrome, Edge or Safari does.',
     );
     return;
   }
-  const first = samples.find(({ tasks }) => tasks[0] === current.name) ?? samples[0];
-  const asked =
+  const sample = samples.find(({ tasks }) => tasks[0] === current.name) ?? samples[0]!;
+  const requested =
     new URLSearchParams(location.search).get('backend') ?? localStorage.getItem('pvt.backend') ?? 'auto';
-  const drawn = first!.draw().then((bitmap) => stage.empty && stage.show(bitmap, first!.title));
-  await host.start(backendNames.find((name) => name === asked) ?? 'auto');
-  await drawn;
+  const shown = sample.draw().then((bitmap) => viewer.empty && viewer.show(bitmap, sample.title));
+  await host.start(backendNames.find((name) => name === requested) ?? 'auto');
+  await shown;
   await refresh();
-  if (host.automatic) await survey();
+  if (!host.automatic) return;
+  await host.timeBackends();
+  await refresh();
 }
 
-start().catch((error: unknown) =>
-  notices.say('start', 'error', sentenceOf(error), { label: 'Load again', run: () => location.reload() }),
-);
+async function startOrExplain(): Promise<void> {
+  try {
+    await start();
+  } catch (error) {
+    notices.show('start', 'error', messageOf(error), { label: 'Reload', run: () => location.reload() });
+  }
+}
+
+void startOrExplain();

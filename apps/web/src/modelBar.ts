@@ -1,55 +1,56 @@
-import { fill, h } from './dom.ts';
-import type { Host } from './host.ts';
-import { embedded, embeddedRequest, forTask, shortSides } from './models.ts';
-import { isAbort, sentenceOf, type Notices } from './notices.ts';
-import type { OpenedModel, OpenRequest, Progress, TaskName } from './protocol.ts';
-import { count, duration, megabytes } from './text.ts';
+import type { LoadProgress } from '@pvt/presets';
+import { button, h, setChildren } from './dom.ts';
+import { defaultShortSides, embeddedModels, embeddedRequest, modelsForTask } from './models.ts';
+import { isAbort, messageOf } from './notices.ts';
+import type { CheckpointLocation, OpenedModel, OpenRequest, OpenTimes, TaskName } from './protocol.ts';
+import type { Page } from './tabs/tab.ts';
+import { formatCount, formatDuration, formatMegabytes } from './text.ts';
 
-/** Checkpoints of these may be asked for by name; the published ones are all classifiers. */
-const noHead: Readonly<Record<TaskName, string>> = {
-  classify: '',
-  explore: '',
-  tune: '',
+/** What a checkpoint for a task needs, for tasks that no published checkpoint has a head for. */
+const headHints: Readonly<Partial<Record<TaskName, string>>> = {
   segment:
-    'Any semantic FPN, UPerNet or SegFormer head on a PVT works: a checkpoint of mmsegmentation or of the official code.',
+    'Any semantic FPN, UPerNet or SegFormer head on a PVT works: ' +
+    'a checkpoint of mmsegmentation or of the official code.',
   detect:
     'Any RetinaNet on a PVT works: a checkpoint of mmdetection, of the official code, or of torchvision.',
 };
 
-let files = 0;
+/** Latencies that the shown median is taken over. */
+const latencyWindow = 15;
 
-/** Which model serves a task, its download, and how long everything took. */
+/** How often files were chosen: files of the same name may differ. */
+let fileChoices = 0;
+
+/** A task's model: which one it is, its download, and its latency. */
 export class ModelBar {
   readonly element: HTMLElement;
   readonly #task: TaskName;
-  readonly #host: Host;
-  readonly #notices: Notices;
-  readonly #changed: () => void;
+  readonly #page: Page;
   readonly #button = h('button', { type: 'button', className: 'model', title: 'Choose another model' });
   readonly #facts = h('p', { className: 'facts' });
   readonly #times = h('dl', { className: 'times', attrs: { 'aria-label': 'Latency' } });
-  readonly #bar = h('progress', { attrs: { 'aria-label': 'Loading the model' } });
-  readonly #barText = h('span');
+  readonly #progress = h('progress', { attrs: { 'aria-label': 'Loading the model' } });
+  readonly #progressText = h('span');
   readonly #loading = h(
     'div',
     { className: 'loading', hidden: true },
-    this.#bar,
-    this.#barText,
-    h('button', { type: 'button', textContent: 'Cancel', onclick: () => this.#host.cancel() }),
+    this.#progress,
+    this.#progressText,
+    button('Cancel', () => this.#page.host.cancel()),
   );
+  /** The model that the task uses, and the one that it used before. */
   #request: OpenRequest | undefined;
-  #before: OpenRequest | undefined;
-  #frames: number[] = [];
+  #previous: OpenRequest | undefined;
+  #latencies: number[] = [];
+  /** The input size that the visitor chose. */
   #shortSide: number | undefined;
 
-  constructor(task: TaskName, host: Host, notices: Notices, changed: () => void) {
+  constructor(task: TaskName, page: Page) {
     this.#task = task;
-    this.#host = host;
-    this.#notices = notices;
-    this.#changed = changed;
-    const [first] = forTask(task);
+    this.#page = page;
+    const [first] = modelsForTask(task);
     this.#request = first && embeddedRequest(task, first);
-    this.#button.addEventListener('click', () => void this.choose());
+    this.#button.addEventListener('click', () => void this.#choose());
     this.element = h(
       'section',
       { className: 'model-bar', ariaLabel: 'Model' },
@@ -61,186 +62,188 @@ export class ModelBar {
     this.#describe(undefined);
   }
 
-  /** Shorter side of the model's input in pixels, as wished. */
+  /** Shorter side of the model's input in pixels. */
   get shortSide(): number | undefined {
-    return this.#shortSide ?? this.#request?.shortSide ?? shortSides[this.#task];
+    return this.#shortSide ?? this.#request?.shortSide ?? defaultShortSides[this.#task];
   }
 
-  /** Asks for another model; the next run opens it. */
-  ask(request: OpenRequest): void {
+  get #noticeKey(): string {
+    return `model ${this.#task}`;
+  }
+
+  /** Changes the model. The next run opens it. */
+  #setRequest(request: OpenRequest): void {
     if (this.#request?.id === request.id) return;
-    this.#before = this.#request;
+    this.#previous = this.#request;
     this.#request = request;
-    this.#notices.clear(`model ${this.#task}`);
-    this.#frames = [];
+    this.#page.notices.clear(this.#noticeKey);
+    this.#latencies = [];
     this.#describe(undefined);
-    this.#changed();
+    this.#page.refresh();
   }
 
-  /** Another input size for the same model. */
+  /** Changes the model's input size. */
   resize(shortSide: number): void {
     this.#shortSide = shortSide;
-    if (this.#request)
-      this.ask({ ...this.#request, shortSide, id: `${this.#request.id.replace(/ \d+$/, '')} ${shortSide}` });
+    const request = this.#request;
+    if (request !== undefined)
+      this.#setRequest({ ...request, shortSide, id: `${request.id.replace(/ \d+$/, '')} ${shortSide}` });
   }
 
-  /** Files that the visitor gives: a checkpoint, or the files of a folder. */
-  give(given: readonly File[]): void {
-    const [first] = given;
+  /** Changes to the model of a checkpoint file, or of the files of a folder. */
+  openFiles(files: readonly File[]): void {
+    const [first] = files;
     const title =
-      given.length === 1
+      files.length === 1
         ? first!.name
-        : `${first!.webkitRelativePath.split('/')[0] || 'folder'}, ${given.length} files`;
-    this.#askFor(title, { kind: 'files', files: given }, `file ${++files}`);
+        : `${first!.webkitRelativePath.split('/')[0] || 'folder'}, ${files.length} files`;
+    this.#setLocation(title, { kind: 'files', files }, `file ${++fileChoices}`);
   }
 
-  #askFor(title: string, from: OpenRequest['from'], id = title): void {
-    const shortSide = this.shortSide;
-    this.ask({
+  #setLocation(title: string, location: CheckpointLocation, id = title): void {
+    const { shortSide } = this;
+    this.#setRequest({
       id: `${this.#task} ${id} ${shortSide}`,
       task: this.#task,
       title,
-      from,
+      location,
       ...(shortSide !== undefined && { shortSide }),
     });
   }
 
   /**
-   * Opens the model, unless it is open; undefined where there is none yet. After an abort or an error the model before is
-   * asked for again.
+   * Opens the model, unless it is open already. Undefined if none is chosen. If it is cancelled or fails, the
+   * previous model is opened again.
    *
-   * @param image what it will run on, so that it warms up for images of that shape
+   * @param image what the model will run on first: it warms up with an input of that shape
    */
-  async ensure(image?: {
-    readonly width: number;
-    readonly height: number;
-  }): Promise<OpenedModel | undefined> {
+  async open(image?: OpenRequest['image']): Promise<OpenedModel | undefined> {
     const request = this.#request;
     if (request === undefined) return undefined;
-    if (this.#host.opened === undefined || this.#button.dataset['id'] !== request.id) {
-      this.#loading.hidden = false;
-      this.#bar.removeAttribute('value');
-      this.#barText.textContent = 'loading';
-    }
+    const { host } = this.#page;
+    if (host.opened === undefined || this.#button.dataset['id'] !== request.id) this.#showLoading();
     try {
-      const model = await this.#host.open({ ...request, ...(image && { image }) }, (progress) =>
-        this.#show(progress),
+      const model = await host.open({ ...request, ...(image && { image }) }, (progress) =>
+        this.#showProgress(progress),
       );
       this.#describe(model);
       return model;
     } catch (error) {
       if (this.#request !== request) throw error;
-      const title = request.title;
-      const fallback =
-        this.#before ?? (forTask(this.#task)[0] && embeddedRequest(this.#task, forTask(this.#task)[0]!));
-      this.#request = fallback?.id === request.id ? undefined : fallback;
-      this.#before = undefined;
+      this.#request = this.#fallbackFor(request);
+      this.#previous = undefined;
       this.#describe(undefined);
-      const again = { label: 'Try again', run: () => this.ask(request) };
-      if (isAbort(error))
-        this.#notices.say(
-          `model ${this.#task}`,
-          'info',
-          `Loading ${title} was stopped. What had arrived is kept; it goes on from there.`,
-          again,
-        );
-      else
-        this.#notices.say(`model ${this.#task}`, 'error', `${title}: ${sentenceOf(error)}`, again, {
-          label: 'Choose a model',
-          run: () => void this.choose(),
-        });
-      return this.#request === undefined ? undefined : this.ensure(image);
+      this.#showFailure(request, error);
+      return await this.open(image);
     } finally {
       this.#loading.hidden = true;
     }
   }
 
-  #show({ loaded, total, secondsLeft }: Progress): void {
-    if (total === undefined) this.#bar.removeAttribute('value');
-    else Object.assign(this.#bar, { max: total, value: loaded });
-    const left = secondsLeft === undefined || secondsLeft < 1 ? '' : `, ${Math.round(secondsLeft)} s left`;
-    this.#barText.textContent =
-      total !== undefined && loaded >= total
-        ? 'preparing the device'
-        : `${megabytes(loaded)}${total === undefined ? '' : ` of ${megabytes(total)}`}${left}`;
+  /** The previous model or the task's first one, unless that is what failed. */
+  #fallbackFor(failed: OpenRequest): OpenRequest | undefined {
+    const [first] = modelsForTask(this.#task);
+    const fallback = this.#previous ?? (first && embeddedRequest(this.#task, first));
+    return fallback?.id === failed.id ? undefined : fallback;
   }
 
+  #showFailure(request: OpenRequest, error: unknown): void {
+    const { notices } = this.#page;
+    const retry = { label: 'Try again', run: () => this.#setRequest(request) };
+    const chooseAnother = { label: 'Choose a model', run: () => void this.#choose() };
+    if (isAbort(error)) {
+      const text = `The download of ${request.title} was stopped. If you try again, it continues from there.`;
+      notices.show(this.#noticeKey, 'info', text, retry);
+    } else {
+      const text = `${request.title}: ${messageOf(error)}`;
+      notices.show(this.#noticeKey, 'error', text, retry, chooseAnother);
+    }
+  }
+
+  #showLoading(): void {
+    this.#loading.hidden = false;
+    this.#progress.removeAttribute('value');
+    this.#progressText.textContent = 'loading';
+  }
+
+  #showProgress({ loaded, total, secondsLeft }: LoadProgress): void {
+    if (total === undefined) this.#progress.removeAttribute('value');
+    else Object.assign(this.#progress, { max: total, value: loaded });
+    this.#progressText.textContent =
+      total !== undefined && loaded >= total
+        ? 'preparing the device'
+        : [
+            formatMegabytes(loaded) + (total === undefined ? '' : ` of ${formatMegabytes(total)}`),
+            ...(secondsLeft !== undefined && secondsLeft >= 1 ? [`${Math.round(secondsLeft)} s left`] : []),
+          ].join(', ');
+  }
+
+  /** Shows the name of the chosen model and, once it is open, its facts and times. */
   #describe(model: OpenedModel | undefined): void {
     const title = this.#request?.title;
-    fill(
+    setChildren(
       this.#button,
       h('span', { className: 'name', textContent: title ?? 'Choose a model' }),
       h('span', { className: 'change', textContent: title === undefined ? '' : 'change' }),
     );
     this.#button.dataset['id'] = model === undefined ? '' : this.#request!.id;
     this.#button.classList.toggle('primary', title === undefined);
-    const about = embedded.find(({ name }) => name === title)?.about;
-    this.#facts.textContent = [
-      ...(about ? [about] : title === undefined ? [noHead[this.#task]] : []),
-      ...(model
-        ? [
-            `${model.variant}: ${count(model.params)} parameters, ${count(model.macs)} multiply-adds per image`,
-          ]
-        : []),
-      ...(model && model.unused > 0 ? [`${model.unused} parameters of the file are for something else`] : []),
-      ...(model?.warnings ?? []),
-    ].join('. ');
-    if (model) this.times({ ...model.milliseconds });
-    else fill(this.#times);
+    const description =
+      title === undefined
+        ? headHints[this.#task]
+        : embeddedModels.find(({ name }) => name === title)?.description;
+    this.#facts.textContent = [...(description ? [description] : []), ...factsOf(model)].join('. ');
+    if (model) this.#showTimes(model.milliseconds);
+    else setChildren(this.#times);
   }
 
-  /** An image took so long. */
-  took(milliseconds: number): void {
-    this.#frames = [...this.#frames.slice(-14), milliseconds];
-    const model = this.#host.opened;
-    if (model)
-      this.times({
-        ...model.milliseconds,
-        image: [...this.#frames].sort((a, b) => a - b)[this.#frames.length >> 1],
-      });
+  /** Adds the milliseconds that an image took to the median that is shown. */
+  addLatency(milliseconds: number): void {
+    this.#latencies = [...this.#latencies, milliseconds].slice(-latencyWindow);
+    const model = this.#page.host.opened;
+    const median = [...this.#latencies].sort((a, b) => a - b)[this.#latencies.length >> 1];
+    if (model) this.#showTimes(model.milliseconds, median);
   }
 
-  private times({
-    download,
-    load,
-    warmUp,
-    image,
-  }: {
-    readonly download: number;
-    readonly load: number;
-    readonly warmUp: number;
-    readonly image?: number | undefined;
-  }): void {
-    const entries = [
-      ['download', download],
-      ['load', load],
-      ['warm-up', warmUp],
-      ...(image === undefined ? [] : [['image', image] as const]),
-    ] as const;
-    fill(
+  #showTimes({ download, load, warmUp }: OpenTimes, image?: number): void {
+    const times = { download, load, 'warm-up': warmUp, ...(image !== undefined && { image }) };
+    setChildren(
       this.#times,
-      ...entries.map(([name, milliseconds]) =>
+      ...Object.entries(times).map(([name, milliseconds]) =>
         h(
           'div',
           { attrs: { 'data-time': name } },
           h('dt', { textContent: name }),
-          h('dd', { textContent: duration(milliseconds) }),
+          h('dd', { textContent: formatDuration(milliseconds) }),
         ),
       ),
     );
   }
 
-  async choose(): Promise<void> {
+  async #choose(): Promise<void> {
     const { chooseModel } = await import('./modelDialog.ts');
-    const chosen = await chooseModel(
-      this.#task,
-      noHead[this.#task],
-      forTask(this.#task),
-      noHead[this.#task] === '' ? () => this.#host.use((engine) => engine.published()) : undefined,
-    );
+    const { host } = this.#page;
+    const hint = headHints[this.#task];
+    const chosen = await chooseModel({
+      task: this.#task,
+      hint,
+      models: modelsForTask(this.#task),
+      // The published checkpoints are classifiers without another head.
+      published: hint === undefined ? () => host.run((engine) => engine.publishedCheckpoints()) : undefined,
+    });
     if (chosen === undefined) return;
-    if (chosen.kind === 'embedded') this.ask(embeddedRequest(this.#task, chosen.model));
-    else if (chosen.kind === 'name') this.#askFor(chosen.name, chosen);
-    else this.give(chosen.files);
+    if (chosen.kind === 'embedded') this.#setRequest(embeddedRequest(this.#task, chosen.model));
+    else if (chosen.kind === 'name') this.#setLocation(chosen.name, chosen);
+    else this.openFiles(chosen.files);
   }
+}
+
+function factsOf(model: OpenedModel | undefined): string[] {
+  if (model === undefined) return [];
+  const { variant, params, macs, unused, warnings } = model;
+  return [
+    `${variant}: ${formatCount(params)} parameters, ${formatCount(macs)} multiply-adds per image`,
+    ...(unused > 0 ? [`${unused} parameters of the file are not used by this task`] : []),
+    ...warnings,
+  ];
 }

@@ -1,36 +1,31 @@
-import { fill, h } from './dom.ts';
+import { button, h } from './dom.ts';
 import { EngineError } from './host.ts';
 
-/** A way on that a message offers. */
-export interface WayOn {
+/** What a notice offers to do. */
+export interface NoticeAction {
   readonly label: string;
   readonly run: () => void;
 }
 
 export type Severity = 'info' | 'warning' | 'error';
 
-/** Sentences for what goes wrong, with a way on; read aloud where a screen reader listens. */
+/** Messages above the page's content. Screen readers announce them. */
 export class Notices {
   readonly element = h('div', { className: 'notices', attrs: { role: 'status', 'aria-live': 'polite' } });
 
-  /** Shows a sentence until it is closed or another one with the same key takes its place. */
-  say(key: string, severity: Severity, text: string, ...ways: readonly WayOn[]): void {
+  /** Shows a message until it is closed or another one with the same key replaces it. */
+  show(key: string, severity: Severity, text: string, ...actions: readonly NoticeAction[]): void {
     this.clear(key);
     const notice = h('div', { className: `notice ${severity}`, attrs: { 'data-key': key } });
     const close = () => notice.remove();
-    fill(
-      notice,
+    const perform = (action: NoticeAction) => {
+      close();
+      action.run();
+    };
+    notice.append(
       h('p', { textContent: text }),
-      ...ways.map(({ label, run }) =>
-        h('button', { type: 'button', textContent: label, onclick: () => (close(), run()) }),
-      ),
-      h('button', {
-        type: 'button',
-        className: 'close',
-        textContent: '×',
-        ariaLabel: 'Close this message',
-        onclick: close,
-      }),
+      ...actions.map((action) => button(action.label, () => perform(action))),
+      button('×', close, { className: 'close', ariaLabel: 'Close this message' }),
     );
     this.element.append(notice);
   }
@@ -40,31 +35,30 @@ export class Notices {
   }
 }
 
-/** Codes of errors and what a visitor can make of them; others speak for themselves. */
-const sentences: Readonly<Record<string, string>> = {
-  'device-lost': 'The graphics device was lost, and again when it was started anew.',
+/** Messages for the error codes that a visitor can do something about. */
+const explanations: Readonly<Record<string, string>> = {
+  'device-lost': 'The graphics device was lost twice in a row.',
   'out-of-memory':
-    'This was too much for the memory of this device. The engine has started again; a smaller size or a smaller model will fit.',
+    'This device does not have enough memory for that. The page has recovered; ' +
+    'try a smaller input size or a smaller model.',
   'worker-failed':
     'The code of the models could not be loaded. Check the connection and load the page again.',
-  'backend-missing': 'This backend is not available here.',
+  'backend-missing': 'This backend is not available on this device.',
   'source-offline':
-    'There is no connection to the network. Models that were loaded before, the ones that come along, and files still work.',
+    'There is no network connection. The built-in models, files, and models that were loaded before ' +
+    'still work.',
   'head-missing':
-    'This checkpoint is a backbone without the head that this task needs. It can be looked into under Explore.',
+    'This checkpoint is a backbone without the head that this task needs. You can open it under Explore.',
 };
 
-/** The sentence that an error becomes. */
-export function sentenceOf(error: unknown): string {
+/** The message that a visitor sees for an error. */
+export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error instanceof EngineError) {
-    const known = sentences[error.code];
-    if (known !== undefined) return known;
-    if (error.code.startsWith('source-') && !navigator.onLine) return sentences['source-offline']!;
-    // Who complains is of no use to somebody who did not write the call.
-    return error.message.replace(/^\w+: expected/, 'Expected');
-  }
-  return error.message;
+  if (!(error instanceof EngineError)) return error.message;
+  const offline = error.code.startsWith('source-') && !navigator.onLine;
+  const explanation = explanations[error.code] ?? (offline ? explanations['source-offline'] : undefined);
+  // The name of the function that failed means nothing to the visitor.
+  return explanation ?? error.message.replace(/^\w+: expected/, 'Expected');
 }
 
 export const isAbort = (error: unknown): boolean => error instanceof EngineError && error.code === 'aborted';

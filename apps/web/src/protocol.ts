@@ -1,4 +1,11 @@
-/** What page and worker tell each other: types alone, so that the page's own bundle stays free of model code. */
+/**
+ * What the page and its workers send each other. Imports from the packages are types only, so that the page's
+ * own bundle contains no model code.
+ */
+import type { Cost, Feature, PvtConfig, PvtError } from '@pvt/core';
+import type { Prediction } from '@pvt/heads';
+import type { NamedDetection } from '@pvt/tasks';
+import type { DoneEvent, Snapshot, StepEvent } from '@pvt/training';
 
 export const backendNames = ['webgpu', 'webgl', 'wasm', 'cpu'] as const;
 export type BackendName = (typeof backendNames)[number];
@@ -6,122 +13,115 @@ export type BackendName = (typeof backendNames)[number];
 export const taskNames = ['classify', 'segment', 'detect', 'explore', 'tune'] as const;
 export type TaskName = (typeof taskNames)[number];
 
-/** What a backend's self-check found. */
+/** Height and width, in pixels or in positions of a map. */
+export type Size = Cost['size'];
+
+/** A forward pass that was timed: its multiply-adds and its duration in milliseconds. */
+export interface Timing extends Pick<Cost, 'macs'> {
+  readonly milliseconds: number;
+}
+
+/** The result of a backend's self-check. */
 export interface Check {
   readonly backend: BackendName;
-  /** Milliseconds until the backend was up. */
+  /** Milliseconds until the backend was ready. */
   readonly start: number;
-  /** Largest difference between its logits and the reference's. */
+  /** Largest absolute difference between its logits and the reference logits. */
   readonly error: number;
-  /** Whether that is within what float32 explains. */
-  readonly right: boolean;
-  /** Milliseconds of a pass through the small and the larger probe once all is compiled, with their multiply-adds. */
+  /** Whether the error is within the tolerance for float32. */
+  readonly passed: boolean;
+  /**
+   * A pass over the small probe input, and over the large one if it was timed; shaders are already compiled.
+   */
   readonly small: Timing;
   readonly large?: Timing;
 }
 
-export interface Timing {
-  readonly macs: number;
-  readonly milliseconds: number;
+/** How a backend is started. */
+export interface StartOptions {
+  /** Whether the large probe is timed too. */
+  readonly timed: boolean;
+  /** Skips the large probe if the small one takes longer, in milliseconds. Default: no limit. */
+  readonly timeLimit?: number;
 }
 
-/** Where a model comes from. */
-export type Reference =
-  /** A file that lies beside the page. */
+/** Where a checkpoint is read from. */
+export type CheckpointLocation =
+  /** A file that is part of the page. */
   | { readonly kind: 'embedded'; readonly url: string }
   /** A published name, a repository on the hub, or a URL. */
   | { readonly kind: 'name'; readonly name: string }
-  /** A checkpoint, or the files of a folder. */
+  /** One checkpoint file, or the files of a folder. */
   | { readonly kind: 'files'; readonly files: readonly File[] };
 
 export interface OpenRequest {
-  /** Two requests with the same one are for the same model. */
+  /** Requests with the same id are for the same model at the same input size. */
   readonly id: string;
   readonly task: TaskName;
   readonly title: string;
-  readonly from: Reference;
-  /** Class names where the checkpoint has none. */
-  readonly names?: readonly string[];
-  /** Shorter side of the model's input in pixels; of classifiers the checkpoint tells it. */
+  readonly location: CheckpointLocation;
+  /** Shorter side of the model's input in pixels. A classifier's is in its checkpoint. */
   readonly shortSide?: number;
-  /** What it will run on first: it warms up for images of that shape. */
+  /** The first image that the model will run on: warm-up uses an input of its shape. */
   readonly image?: { readonly width: number; readonly height: number };
 }
 
-export interface Progress {
-  readonly loaded: number;
-  readonly total: number | undefined;
-  readonly secondsLeft: number | undefined;
+/** Milliseconds that each phase of opening a model took. */
+export interface OpenTimes {
+  readonly download: number;
+  readonly load: number;
+  readonly warmUp: number;
 }
 
-export interface OpenedModel {
-  readonly task: TaskName;
-  readonly title: string;
+/** A model that is ready to use; parameters and multiply-adds are at its input size. */
+export interface OpenedModel extends Pick<Cost, 'params' | 'macs'> {
   /** The variant, such as `pvt_v2_b0`. */
   readonly variant: string;
-  readonly names: readonly string[];
-  readonly params: number;
-  /** At the size that it runs at. */
-  readonly macs: number;
-  /** Blocks and heads per stage. */
-  readonly depths: readonly number[];
-  readonly heads: readonly number[];
-  readonly channels: readonly number[];
-  /** Names in the checkpoint that nothing here uses. */
+  readonly config: PvtConfig;
+  /** How many of the checkpoint's parameters the task does not use. */
   readonly unused: number;
   readonly warnings: readonly string[];
-  readonly milliseconds: { readonly download: number; readonly load: number; readonly warmUp: number };
-}
-
-export interface Guess {
-  readonly label: number;
-  readonly name: string;
-  readonly probability: number;
+  readonly milliseconds: OpenTimes;
 }
 
 export interface Classified {
-  readonly guesses: readonly Guess[];
+  readonly predictions: readonly Prediction[];
   readonly milliseconds: number;
 }
 
+/** A class of a label map. */
+export interface SegmentedClass extends Pick<Prediction, 'label' | 'name'> {
+  /** Share of the image's pixels, between 0 and 1. */
+  readonly share: number;
+  /** CSS colour that it is drawn in. */
+  readonly color: string;
+}
+
 export interface Segmented {
-  /** Of the image's size, clear where nothing is drawn. */
+  /** As large as the image; transparent where nothing is drawn. */
   readonly overlay: ImageBitmap;
-  /** Classes by their share of the image, most first. */
-  readonly classes: readonly {
-    readonly label: number;
-    readonly name: string;
-    readonly share: number;
-    readonly color: string;
-  }[];
+  /** Sorted by share, largest first. */
+  readonly classes: readonly SegmentedClass[];
   readonly milliseconds: number;
 }
 
 export interface Detected {
+  /** As large as the image; transparent where nothing is drawn. */
   readonly overlay: ImageBitmap;
-  readonly objects: readonly {
-    readonly name: string;
-    readonly label: number;
-    readonly score: number;
-    readonly box: readonly number[];
-    readonly color: string;
-  }[];
+  /** Best first, each with the CSS colour that it is drawn in. */
+  readonly detections: readonly (NamedDetection & { readonly color: string })[];
   readonly milliseconds: number;
 }
 
-/** Height and width. */
-export type Size = readonly [height: number, width: number];
-
-export interface Level {
-  readonly name: string;
-  readonly stride: number;
+/** A level of the pyramid as an image. */
+export interface Level extends Feature {
   readonly grid: Size;
-  readonly channels: number;
-  /** A pixel for every position of the map. */
+  /** One pixel per position of the map. */
   readonly bitmap: ImageBitmap;
 }
 
 export interface Explored {
+  /** Size of the model's input. */
   readonly size: Size;
   readonly levels: readonly Level[];
   readonly milliseconds: number;
@@ -130,105 +130,72 @@ export interface Explored {
 export interface AttentionRequest {
   readonly stage: number;
   readonly block: number;
-  /** Undefined for the mean over heads. */
+  /** Undefined for the mean over all heads. */
   readonly head: number | undefined;
-  /** Between 0 and 1 across the image. */
+  /** Position in the image, between 0 and 1 along each side. */
   readonly x: number;
   readonly y: number;
 }
 
 export interface AttentionMap {
-  /** Of the input's size, clear where nothing is attended to. */
+  /** As large as the model's input; transparent where there is no attention. */
   readonly overlay: ImageBitmap;
-  /** The token that asks, as a box in shares of the image: left, top, right, bottom. */
-  readonly token: readonly [number, number, number, number];
+  /** The query token as a box in fractions of the image: left, top, right, bottom. */
+  readonly token: readonly [left: number, top: number, right: number, bottom: number];
   /** Rows and columns of keys. */
   readonly keys: Size;
-  /** The strongest key, its share of the attention, and what all alike would have. */
+  /** The largest attention weight, and the weight that each key would have if all were equal. */
   readonly strongest: number;
-  readonly even: number;
+  readonly uniform: number;
 }
 
-export interface LayerRow {
-  readonly path: string;
-  readonly kind: string;
-  readonly stage: number;
-  readonly input: readonly number[];
-  readonly output: readonly number[];
-  readonly params: number;
-  readonly macs: number;
-  readonly activationBytes: number;
-}
-
-export interface StageRow {
-  readonly stage: number;
-  readonly stride: number;
-  readonly grid: Size;
-  readonly tokens: number;
-  readonly keyTokens: number;
-  readonly attentionMap: readonly [heads: number, tokens: number, keyTokens: number];
-  readonly params: number;
-  readonly macs: number;
-  readonly activationBytes: number;
-}
-
-/** The architecture and what it costs at a size. */
+/** A model's configuration and what it costs at an input size. */
 export interface Architecture {
-  readonly version: string;
-  readonly linear: boolean;
-  readonly size: Size;
-  readonly dims: readonly number[];
-  readonly depths: readonly number[];
-  readonly heads: readonly number[];
-  readonly reductions: readonly number[];
-  readonly layers: readonly LayerRow[];
-  readonly stages: readonly StageRow[];
-  readonly params: number;
-  readonly macs: number;
-  readonly activationBytes: number;
+  readonly config: PvtConfig;
+  readonly cost: Cost;
 }
 
-/** An image that the visitor gives, and which class it shows. */
-export interface Example {
+/** An image of the visitor's and the index of its class. */
+export interface LabelledBitmap {
   readonly label: number;
   readonly bitmap: ImageBitmap;
 }
 
 export interface TuneRequest {
+  /** Class names by index. */
   readonly names: readonly string[];
-  readonly examples: readonly Example[];
-  /** The classifier alone, over a backbone that stays as it is; or the last stage too. */
-  readonly trains: 'head' | 'stage';
+  readonly images: readonly LabelledBitmap[];
+  /** What is trained: the classifier alone over a frozen backbone, or the last stage as well. */
+  readonly trainable: 'head' | 'stage';
   readonly epochs: number;
-  /** What an earlier run that was cut off had reached. */
-  readonly resume?: object;
+  /** Where an interrupted run continues. */
+  readonly resume?: Snapshot;
 }
 
-/** What a run tells while it goes on, about ten times a second. */
-export interface TuneProgress {
-  /** Of the steps since the last word. */
+/** Sent about ten times a second while a run goes on. */
+export interface TuneProgress extends Pick<StepEvent, 'progress' | 'secondsLeft'> {
+  /** Losses of the steps since the last report. */
   readonly losses: readonly number[];
-  /** Between 0 and 1. */
-  readonly done: number;
-  readonly secondsLeft: number;
-  /** Of the visitor's images, how many the model tells rightly. */
-  readonly right?: number;
-  /** Enough to go on from here, now and then. */
-  readonly snapshot?: object;
+  /** How many of the visitor's images the model classifies correctly. */
+  readonly correct?: number;
+  /** Sent every few seconds; an interrupted run can continue from it. */
+  readonly snapshot?: Snapshot;
 }
 
-export interface Tuned {
-  /** A safetensors file with the class names and the recipe inside. */
+export interface Tuned extends Pick<DoneEvent, 'reason' | 'seconds'> {
+  /** A safetensors file whose header holds the class names and the preprocessing. */
   readonly file: Uint8Array;
-  readonly right: number;
+  readonly correct: number;
   readonly steps: number;
-  readonly seconds: number;
-  readonly reason: string;
 }
 
-/** An error as it comes out of the worker. */
-export interface ErrorRecord {
+/** A checkpoint that a web page can load from the hub. */
+export interface PublishedCheckpoint {
   readonly name: string;
-  readonly code: string;
-  readonly message: string;
+  /** ImageNet top-1 accuracy in percent. */
+  readonly top1: number;
+  readonly repository: string;
 }
+
+/** What is left of an error when it leaves the worker. */
+export type ErrorRecord = Readonly<Pick<PvtError, 'name' | 'code' | 'message'>>;

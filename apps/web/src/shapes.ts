@@ -1,10 +1,10 @@
-/** Drawn images of two kinds, to try fine-tuning with when nothing is at hand. */
-const kinds = ['stripes', 'dots'] as const;
-export type Shape = (typeof kinds)[number];
+/** Kinds of drawn images, for visitors who want to try fine-tuning without images of their own. */
+export const shapeKinds = ['stripes', 'dots'] as const;
+export type ShapeKind = (typeof shapeKinds)[number];
 
-/** One of endlessly many; the same number gives the same image. */
-export function drawShape(kind: Shape, number: number): ImageBitmap {
-  let state = (kind === 'stripes' ? 1 : 2) * 7919 + number * 104_729;
+/** Draws an image of a kind with random colours, size and angle. The same seed gives the same image. */
+export function drawShape(kind: ShapeKind, seed: number): ImageBitmap {
+  let state = (kind === 'stripes' ? 1 : 2) * 7919 + seed * 104_729;
   const random = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
   const side = 128;
   const canvas = new OffscreenCanvas(side, side);

@@ -1,24 +1,33 @@
 import { transfer } from 'comlink';
-import { field, fill, h, options } from '../dom.ts';
+import { field, h, setChildren, setOptions, sideOptions } from '../dom.ts';
 import { ModelBar } from '../modelBar.ts';
-import { percent } from '../text.ts';
+import type { Detected } from '../protocol.ts';
+import { formatPercent, formatPlural } from '../text.ts';
 import type { Page, Tab } from './tab.ts';
 
 const sides = [64, 96, 128, 160, 192, 240, 256, 320, 384, 512, 640, 800];
 
-/** Segment and Detect have a size, a legend, and nothing to show before there is a model. */
-function denseTab(
-  page: Page,
-  name: 'segment' | 'detect',
-  title: string,
-  question: string,
-  empty: string,
-  more: readonly HTMLElement[],
-  run: (bar: ModelBar, result: HTMLElement) => Promise<void>,
-): Tab {
-  const bar = new ModelBar(name, page.host, page.notices, page.refresh);
+/** Classes that the legend of a segmentation lists at most. */
+const maxClasses = 12;
+
+interface DenseTabOptions extends Pick<Tab, 'title'> {
+  readonly name: 'segment' | 'detect';
+  /** Heading of the result. */
+  readonly heading: string;
+  /** Shown while no model is open. */
+  readonly noModel: string;
+  /** Controls beside the input size. */
+  readonly fields: readonly HTMLElement[];
+  /** Runs the model and shows its result in the legend. */
+  run(bar: ModelBar, legend: HTMLElement): Promise<void>;
+}
+
+/** What Segment and Detect have in common: an input size, a legend, and a hint while no model is open. */
+function createDenseTab(page: Page, options: DenseTabOptions): Tab {
+  const { name, title, heading, noModel, fields, run } = options;
+  const bar = new ModelBar(name, page);
   const size = h('select', { onchange: () => bar.resize(Number(size.value)) });
-  const result = h('ul', { className: 'legend', ariaLabel: question });
+  const legend = h('ul', { className: 'legend', ariaLabel: heading });
   return {
     name,
     title,
@@ -26,29 +35,25 @@ function denseTab(
       'div',
       {},
       bar.element,
-      h('h2', { textContent: question }),
-      h('div', { className: 'fields' }, field('Shorter side', size), ...more),
-      result,
+      h('h2', { textContent: heading }),
+      h('div', { className: 'fields' }, field('Shorter side', size), ...fields),
+      legend,
     ),
-    take: (files) => bar.give(files),
+    dropFiles: (files) => bar.openFiles(files),
     async run() {
-      const model = await bar.ensure(page.stage.size);
-      options(
-        size,
-        sides.map((side) => [String(side), `${side} px`] as const),
-        String(bar.shortSide),
-      );
+      const model = await bar.open(page.viewer.size);
+      setOptions(size, sideOptions(sides), String(bar.shortSide));
       if (model === undefined) {
-        page.stage.clearOverlay();
-        fill(result, h('li', { className: 'empty', textContent: empty }));
+        page.viewer.clearOverlay();
+        setChildren(legend, emptyItem(noModel));
         return;
       }
-      if (!page.stage.empty) await run(bar, result);
+      if (!page.viewer.empty) await run(bar, legend);
     },
   };
 }
 
-const row = (color: string, name: string, value: string) =>
+const legendItem = (color: string, name: string, value: string) =>
   h(
     'li',
     {},
@@ -57,70 +62,75 @@ const row = (color: string, name: string, value: string) =>
     h('span', { className: 'value', textContent: value }),
   );
 
+const emptyItem = (textContent: string) => h('li', { className: 'empty', textContent });
+
 export const createSegmentTab = (page: Page): Tab =>
-  denseTab(
-    page,
-    'segment',
-    'Segment',
-    'What is where?',
-    'No segmenter is loaded yet: choose one above, or drop its file on the page.',
-    [],
-    async (bar, result) => {
-      const { overlay, classes, milliseconds } = await page.host.use(async (engine) => {
-        const bitmap = await page.stage.snapshot();
+  createDenseTab(page, {
+    name: 'segment',
+    title: 'Segment',
+    heading: 'Classes',
+    noModel: 'No segmentation model is open. Choose one above, or drop its file on the page.',
+    fields: [],
+    async run(bar, legend) {
+      const { overlay, classes, milliseconds } = await page.host.run(async (engine) => {
+        const bitmap = await page.viewer.snapshot();
         return engine.segment(transfer(bitmap, [bitmap]));
       });
-      bar.took(milliseconds);
-      page.stage.drawOverlay(overlay);
-      fill(result, ...classes.slice(0, 12).map(({ color, name, share }) => row(color, name, percent(share))));
-      if (!page.stage.live && classes[0])
-        page.announce(`mostly ${classes[0].name}, ${percent(classes[0].share)}`);
+      bar.addLatency(milliseconds);
+      page.viewer.drawOverlay(overlay);
+      const listed = classes.slice(0, maxClasses);
+      setChildren(
+        legend,
+        ...listed.map(({ color, name, share }) => legendItem(color, name, formatPercent(share))),
+      );
+      const [largest] = classes;
+      if (!page.viewer.live && largest)
+        page.announce(`mostly ${largest.name}, ${formatPercent(largest.share)}`);
     },
-  );
+  });
 
-export const createDetectTab = (page: Page): Tab => {
+type Detections = Detected['detections'];
+
+/** One item per class, with the number of its objects and the best score. */
+function detectionItems(detections: Detections): HTMLLIElement[] {
+  if (detections.length === 0) return [emptyItem('No object reaches this score. Lower the minimum score.')];
+  const labels = new Set(detections.map(({ label }) => label));
+  return [...labels].map((label) => {
+    // Detections are sorted by score.
+    const ofClass = detections.filter((detection) => detection.label === label);
+    const { color, name, score } = ofClass[0]!;
+    return legendItem(color, name, `${ofClass.length}, up to ${formatPercent(score)}`);
+  });
+}
+
+function describeDetections([best, ...others]: Detections): string {
+  if (best === undefined) return 'nothing found';
+  const objects = formatPlural(others.length + 1, 'object');
+  return `${objects}, the best: ${best.name}, ${formatPercent(best.score)}`;
+}
+
+export function createDetectTab(page: Page): Tab {
   const score = h('input', { type: 'range', min: '0.05', max: '0.95', step: '0.05', value: '0.3' });
-  const shown = h('output', { textContent: '30 %' });
+  const shownScore = h('output', { textContent: '30 %' });
   score.addEventListener('input', () => {
-    shown.textContent = percent(Number(score.value));
+    shownScore.textContent = formatPercent(Number(score.value));
     page.refresh();
   });
-  return denseTab(
-    page,
-    'detect',
-    'Detect',
-    'What is there?',
-    'No detector is loaded yet: choose one above, or drop its file on the page.',
-    [field('Least score', h('span', { className: 'range' }, score, shown))],
-    async (bar, result) => {
-      const { overlay, objects, milliseconds } = await page.host.use(async (engine) => {
-        const bitmap = await page.stage.snapshot();
+  return createDenseTab(page, {
+    name: 'detect',
+    title: 'Detect',
+    heading: 'Objects',
+    noModel: 'No detection model is open. Choose one above, or drop its file on the page.',
+    fields: [field('Minimum score', h('span', { className: 'range' }, score, shownScore))],
+    async run(bar, legend) {
+      const { overlay, detections, milliseconds } = await page.host.run(async (engine) => {
+        const bitmap = await page.viewer.snapshot();
         return engine.detect(transfer(bitmap, [bitmap]), Number(score.value));
       });
-      bar.took(milliseconds);
-      page.stage.drawOverlay(overlay);
-      // The surest object comes first, and with it its class.
-      const rows = [...new Set(objects.map(({ label }) => label))].map((label) => {
-        const alike = objects.filter((object) => object.label === label);
-        return row(alike[0]!.color, alike[0]!.name, `${alike.length}, up to ${percent(alike[0]!.score)}`);
-      });
-      fill(
-        result,
-        ...(rows.length > 0
-          ? rows
-          : [
-              h('li', {
-                className: 'empty',
-                textContent: 'Nothing scores that high; lower the least score.',
-              }),
-            ]),
-      );
-      if (!page.stage.live)
-        page.announce(
-          objects.length === 0
-            ? 'nothing found'
-            : `${objects.length} objects, the surest: ${objects[0]!.name}, ${percent(objects[0]!.score)}`,
-        );
+      bar.addLatency(milliseconds);
+      page.viewer.drawOverlay(overlay);
+      setChildren(legend, ...detectionItems(detections));
+      if (!page.viewer.live) page.announce(describeDetections(detections));
     },
-  );
-};
+  });
+}

@@ -1,34 +1,34 @@
 import type { Host } from '../host.ts';
+import type { ImageViewer } from '../imageViewer.ts';
 import type { Notices } from '../notices.ts';
-import type { Stage } from '../stage.ts';
+import type { TaskName } from '../protocol.ts';
 
 /** What all tabs share. */
 export interface Page {
   readonly host: Host;
-  readonly stage: Stage;
+  readonly viewer: ImageViewer;
   readonly notices: Notices;
-  /** Runs the tab that is shown again, once it is free. */
+  /** Runs the current tab again, as soon as it is free. */
   refresh(): void;
-  /** Tells of an error. */
-  fail(error: unknown): void;
-  /** Tells a screen reader what came out. */
+  showError(error: unknown): void;
+  /** Reads a result to users of screen readers. */
   announce(text: string): void;
 }
 
 export interface Tab {
-  readonly name: string;
+  readonly name: TaskName;
   readonly title: string;
-  /** Beside the image. */
+  /** Shown beside the image. */
   readonly panel: HTMLElement;
-  /** Below the image. */
+  /** Shown below the image. */
   readonly under?: HTMLElement;
-  /** Below both, over the whole width. */
+  /** Shown below both, across the whole width. */
   readonly below?: HTMLElement;
-  /** Does what the tab does with what the stage shows now. */
+  /** Runs the tab's task on the image that the viewer shows now. */
   run(): Promise<void>;
-  /** Before its first run, and whenever it is shown again. */
+  /** Called when the tab is shown. */
   enter?(): void;
   leave?(): void;
-  /** Files that were dropped on the page and are no single image. */
-  take(files: readonly File[]): void;
+  /** Receives files dropped on the page, other than a single image. */
+  dropFiles(files: readonly File[]): void;
 }

@@ -4,19 +4,19 @@ import plainBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wa
 import simdBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url';
 import type { BackendName } from '../protocol.ts';
 
-/** Bytes of textures that no tensor uses and that are kept for the next one; without a bound they are kept for ever. */
+/** Bytes of unused textures that webgl keeps for reuse. tfjs sets no limit by default. */
 const spareTextureBytes = 256 * 2 ** 20;
 
-const register: Record<BackendName, () => Promise<unknown>> = {
+const importBackend: Record<BackendName, () => Promise<unknown>> = {
   cpu: () => import('@tensorflow/tfjs-backend-cpu'),
   async wasm() {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
-    // Our own kernels reach the heap of the build without threads alone.
+    // Our own kernels can reach the heap of the single-threaded build only.
     tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
-    // A place for the build with threads has to be named, though it is never fetched.
     setWasmPaths({
       'tfjs-backend-wasm.wasm': plainBinary,
       'tfjs-backend-wasm-simd.wasm': simdBinary,
+      // Required, but never fetched.
       'tfjs-backend-wasm-threaded-simd.wasm': simdBinary,
     });
   },
@@ -25,46 +25,47 @@ const register: Record<BackendName, () => Promise<unknown>> = {
     tf.env().set('WEBGL_DELETE_TEXTURE_THRESHOLD', spareTextureBytes);
   },
   async webgpu() {
-    if (!('gpu' in navigator)) throw absent('webgpu', 'no WebGPU');
-    if ((await (navigator.gpu as { requestAdapter(): Promise<object | null> }).requestAdapter()) === null)
-      throw absent('webgpu', 'WebGPU without an adapter');
+    if (!('gpu' in navigator)) throw missingBackend('webgpu', 'a browser without WebGPU');
+    const gpu = navigator.gpu as { requestAdapter(): Promise<object | null> };
+    if ((await gpu.requestAdapter()) === null) throw missingBackend('webgpu', 'WebGPU without an adapter');
     await import('@tensorflow/tfjs-backend-webgpu');
   },
 };
 
-const absent = (name: BackendName, got: string) =>
+const missingBackend = (name: BackendName, got: string) =>
   new BackendError(
     'backend-missing',
-    `${name}: expected a browser and a device that have it, got ${got}; another backend serves.`,
+    `${name}: expected a browser and a device that support it, got ${got}; choose another backend.`,
   );
 
-/** What tfjs keeps behind its backends and does not export. */
-interface Inner {
+/** Members of tfjs's backends that it does not export. */
+interface BackendInternals {
   readonly gpgpu?: { readonly gl: WebGL2RenderingContext };
   readonly device?: { readonly lost: Promise<{ readonly message: string; readonly reason: string }> };
   checkCompileCompletionAsync?(): Promise<unknown>;
   getUniformLocations?(): void;
 }
-const inner = (): Inner => tf.backend() as unknown as Inner;
+// tfjs types every backend as KernelBackend, which has none of these members.
+const internals = (): BackendInternals => tf.backend() as unknown as BackendInternals;
 
 /**
- * Makes a backend the worker's only one, and tells when its device is lost.
+ * Starts a backend as the worker's only one and calls `onLost` if its device is lost.
  *
- * @throws BackendError where it does not start here
+ * @throws BackendError `backend-missing` if it does not start on this device
  */
 export async function startBackend(name: BackendName, onLost: () => void): Promise<void> {
   tf.enableProdMode();
-  await register[name]();
+  await importBackend[name]();
   if (tf.engine().registryFactory[name] === undefined || !(await tf.setBackend(name)))
-    throw absent(name, 'one where it does not start');
-  if (name === 'wasm') await useOwnKernels();
-  const { gpgpu, device } = inner();
+    throw missingBackend(name, 'a backend that does not start');
+  if (name === 'wasm') await registerOwnKernels();
+  const { gpgpu, device } = internals();
   gpgpu?.gl.canvas.addEventListener('webglcontextlost', onLost);
   void device?.lost.then(({ reason }) => reason !== 'destroyed' && onLost());
 }
 
-/** Without SIMD the layers go on without them. */
-async function useOwnKernels(): Promise<void> {
+/** Registers this project's wasm kernels. Without SIMD, tfjs's own kernels are used. */
+async function registerOwnKernels(): Promise<void> {
   const { registerWasmKernels } = await import('@pvt/adapter-wasm');
   try {
     await registerWasmKernels();
@@ -73,37 +74,23 @@ async function useOwnKernels(): Promise<void> {
   }
 }
 
-/** Whether the graphics context is gone: then results are zeros without a word. */
+/** Whether the graphics context is lost. Results are then zeros, without an error. */
 export const contextLost = (): boolean =>
-  tf.getBackend() === 'webgl' && (inner().gpgpu?.gl.isContextLost() ?? false);
+  tf.getBackend() === 'webgl' && (internals().gpgpu?.gl.isContextLost() ?? false);
 
 /**
- * Compiles all shaders of a forward at once, side by side where the driver can, before one of them runs. On other
- * backends there is nothing to do.
+ * Compiles all shaders of a forward pass before the first of them runs, in parallel if the driver can. Does
+ * nothing on backends without shaders.
  */
-export async function compile(forward: () => Promise<unknown> | unknown): Promise<void> {
+export async function compileShaders(forward: () => Promise<unknown> | unknown): Promise<void> {
   const flag = { webgl: 'ENGINE_COMPILE_ONLY', webgpu: 'WEBGPU_ENGINE_COMPILE_ONLY' }[tf.getBackend()];
   if (flag === undefined) return;
   tf.env().set(flag, true);
   try {
     await forward();
-    await inner().checkCompileCompletionAsync?.();
-    inner().getUniformLocations?.();
+    await internals().checkCompileCompletionAsync?.();
+    internals().getUniformLocations?.();
   } finally {
     tf.env().set(flag, false);
   }
-}
-
-export interface Memory {
-  readonly tensors: number;
-  readonly bytes: number;
-  /** Bytes of textures, those that wait to be used again included; only webgl counts them. */
-  readonly textureBytes: number | undefined;
-}
-
-export function memory(): Memory {
-  const { numTensors, numBytes, ...more } = tf.memory() as tf.MemoryInfo & {
-    readonly numBytesInGPUAllocated?: number;
-  };
-  return { tensors: numTensors, bytes: numBytes, textureBytes: more.numBytesInGPUAllocated };
 }

@@ -1,9 +1,9 @@
 import { useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, expect, it } from 'vitest';
-import golden from '../../../../tooling/golden/fixtures/custom_v2_small_64x64_seed0.json' with { type: 'json' };
-import { probe, tolerance } from './check.ts';
-import own from './golden.json' with { type: 'json' };
+import fixture from '@pvt/golden/fixtures/custom_v2_small_64x64_seed0.json' with { type: 'json' };
+import { createProbe, tolerance } from './check.ts';
+import { golden } from './golden.ts';
 
 let softmax: tf.KernelConfig;
 beforeAll(async () => {
@@ -16,13 +16,13 @@ afterEach(() => {
 });
 
 it('compares with the numbers of the official code', () => {
-  const { outputs, config, seed, input } = golden;
-  expect(own).toMatchObject({ logits: outputs.logits.samples, config, seed, input });
+  const { outputs, naming, config, seed, input } = fixture;
+  expect(golden).toMatchObject({ logits: outputs.logits.samples, naming, config, seed, input });
 });
 
-it('finds a backend right that is', async () => {
+it('passes a backend that computes correctly', async () => {
   const before = tf.memory().numTensors;
-  const { error, small, dispose } = await probe();
+  const { error, small, dispose } = await createProbe();
   dispose();
   expect(error).toBeLessThan(2e-5);
   expect(small.macs).toBeGreaterThan(1e6);
@@ -30,9 +30,9 @@ it('finds a backend right that is', async () => {
 });
 
 it.each([
-  ['a little wrong', (x: number) => x * 1.01],
-  ['no number at all', () => Number.NaN],
-])('finds a backend wrong whose softmax is %s', async (_what, spoil) => {
+  ['off by one percent', (x: number) => x * 1.01],
+  ['NaN', () => Number.NaN],
+])('fails a backend whose softmax is %s', async (_description, distort) => {
   tf.unregisterKernel('Softmax', 'cpu');
   tf.registerKernel({
     ...softmax,
@@ -42,10 +42,10 @@ it.each([
         makeOutput(values: Float32Array, shape: number[], dtype: 'float32'): tf.TensorInfo;
         data: { get(id: object): { values: Float32Array } };
       };
-      return backend.makeOutput(backend.data.get(output.dataId).values.map(spoil), output.shape, 'float32');
+      return backend.makeOutput(backend.data.get(output.dataId).values.map(distort), output.shape, 'float32');
     },
   });
-  const { error, dispose } = await probe();
+  const { error, dispose } = await createProbe();
   dispose();
   expect(error).toBeGreaterThan(tolerance);
 });

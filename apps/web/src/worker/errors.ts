@@ -3,25 +3,40 @@ import { transferHandlers, type TransferHandler } from 'comlink';
 import type { ErrorRecord } from '../protocol.ts';
 import { contextLost } from './backends.ts';
 
-/** How engines and drivers say that memory has run out; tfjs passes their words on. */
-const exhausted =
-  /out of memory|memory access out of bounds|cannot enlarge|allocation failed|array buffer allocation|invalid array length|unable to create webgltexture|^aborted\(/i;
+/** How browsers and drivers report that memory has run out; tfjs passes their messages on. */
+const outOfMemory = new RegExp(
+  [
+    'out of memory',
+    'memory access out of bounds',
+    'cannot enlarge',
+    'allocation failed',
+    'array buffer allocation',
+    'invalid array length',
+    'unable to create webgltexture',
+    String.raw`^aborted\(`,
+  ].join('|'),
+  'i',
+);
 
-/** What the page is told of an error: its name, its code and its sentence. */
-export function recordOf(error: unknown): ErrorRecord {
-  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
-  if (name === 'AbortError') return { name, code: 'aborted', message };
-  if (contextLost()) return { name, code: 'device-lost', message };
-  if (error instanceof PvtError) return { name, code: error.code, message };
-  if (error instanceof RangeError || exhausted.test(message)) return { name, code: 'out-of-memory', message };
-  return { name, code: 'unexpected', message };
+/** Turns anything that was thrown into the record that the page receives. */
+export function errorRecord(thrown: unknown): ErrorRecord {
+  const { name, message } = thrown instanceof Error ? thrown : { name: 'Error', message: String(thrown) };
+  return { name, code: codeOf(thrown, name, message), message };
 }
 
-/** Comlink carries an error's message alone; with this its code crosses too. */
-export function carryErrors(): void {
+function codeOf(thrown: unknown, name: string, message: string): string {
+  if (name === 'AbortError') return 'aborted';
+  if (contextLost()) return 'device-lost';
+  if (thrown instanceof PvtError) return thrown.code;
+  if (thrown instanceof RangeError || outOfMemory.test(message)) return 'out-of-memory';
+  return 'unexpected';
+}
+
+/** Makes comlink transfer an error's code too; by itself it transfers the message only. */
+export function transferErrorCodes(): void {
   const throwing = transferHandlers.get('throw') as TransferHandler<{ readonly value: unknown }, unknown>;
   transferHandlers.set('throw', {
     ...throwing,
-    serialize: ({ value }) => [{ isError: false, value: recordOf(value) }, []],
+    serialize: ({ value }) => [{ isError: false, value: errorRecord(value) }, []],
   });
 }

@@ -4,69 +4,53 @@ import {
   cost,
   createPvt,
   linearPoolSize,
-  type Cost,
+  type FeatureMap,
   type Image,
   type Pvt,
   type PvtConfig,
 } from '@pvt/core';
-import { drawHeatMap, heatColor } from '@pvt/draw';
+import { drawHeatMap, heatColor, type HeatMap } from '@pvt/draw';
 import type { Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, AttentionMap, AttentionRequest, Explored, Size } from '../protocol.ts';
+import { exploredSize, stretchedTo } from './inputs.ts';
 import { drawOverlay } from './overlay.ts';
 
-/** Input sides are multiples of this, so that every stage divides them evenly. */
-const multiple = 32;
-/** Bytes of attention maps that are kept for the visitor's clicks. */
+/** Bytes of attention maps that are retained at most, so that the visitor can click on any token. */
 const attentionBytes = 160 * 2 ** 20;
 
-const normalize = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-
-/** The size that an image is looked at: its shape kept, its shorter side as wished. */
-export function inputSize(
-  { width, height }: { readonly width: number; readonly height: number },
-  shortSide: number,
-): Size {
-  const scale = shortSide / Math.min(width, height);
-  // A panorama is cut down to three times its height.
-  const side = (value: number) =>
-    multiple * Math.max(1, Math.round(Math.min(value * scale, 3 * shortSide) / multiple));
-  return [side(height), side(width)];
+/** The values of a pyramid level, read back from the backend. */
+interface LevelValues {
+  readonly grid: Size;
+  readonly channels: number;
+  /** Row-major, channels last. */
+  readonly values: Float32Array;
 }
 
-const bytesOfAttention = (config: PvtConfig, { stages }: Cost) =>
-  stages.reduce(
-    (sum, { attentionMap }, i) => sum + 4 * config.depths[i]! * attentionMap.reduce((a, b) => a * b, 1),
-    0,
-  );
-
-/** A backbone that one looks into: its pyramid, its attention, its cost. */
+/** A backbone whose pyramid, attention and cost can be looked at. */
 export class Explorer {
   readonly #config: PvtConfig;
   readonly #backbone: Pvt;
+  /**
+   * Of the image that was explored last: its input size, its attention maps by stage and block, its pyramid.
+   */
   #size: Size = [0, 0];
   #attentions: readonly (readonly tf.Tensor4D[])[] = [];
-  #levels: readonly { readonly shape: Size; readonly channels: number; readonly values: Float32Array }[] = [];
+  #levels: readonly LevelValues[] = [];
 
   constructor({ config, source }: Checkpoint) {
     this.#config = { ...config, classes: 0 };
     this.#backbone = createPvt(this.#config, source);
   }
 
-  /** Those of some sides whose attention maps there is room for. */
-  permitted(sides: readonly number[]): number[] {
-    return sides.filter(
-      (side) => bytesOfAttention(this.#config, cost(this.#config, [side, side])) <= attentionBytes,
-    );
+  /** Those of `sides` whose attention maps fit into memory, for a square input. */
+  allowedSides(sides: readonly number[]): number[] {
+    return sides.filter((side) => attentionBytesAt(this.#config, [side, side]) <= attentionBytes);
   }
 
-  /** The outputs belong to the caller. */
+  /** A forward pass that returns the attention maps too. The outputs belong to the caller. */
   forward(image: Image, size: Size) {
-    const input = preprocess(image, {
-      resize: { to: { size }, resampling: 'bilinear' },
-      rescale: 1 / 255,
-      normalize,
-    });
+    const input = preprocess(image, stretchedTo(size));
     try {
       return this.#backbone.forward(input, { attentions: true });
     } finally {
@@ -74,122 +58,144 @@ export class Explorer {
     }
   }
 
+  /** Runs the backbone on an image and retains what `drawLevel` and `attention` show. */
   async explore(image: Image, shortSide: number): Promise<Explored> {
-    const since = performance.now();
-    const size = inputSize(image, shortSide);
+    const start = performance.now();
+    const size = exploredSize(image, shortSide);
     const { pyramid, embedding, attentions } = this.forward(image, size);
     embedding.dispose();
-    this.forget();
+    this.#disposeAttentions();
     this.#attentions = attentions;
     this.#size = size;
-    this.#levels = await Promise.all(
-      pyramid.map(async ({ tensor, channels }) => {
-        const [, height, width] = tensor.shape;
-        const values = (await tensor.data()) as Float32Array;
-        tensor.dispose();
-        return { shape: [height, width] as const, channels, values };
-      }),
-    );
-    const milliseconds = performance.now() - since;
-    const levels = this.#backbone.features.map(({ name, stride, channels }, i) => ({
-      name,
-      stride,
-      channels,
-      grid: this.#levels[i]!.shape,
-      bitmap: this.level(i),
+    this.#levels = await Promise.all(pyramid.map(readLevel));
+    const milliseconds = performance.now() - start;
+    const levels = this.#backbone.features.map((feature, index) => ({
+      ...feature,
+      grid: this.#levels[index]!.grid,
+      bitmap: this.drawLevel(index),
     }));
     return { size, levels, milliseconds };
   }
 
-  /** A level as a heat map: the length of each position's channels, or one channel. */
-  level(index: number, channel?: number): ImageBitmap {
-    const {
-      shape: [height, width],
-      channels,
-      values,
-    } = this.#levels[index]!;
+  /** A level as a heat map of one channel, or of the norm over all channels at each position. */
+  drawLevel(index: number, channel?: number): ImageBitmap {
+    const { grid, channels, values } = this.#levels[index]!;
+    const [height, width] = grid;
     const heats = Float32Array.from({ length: height * width }, (_, i) =>
       channel === undefined
         ? Math.hypot(...values.subarray(i * channels, (i + 1) * channels))
         : values[i * channels + channel]!,
     );
-    const [low, high] = heats.reduce(
-      ([least, most], heat) => [Math.min(least, heat), Math.max(most, heat)] as const,
-      [Infinity, -Infinity] as const,
-    );
-    const canvas = new OffscreenCanvas(width, height);
-    const pixels = new ImageData(width, height);
-    for (const [i, heat] of heats.entries())
-      pixels.data.set([...heatColor(high > low ? (heat - low) / (high - low) : 0), 255], 4 * i);
-    canvas.getContext('2d')!.putImageData(pixels, 0, 0);
-    return canvas.transferToImageBitmap();
+    return drawPixels({ width, height, values: heats });
   }
 
   /** What one token of a block attends to. */
-  async attend({ stage, block, head, x, y }: AttentionRequest): Promise<AttentionMap> {
+  async attention({ stage, block, head, x, y }: AttentionRequest): Promise<AttentionMap> {
     const map = this.#attentions[stage]?.[block];
     if (map === undefined)
       throw new BackendError(
         'unexplored',
-        `attend: expected block ${block} of stage ${stage} of an image that was explored, got none such; explore one first.`,
+        `attention: expected block ${block} of stage ${stage} of an explored image, got none; ` +
+          'explore an image first.',
       );
-    const [, heads, queries, keys] = map.shape;
-    const [rows, columns] = this.#levels[stage]!.shape;
-    const [row, column] = [
-      Math.min(Math.floor(y * rows), rows - 1),
-      Math.min(Math.floor(x * columns), columns - 1),
-    ];
-    // A class token stands before the map's own.
+    const [rows, columns] = this.#levels[stage]!.grid;
+    const row = Math.min(Math.floor(y * rows), rows - 1);
+    const column = Math.min(Math.floor(x * columns), columns - 1);
+    const [, , queries, keys] = map.shape;
+    // A class token comes before the tokens of the map, among the queries and among the keys.
     const query = queries - rows * columns + row * columns + column;
-    const shares = tf.tidy(() => {
-      const asked = tf.slice(map, [0, head ?? 0, query, 0], [1, head === undefined ? heads : 1, 1, keys]);
-      return tf.reshape(tf.mean(asked, 1), [keys]);
-    });
     const [keyRows, keyColumns] = this.#keyGrid(stage);
-    const values = ((await shares.data()) as Float32Array).subarray(keys - keyRows * keyColumns);
-    shares.dispose();
-    const [height, width] = this.#size;
+    const weights = (await attentionWeights(map, query, head)).subarray(keys - keyRows * keyColumns);
     return {
-      overlay: drawOverlay(
-        width,
-        height,
-        (context) => drawHeatMap(context, { width: keyColumns, height: keyRows, values }, { alpha: 0.85 }),
-        { tint: true },
-      ),
+      overlay: this.#drawAttention({ width: keyColumns, height: keyRows, values: weights }),
       token: [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows],
       keys: [keyRows, keyColumns],
-      strongest: Math.max(...values),
-      even: 1 / keys,
+      strongest: Math.max(...weights),
+      uniform: 1 / keys,
     };
+  }
+
+  #drawAttention(heats: HeatMap): ImageBitmap {
+    const [height, width] = this.#size;
+    return drawOverlay(width, height, (context) => drawHeatMap(context, heats, { alpha: 0.85 }), {
+      tint: true,
+    });
   }
 
   #keyGrid(stage: number): Size {
     const config = this.#config;
     if (config.version === 'v2' && config.linear) return [linearPoolSize, linearPoolSize];
-    const [rows, columns] = this.#levels[stage]!.shape;
-    return [Math.floor(rows / config.reductions[stage]!), Math.floor(columns / config.reductions[stage]!)];
+    const [rows, columns] = this.#levels[stage]!.grid;
+    const reduction = config.reductions[stage]!;
+    return [Math.floor(rows / reduction), Math.floor(columns / reduction)];
   }
 
   architecture(size: Size): Architecture {
-    const { version, dims, depths, heads, reductions } = this.#config;
-    return {
-      version,
-      linear: this.#config.version === 'v2' && this.#config.linear,
-      dims,
-      depths,
-      heads,
-      reductions,
-      ...cost(this.#config, size),
-    };
+    return { config: this.#config, cost: cost(this.#config, size) };
   }
 
-  forget(): void {
+  #disposeAttentions(): void {
     tf.dispose(this.#attentions.flat());
     this.#attentions = [];
   }
 
   dispose(): void {
-    this.forget();
+    this.#disposeAttentions();
     this.#backbone.dispose();
   }
+}
+
+/** Bytes of the attention maps of all blocks, in float32. */
+function attentionBytesAt(config: PvtConfig, size: Size): number {
+  const { stages } = cost(config, size);
+  let bytes = 0;
+  for (const { stage, attentionMap } of stages) {
+    const [heads, tokens, keyTokens] = attentionMap;
+    bytes += 4 * config.depths[stage]! * heads * tokens * keyTokens;
+  }
+  return bytes;
+}
+
+/** Reads a level's values and disposes of its tensor. */
+async function readLevel({ tensor, channels }: FeatureMap): Promise<LevelValues> {
+  const [, height, width] = tensor.shape;
+  const values = (await tensor.data()) as Float32Array;
+  tensor.dispose();
+  return { grid: [height, width], channels, values };
+}
+
+/** The attention weights of one query over all keys, of one head or as the mean over heads. */
+async function attentionWeights(
+  map: tf.Tensor4D,
+  query: number,
+  head: number | undefined,
+): Promise<Float32Array> {
+  const [, heads, , keys] = map.shape;
+  const weights = tf.tidy(() => {
+    const count = head === undefined ? heads : 1;
+    const rows = tf.slice(map, [0, head ?? 0, query, 0], [1, count, 1, keys]);
+    return tf.reshape(tf.mean(rows, 1), [keys]);
+  });
+  try {
+    return (await weights.data()) as Float32Array;
+  } finally {
+    weights.dispose();
+  }
+}
+
+/** A heat map with one pixel per value, from the smallest value to the largest. */
+function drawPixels({ width, height, values }: HeatMap): ImageBitmap {
+  let [least, most] = [Infinity, -Infinity];
+  for (let i = 0; i < values.length; i++) {
+    least = Math.min(least, values[i]!);
+    most = Math.max(most, values[i]!);
+  }
+  const canvas = new OffscreenCanvas(width, height);
+  const pixels = new ImageData(width, height);
+  for (let i = 0; i < values.length; i++) {
+    const heat = most > least ? (values[i]! - least) / (most - least) : 0;
+    pixels.data.set([...heatColor(heat), 255], 4 * i);
+  }
+  canvas.getContext('2d')!.putImageData(pixels, 0, 0);
+  return canvas.transferToImageBitmap();
 }

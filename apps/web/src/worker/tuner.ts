@@ -11,7 +11,13 @@ import {
   type StateDict,
   type TrainingContext,
 } from '@pvt/core';
-import { classificationLoss, createClassificationHead, createPvtClassifier, topK } from '@pvt/heads';
+import {
+  classificationLoss,
+  createClassificationHead,
+  createPvtClassifier,
+  topK,
+  type Prediction,
+} from '@pvt/heads';
 import {
   checkpointSpec,
   fromCanonical,
@@ -27,79 +33,80 @@ import {
   stateOf,
   train,
   warmupCosine,
+  type DoneEvent,
   type Models,
-  type Snapshot,
   type TrainingData,
 } from '@pvt/training';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Guess, Tuned, TuneProgress, TuneRequest } from '../protocol.ts';
+import type { Tuned, TuneProgress, TuneRequest } from '../protocol.ts';
 
 const batchSize = 16;
-/** Milliseconds between two words to the page. */
-const wordEvery = 100;
+/** Milliseconds between two progress reports. */
+const reportInterval = 100;
 /** Seconds between two snapshots. */
-const snapshotEvery = 3;
+const snapshotInterval = 3;
 
-/** What learns: images go by their place in the visitor's list. */
+/** The part of the model that is trained. Items are indices into the visitor's images. */
 interface Learner {
   readonly models: Models;
   readonly learningRate: number;
-  /** Epochs between two looks at how many are right. */
+  /** Epochs between two validations. */
   readonly validateEvery: number;
   loss(items: readonly number[], context: TrainingContext): tf.Scalar;
-  /** Of all images, [N, classes]. */
+  /** Logits of all images, [N, classes]. */
   logits(): tf.Tensor2D;
-  /** Of any image, [1, classes]. */
+  /** Logits of any image, [1, classes]. */
   logitsOf(image: Image): tf.Tensor2D;
   dispose(): void;
 }
 
-/** A backbone from a checkpoint that learns the visitor's classes from a few images. */
+/** Trains a checkpoint's backbone to tell the visitor's classes apart, from a few images. */
 export class Tuner {
   readonly backbone: Pvt;
   readonly #checkpoint: Checkpoint;
-  readonly #recipe: Preprocessing;
-  #running: { readonly learner: Learner; readonly names: readonly string[] } | undefined;
-  #stop = new AbortController();
+  readonly #preprocessing: Preprocessing;
+  /** The run in progress. */
+  #run: { readonly learner: Learner; readonly names: readonly string[] } | undefined;
+  #aborting = new AbortController();
 
   constructor(checkpoint: Checkpoint, preprocessing: Preprocessing) {
     this.#checkpoint = checkpoint;
-    this.#recipe = preprocessing;
+    this.#preprocessing = preprocessing;
     this.backbone = createPvt({ ...checkpoint.config, classes: 0 }, checkpoint.source);
   }
 
-  /** Ends the run after its current step; what it has reached is kept. */
+  /** Ends the run after its current step. The run then returns the model as it is. */
   stop(): void {
-    this.#stop.abort();
+    this.#aborting.abort();
   }
 
   async train(
-    { names, examples, trains, epochs, resume }: TuneRequest,
+    { names, images: labelled, trainable, epochs, resume }: TuneRequest,
     images: readonly Image[],
-    tell: (progress: TuneProgress) => void,
+    onProgress: (progress: TuneProgress) => void,
   ): Promise<Tuned> {
-    this.#stop = new AbortController();
+    this.#aborting = new AbortController();
     const config: PvtConfig = { ...this.#checkpoint.config, classes: names.length };
-    const labels = examples.map(({ label }) => label);
+    const labels = labelled.map(({ label }) => label);
     const learner =
-      trains === 'head' ? this.#head(config, images, labels) : this.#lastStage(config, images, labels);
-    const countRight = async (): Promise<number> => {
+      trainable === 'head' ? this.#head(config, images, labels) : this.#lastStage(config, images, labels);
+    const countCorrect = async (): Promise<number> => {
       const logits = learner.logits();
       const best = tf.argMax(logits, 1);
-      const found = await best.data();
+      const predicted = await best.data();
       tf.dispose([logits, best]);
-      return labels.filter((label, i) => found[i] === label).length;
+      return labels.filter((label, i) => predicted[i] === label).length;
     };
     let losses: number[] = [];
-    let [told, done, secondsLeft] = [0, 0, 0];
-    const say = (more: Partial<TuneProgress> = {}): void => {
-      tell({ losses, done, secondsLeft, ...more });
+    let [reportedAt, progress, secondsLeft] = [0, 0, 0];
+    const report = (more: Partial<TuneProgress> = {}): void => {
+      onProgress({ losses, progress, secondsLeft, ...more });
       losses = [];
-      told = performance.now();
+      reportedAt = performance.now();
     };
-    this.#running = { learner, names };
+    this.#run = { learner, names };
     try {
-      let ended = { steps: 0, seconds: 0, reason: '' };
+      let end: Pick<DoneEvent, 'step' | 'seconds' | 'reason'> = { step: 0, seconds: 0, reason: 'finished' };
       const run = train(learner.models, {
         data: batchesOf(images.length),
         loss: (items, context) => learner.loss(items, context),
@@ -108,38 +115,39 @@ export class Tuner {
         schedule: warmupCosine(),
         epochs,
         clip: 1,
-        signal: this.#stop.signal,
-        validate: async () => ({ score: await countRight() }),
+        signal: this.#aborting.signal,
+        validate: async () => ({ score: await countCorrect() }),
         validateEvery: learner.validateEvery,
-        saveEvery: snapshotEvery,
-        store: { save: (kind, snapshot) => void (kind === 'last' && say({ snapshot })) },
-        ...(resume && { resume: resume as Snapshot }),
+        saveEvery: snapshotInterval,
+        store: { save: (kind, snapshot) => void (kind === 'last' && report({ snapshot })) },
+        ...(resume && { resume }),
       });
       for await (const event of run) {
         if (event.kind === 'step') {
           losses.push(event.loss);
-          [done, secondsLeft] = [event.progress, event.secondsLeft];
-          if (performance.now() - told >= wordEvery) say();
-        } else if (event.kind === 'validation') say({ right: event.metrics.score });
-        else if (event.kind === 'done')
-          ended = { steps: event.step, seconds: event.seconds, reason: event.reason };
+          ({ progress, secondsLeft } = event);
+          if (performance.now() - reportedAt >= reportInterval) report();
+        } else if (event.kind === 'validation') report({ correct: event.metrics.score });
+        else if (event.kind === 'done') end = event;
       }
-      // A head alone leaves the backbone as it was.
+      // The learner's parameters take precedence over those of the original backbone.
       const state = new Map([
         ...(await readState(stateOf(this.backbone))),
         ...(await readState(stateOf(learner.models))),
       ]);
-      return { file: this.#write(state, config, names), right: await countRight(), ...ended };
+      const { step: steps, seconds, reason } = end;
+      const file = this.#write(state, config, names);
+      return { file, correct: await countCorrect(), steps, seconds, reason };
     } finally {
-      this.#running = undefined;
+      this.#run = undefined;
       learner.dispose();
     }
   }
 
-  /** What the model that is learning makes of an image, between two steps; undefined where none is. */
-  async peek(image: Image): Promise<readonly Guess[] | undefined> {
-    if (this.#running === undefined) return undefined;
-    const { learner, names } = this.#running;
+  /** Classifies an image between two steps of the run in progress. Undefined if there is none. */
+  async classify(image: Image): Promise<readonly Prediction[] | undefined> {
+    if (this.#run === undefined) return undefined;
+    const { learner, names } = this.#run;
     const logits = learner.logitsOf(image);
     try {
       return (await topK(logits, names.length, names))[0]!;
@@ -148,15 +156,17 @@ export class Tuner {
     }
   }
 
-  /** The classifier alone: the backbone looks at each image once, and after that a step takes no time. */
+  /** The classifier alone. The backbone embeds each image once; steps are then nearly free. */
   #head(config: PvtConfig, images: readonly Image[], labels: readonly number[]): Learner {
     const last = config.dims.length - 1;
     const head = createClassificationHead(
       { channels: config.dims[last]!, classes: config.classes },
       scoped(withNewClassifier(this.#checkpoint.source, 1), 'head'),
     );
-    const embed = (some: readonly Image[]) =>
-      tf.tidy(() => this.backbone.forward(preprocess(some, this.#recipe), { stages: [last] }).embedding!);
+    const embed = (batch: readonly Image[]) =>
+      tf.tidy(
+        () => this.backbone.forward(preprocess(batch, this.#preprocessing), { stages: [last] }).embedding!,
+      );
     const embeddings = inBatches(images, embed);
     return {
       models: { head },
@@ -176,11 +186,11 @@ export class Tuner {
     };
   }
 
-  /** The last stage and the classifier; half of the images are mirrored, so that few go a longer way. */
+  /** The last stage and the classifier. Half of the images are mirrored at random, as there are few. */
   #lastStage(config: PvtConfig, images: readonly Image[], labels: readonly number[]): Learner {
     const model = createPvtClassifier(config, withNewClassifier(this.#checkpoint.source, 1));
-    const inputOf = (some: readonly Image[]) => preprocess(some, this.#recipe);
-    const logitsOf = (some: readonly Image[]) => tf.tidy(() => model.forward(inputOf(some)).logits);
+    const inputOf = (batch: readonly Image[]) => preprocess(batch, this.#preprocessing);
+    const logitsOf = (batch: readonly Image[]) => tf.tidy(() => model.forward(inputOf(batch)).logits);
     return {
       models: model,
       learningRate: 1e-3,
@@ -202,7 +212,10 @@ export class Tuner {
     };
   }
 
-  /** A file that this page and the `pvt` command read: under the names that it began with, for LayerNorm's epsilons go with them. */
+  /**
+   * A safetensors file that this page and the `pvt` command read. Its parameter names follow the naming of
+   * the original checkpoint, because the naming decides LayerNorm's epsilons.
+   */
   #write(state: StateDict, config: PvtConfig, names: readonly string[]): Uint8Array {
     const canonical = new Map(
       Array.from(leavesOf(checkpointSpec(config)), ([path]) => [path, state.get(path)!]),
@@ -210,7 +223,7 @@ export class Tuner {
     const named = fromCanonical(canonical, this.#checkpoint.naming, config);
     return writeSafetensors(
       Array.from(named, ([name, { shape, values }]) => [name, fromFloat32(values, shape, 'F32')]),
-      { format: 'pt', labels: JSON.stringify(names), preprocessing: JSON.stringify(this.#recipe) },
+      { format: 'pt', labels: JSON.stringify(names), preprocessing: JSON.stringify(this.#preprocessing) },
     );
   }
 
@@ -220,7 +233,7 @@ export class Tuner {
   }
 }
 
-function inBatches(images: readonly Image[], forward: (some: readonly Image[]) => tf.Tensor2D): tf.Tensor2D {
+function inBatches(images: readonly Image[], forward: (batch: readonly Image[]) => tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() =>
     tf.concat(
       Array.from({ length: Math.ceil(images.length / batchSize) }, (_, i) =>
@@ -230,16 +243,16 @@ function inBatches(images: readonly Image[], forward: (some: readonly Image[]) =
   );
 }
 
-/** Places in a list of so many, in batches, in an order that depends on the epoch alone. */
+/** The indices 0 … count - 1 in batches, in an order that depends on the epoch alone. */
 function batchesOf(count: number): TrainingData<readonly number[]> {
   return {
     length: Math.ceil(count / batchSize),
     *batches(epoch) {
       const random = createRandom(`order/${epoch}`);
-      const order = Array.from({ length: count }, (_, i) => ({ i, at: random.uniform() })).sort(
-        (a, b) => a.at - b.at,
-      );
-      for (let at = 0; at < count; at += batchSize) yield order.slice(at, at + batchSize).map(({ i }) => i);
+      const order = Array.from({ length: count }, (_, index) => ({ index, key: random.uniform() }))
+        .sort((a, b) => a.key - b.key)
+        .map(({ index }) => index);
+      for (let start = 0; start < count; start += batchSize) yield order.slice(start, start + batchSize);
     },
   };
 }
