@@ -1,6 +1,6 @@
-import type { LayerCost, PvtConfig, StageCost } from '@pvt/core';
+import type { LayerCost, PvtConfig, Size, StageCost } from '@pvt/core';
 import { h, setChildren, svg, table } from './dom.ts';
-import type { Architecture, Size } from './protocol.ts';
+import type { Architecture } from './protocol.ts';
 import { formatBytes, formatCount, formatPercent, formatPlural, formatShape } from './text.ts';
 
 /** Width of a stage's column and height of the diagram. */

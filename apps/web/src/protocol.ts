@@ -2,7 +2,7 @@
  * What the page and its workers send each other. Imports from the packages are types only, so that the page's
  * own bundle contains no model code.
  */
-import type { Cost, Feature, PvtConfig, PvtError } from '@pvt/core';
+import type { Cost, Feature, PvtConfig, PvtError, Size } from '@pvt/core';
 import type { Prediction } from '@pvt/heads';
 import type { NamedDetection } from '@pvt/tasks';
 import type { DoneEvent, Snapshot, StepEvent } from '@pvt/training';
@@ -12,9 +12,6 @@ export type BackendName = (typeof backendNames)[number];
 
 export const taskNames = ['classify', 'segment', 'detect', 'explore', 'tune'] as const;
 export type TaskName = (typeof taskNames)[number];
-
-/** Height and width, in pixels or in positions of a map. */
-export type Size = Cost['size'];
 
 /** A forward pass that was timed: its multiply-adds and its duration in milliseconds. */
 export interface Timing extends Pick<Cost, 'macs'> {

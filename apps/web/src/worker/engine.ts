@@ -1,7 +1,7 @@
 /** The worker: everything that computes. The page calls it through comlink, one job at a time. */
-import { BackendError, type Image } from '@pvt/core';
+import { BackendError, type Image, type LabelMap, type Size } from '@pvt/core';
 import { drawDetections, drawLabels } from '@pvt/draw';
-import { classColor, type LabelMap, type Prediction } from '@pvt/heads';
+import { classColor, type Prediction } from '@pvt/heads';
 import { catalogue, openCheckpoint, type LoadProgress } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { expose, transfer } from 'comlink';
@@ -19,7 +19,6 @@ import type {
   PublishedCheckpoint,
   Segmented,
   SegmentedClass,
-  Size,
   StartOptions,
   TaskName,
   Tuned,

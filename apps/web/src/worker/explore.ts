@@ -8,11 +8,12 @@ import {
   type Image,
   type Pvt,
   type PvtConfig,
+  type Size,
 } from '@pvt/core';
 import { drawHeatMap, heatColor, type HeatMap } from '@pvt/draw';
 import type { Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture, AttentionMap, AttentionRequest, Explored, Size } from '../protocol.ts';
+import type { Architecture, AttentionMap, AttentionRequest, Explored } from '../protocol.ts';
 import { exploredSize, stretchedTo } from './inputs.ts';
 import { drawOverlay } from './overlay.ts';
 

@@ -1,10 +1,6 @@
 import { imageFrom } from '@pvt/adapter-image';
-import type { Image, Preprocessing } from '@pvt/core';
+import { imageNetNormalization, type Image, type Preprocessing, type Size } from '@pvt/core';
 import type { Checkpoint } from '@pvt/presets';
-import type { Size } from '../protocol.ts';
-
-/** The mean and standard deviation of ImageNet, which every published PVT was trained with. */
-const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** Sides of an explored input are multiples of this, so that the map of every stage divides evenly. */
 const sideMultiple = 32;
@@ -13,7 +9,7 @@ const sideMultiple = 32;
 export const stretchedTo = (size: Size): Preprocessing => ({
   resize: { to: { size }, resampling: 'bilinear' },
   rescale: 1 / 255,
-  normalize: imageNet,
+  normalize: imageNetNormalization,
 });
 
 /** The checkpoint's own preprocessing. Default: stretched to the size that the model was trained at. */

@@ -1,5 +1,5 @@
 /** Opening a model: its files, the model of a task, and the first pass that prepares the device. */
-import { cost, type Image, type PvtConfig } from '@pvt/core';
+import { cost, type Image, type PvtConfig, type Size } from '@pvt/core';
 import { fetchCheckpoint, type Checkpoint, type CheckpointFiles, type LoadProgress } from '@pvt/presets';
 import {
   createClassifier,
@@ -11,7 +11,7 @@ import {
   type Task,
 } from '@pvt/tasks';
 import * as tf from '@tensorflow/tfjs-core';
-import type { CheckpointLocation, OpenedModel, OpenRequest, Size, TaskName } from '../protocol.ts';
+import type { CheckpointLocation, OpenedModel, OpenRequest, TaskName } from '../protocol.ts';
 import { compileShaders } from './backends.ts';
 import { Explorer } from './explore.ts';
 import { classifierInputSize, exploredSize, preprocessingOf } from './inputs.ts';
