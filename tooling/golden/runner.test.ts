@@ -1,4 +1,4 @@
-import { createRunner } from '@pvt/adapter-wasm';
+import { createRunner } from '@pvt/adapter-wasm/runner';
 import { headGoldens, headSuite } from './headSuite.ts';
 import { goldens, goldenSuite, type Run } from './suite.ts';
 

@@ -1,7 +1,7 @@
 import { defineConfig } from 'tsdown';
 
 export default defineConfig({
-  entry: ['src/index.ts'],
+  entry: ['src/index.ts', 'src/runner/index.ts', 'src/runner/index.node.ts'],
   platform: 'neutral',
   fixedExtension: false,
   dts: true,

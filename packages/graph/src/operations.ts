@@ -24,8 +24,8 @@ interface Definition<Inputs, Attributes> {
   /** The shapes of the outputs, for an operation that returns a list of tensors. */
   shapes?(shapes: Shapes<Inputs>, attributes: Attributes): readonly Shape[];
   /**
-   * What a fused operation computes, in tfjs ops: the oracle for tests of its kernels. An operation without a reference
-   * is the tfjs kernel of the same name, with these inputs and attributes.
+   * What a fused operation computes, in tfjs ops: the oracle for tests of its kernels. An operation without a
+   * reference is the tfjs kernel of the same name, with these inputs and attributes.
    */
   reference?(inputs: Tensors<Inputs>, attributes: Attributes): tf.Tensor;
   /** Never set; carries the types. */
@@ -140,8 +140,8 @@ function poolShape(
 }
 
 /**
- * Every operation that a graph may contain. An entry is all that an operation needs here: its inputs, its attributes,
- * the shapes of its outputs and, if it is fused, its meaning in tfjs ops.
+ * Every operation that a graph may contain. An entry is all that an operation needs here: its inputs, its
+ * attributes, the shapes of its outputs and, if it is fused, its meaning in tfjs ops.
  */
 export const operations = {
   // Kernels of tfjs, under their names there.

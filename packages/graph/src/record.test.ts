@@ -36,7 +36,7 @@ function replay<O>(graph: Graph<O>, inputs: readonly tf.Tensor[]): O {
   for (const operation of graph.operations) {
     const results = [compute(operation, tensorFor)].flat();
     for (const [i, output] of operation.outputs.entries()) {
-      expect(results[i]!.shape, operation.name).toEqual(output.shape);
+      expect([operation.name, results[i]!.shape]).toEqual([operation.name, output.shape]);
       tensors.set(output, results[i]!);
     }
   }

@@ -24,14 +24,16 @@ const backendName = 'pvt-recorder';
 const recordedKernels = [...operationNames, 'Identity'] as const;
 
 /**
- * Calls a forward once on stand-ins for its input and writes down the operations of tfjs that it calls. Nothing is
- * computed. The ops of `@pvt/core` are recorded as fused operations (`PvtLinear`, `PvtAttention`, ...).
+ * Calls a forward once on stand-ins for its input and writes down the operations of tfjs that it calls.
+ * Nothing is computed. The ops of `@pvt/core` are recorded as fused operations (`PvtLinear`, `PvtAttention`,
+ * ...).
  *
- * @param forward a pure function from a tensor, or tensors in a structure of arrays and objects, to others; it must not
- * read values of tensors
+ * @param forward a pure function from a tensor, or tensors in a structure of arrays and objects, to others;
+ * it must not read values of tensors
  * @param input borrowed; only shapes of its tensors matter
- * @throws BackendError for an operation that graphs do not contain, or a forward that reads values; ConfigError for a
- * forward that returns no tensors; ShapeError for tensors that are not float32, or of wrong shape
+ * @throws BackendError for an operation that graphs do not contain, or a forward that reads values;
+ * ConfigError for a forward that returns no tensors; ShapeError for tensors that are not float32, or of wrong
+ * shape
  * @example
  * const graph = record((x: tf.Tensor4D) => backbone.forward(x).embedding, tf.zeros([1, 224, 224, 3]));
  * for (const { name, attributes, outputs } of graph.operations) console.log(name, attributes, outputs[0]?.shape);

@@ -1,4 +1,6 @@
-/** Free and taken stretches of a memory that may grow: the first free stretch that is large enough is taken. */
+/**
+ * Free and taken stretches of a memory that may grow: the first free stretch that is large enough is taken.
+ */
 export class Allocator {
   private readonly holes: { start: number; bytes: number }[] = [];
   private readonly taken = new Map<number, number>();

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, pvtConfig, randomInit } from '@pvt/core';
 import { expectClose, useBackend } from '@pvt/testing';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { registerWasmKernels, unregisterWasmKernels } from './index.ts';
-import { createRunner } from './runner.ts';
+import { registerWasmKernels, unregisterWasmKernels } from '../index.ts';
+import { createRunner } from './index.ts';
 
 const isolated = globalThis.crossOriginIsolated;
 const model = () =>
