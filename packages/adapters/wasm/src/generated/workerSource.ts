@@ -2,59 +2,59 @@
 
 /** What a worker of the runner executes. */
 export const workerSource =
-  'function createMessageHandler(reply) {\n' +
-  '  let memory;\n' +
-  '  let run;\n' +
-  '  let start;\n' +
-  '\n' +
-  '  /**\n' +
-  '   * Reserves as much memory as the engine allows: it does so beforehand, and where addresses are scarce\n' +
-  '   * allows less.\n' +
-  '   */\n' +
-  '  function createMemory() {\n' +
-  '    for (let maximum = 65536; ; maximum /= 2) {\n' +
-  '      try {\n' +
-  '        return new WebAssembly.Memory({ initial: 1, maximum, shared: true });\n' +
-  '      } catch (error) {\n' +
-  '        if (maximum <= 512) throw error;\n' +
-  '      }\n' +
-  '    }\n' +
-  '  }\n' +
-  '\n' +
-  '  function grow(bytes) {\n' +
-  '    const missing = Math.ceil(bytes / 65536) - memory.buffer.byteLength / 65536;\n' +
-  '    if (missing > 0) memory.grow(missing);\n' +
-  '  }\n' +
-  '\n' +
-  '  function execute({ calls, count, scratch, scratchBytes }) {\n' +
-  '    const ownScratch = scratch + start.thread * scratchBytes;\n' +
-  '    if (count > 0) run(calls, count, start.thread, start.threads, ownScratch, start.control);\n' +
-  '  }\n' +
-  '\n' +
-  '  return (message) => {\n' +
-  '    if (message.module) {\n' +
-  '      start = message;\n' +
-  '      memory = start.memory ?? createMemory();\n' +
-  '      run = new WebAssembly.Instance(start.module, { env: { memory } }).exports.run;\n' +
-  '      reply({ ready: true }, []);\n' +
-  '      return;\n' +
-  '    }\n' +
-  '    // The first thread alone reads and writes for the caller.\n' +
-  '    if (start.thread > 0) {\n' +
-  '      execute(message);\n' +
-  '      return;\n' +
-  '    }\n' +
-  '    try {\n' +
-  '      grow(message.memoryBytes);\n' +
-  '    } catch {\n' +
-  '      reply({ exhausted: message.memoryBytes }, []);\n' +
-  '      return;\n' +
-  '    }\n' +
-  '    for (const [address, bytes] of message.writes) new Uint8Array(memory.buffer).set(bytes, address);\n' +
-  '    execute(message);\n' +
-  '    const results = message.reads.map(\n' +
-  '      ([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer,\n' +
-  '    );\n' +
-  '    reply({ results }, results);\n' +
-  '  };\n' +
-  '}\n';
+  "function createMessageHandler(reply) {\n" +
+  "  let memory;\n" +
+  "  let run;\n" +
+  "  let start;\n" +
+  "\n" +
+  "  /**\n" +
+  "   * Reserves as much memory as the engine allows: it does so beforehand, and where addresses are scarce\n" +
+  "   * allows less.\n" +
+  "   */\n" +
+  "  function createMemory() {\n" +
+  "    for (let maximum = 65536; ; maximum /= 2) {\n" +
+  "      try {\n" +
+  "        return new WebAssembly.Memory({ initial: 1, maximum, shared: true });\n" +
+  "      } catch (error) {\n" +
+  "        if (maximum <= 512) throw error;\n" +
+  "      }\n" +
+  "    }\n" +
+  "  }\n" +
+  "\n" +
+  "  function grow(bytes) {\n" +
+  "    const missing = Math.ceil(bytes / 65536) - memory.buffer.byteLength / 65536;\n" +
+  "    if (missing > 0) memory.grow(missing);\n" +
+  "  }\n" +
+  "\n" +
+  "  function execute({ calls, count, scratch, scratchBytes }) {\n" +
+  "    const ownScratch = scratch + start.thread * scratchBytes;\n" +
+  "    if (count > 0) run(calls, count, start.thread, start.threads, ownScratch, start.control);\n" +
+  "  }\n" +
+  "\n" +
+  "  return (message) => {\n" +
+  "    if (message.module) {\n" +
+  "      start = message;\n" +
+  "      memory = start.memory ?? createMemory();\n" +
+  "      run = new WebAssembly.Instance(start.module, { env: { memory } }).exports.run;\n" +
+  "      reply({ ready: true }, []);\n" +
+  "      return;\n" +
+  "    }\n" +
+  "    // The first thread alone reads and writes for the caller.\n" +
+  "    if (start.thread > 0) {\n" +
+  "      execute(message);\n" +
+  "      return;\n" +
+  "    }\n" +
+  "    try {\n" +
+  "      grow(message.memoryBytes);\n" +
+  "    } catch {\n" +
+  "      reply({ exhausted: message.memoryBytes }, []);\n" +
+  "      return;\n" +
+  "    }\n" +
+  "    for (const [address, bytes] of message.writes) new Uint8Array(memory.buffer).set(bytes, address);\n" +
+  "    execute(message);\n" +
+  "    const results = message.reads.map(\n" +
+  "      ([address, bytes]) => new Uint8Array(memory.buffer).slice(address, address + bytes).buffer,\n" +
+  "    );\n" +
+  "    reply({ results }, results);\n" +
+  "  };\n" +
+  "}\n";
