@@ -135,75 +135,99 @@ const callWords =
 const className = (call) => `${call[0].toUpperCase()}${call.slice(1)}Call`;
 const addresses = ['input', 'optionalInput', 'panels', 'output'];
 
+/** Lines between a head and a tail. */
+const block = (head, lines, tail = '}') =>
+  `${[head, ...lines.map((line) => `  ${line}`), tail].join('\n')}\n`;
+
+function assemblyType(type) {
+  if (type === 'f32') return 'f32';
+  return addresses.includes(type) ? 'usize' : 'i32';
+}
+
+const assemblyEnum = (name, values) =>
+  block(
+    `export const enum ${name} {`,
+    values.map((value) => `${value},`),
+  );
+
+const assemblyClass = (name, fields) =>
+  block(
+    `@unmanaged\nexport class ${name} {`,
+    Object.entries(fields).map(([field, type]) => `${field}: ${assemblyType(type)};`),
+  );
+
 /** assembly/generated/calls.ts */
 export function assemblyCalls() {
-  const typeOf = (type) => {
-    if (type === 'f32') return 'f32';
-    return addresses.includes(type) ? 'usize' : 'i32';
-  };
-  const enumeration = (name, values) =>
-    `export const enum ${name} {\n${values.map((v) => `  ${v},\n`).join('')}}\n`;
-  const structure = (name, fields) =>
-    `@unmanaged\nexport class ${name} {\n${fields.map(([field, type]) => `  ${field}: ${type};\n`).join('')}}\n`;
+  const headerFields = Object.fromEntries(header.map((field) => [field, 'i32']));
   return [
     notice,
-    enumeration('Operation', Object.keys(calls)),
-    ...Object.entries(enums).map(([name, values]) => enumeration(name, values)),
+    assemblyEnum('Operation', Object.keys(calls)),
+    ...Object.entries(enums).map(([name, values]) => assemblyEnum(name, values)),
     `/** Bytes from one call to the next. */\nexport const callBytes = ${4 * callWords};\n`,
-    structure(
-      'Call',
-      header.map((field) => [field, 'i32']),
-    ),
+    assemblyClass('Call', headerFields),
     ...Object.entries(calls).map(([call, fields]) =>
-      structure(
-        `${className(call)} extends Call`,
-        Object.entries(fields).map(([field, type]) => [field, typeOf(type)]),
-      ),
+      assemblyClass(`${className(call)} extends Call`, fields),
     ),
   ].join('\n');
 }
 
+function typescriptType(type) {
+  if (type === 'i32' || type === 'f32') return 'number';
+  if (type === 'optionalInput') return 'Address | undefined';
+  return addresses.includes(type) ? 'Address' : type;
+}
+
+const typescriptUnion = (values) => values.map((value) => `'${value}'`).join(' | ');
+
+/** The type of a call. It lacks the format of its weight, which the encoder knows. */
+const typescriptCall = (call, fields) =>
+  block(
+    `export type ${className(call)} = {`,
+    [
+      `readonly operation: '${call}';`,
+      ...Object.entries(fields)
+        .filter(([, type]) => type !== 'WeightFormat')
+        .map(([field, type]) => `readonly ${field}: ${typescriptType(type)};`),
+    ],
+    '};',
+  );
+
+const fieldTable = (call, fields) => [
+  `${call}: {`,
+  ...Object.entries(fields).map(([field, type]) => `  ${field}: '${type}',`),
+  '},',
+];
+
 /** src/generated/calls.ts */
 export function typescriptCalls() {
-  const typeOf = (type) => {
-    if (type === 'i32' || type === 'f32') return 'number';
-    if (type === 'optionalInput') return 'Address | undefined';
-    return addresses.includes(type) ? 'Address' : type;
-  };
-  const list = (values) => `[${values.map((value) => `'${value}'`).join(', ')}]`;
   return [
     notice,
     "import type { Address } from '../runner/address.ts';\n",
-    ...Object.entries(enums).map(
-      ([name, values]) => `export type ${name} = ${values.map((value) => `'${value}'`).join(' | ')};\n`,
-    ),
-    ...Object.entries(calls).map(([call, fields]) => {
-      // The encoder knows the format of a weight.
-      const given = Object.entries(fields).filter(([, type]) => type !== 'WeightFormat');
-      const lines = given.map(([field, type]) => `  readonly ${field}: ${typeOf(type)};\n`).join('');
-      return `export type ${className(call)} = {\n  readonly operation: '${call}';\n${lines}};\n`;
-    }),
+    ...Object.entries(enums).map(([name, values]) => `export type ${name} = ${typescriptUnion(values)};\n`),
+    ...Object.entries(calls).map(([call, fields]) => typescriptCall(call, fields)),
     `export type Call =\n${Object.keys(calls)
       .map((call) => `  | ${className(call)}`)
       .join('\n')};\n`,
     "export type Operation = Call['operation'];\n",
-    `/** The names of numbers, in the order in which they count from 0. */\nexport const enums = {\n${Object.entries(
-      enums,
-    )
-      .map(([name, values]) => `  ${name}: ${list(values)},\n`)
-      .join('')}} as const;\n`,
-    `/** The fields of each call in the order in which they lie in memory, behind the header. */\nexport const callFields = {\n${Object.entries(
-      calls,
-    )
-      .map(
-        ([call, fields]) =>
-          `  ${call}: {\n${Object.entries(fields)
-            .map(([field, type]) => `    ${field}: '${type}',\n`)
-            .join('')}  },\n`,
-      )
-      .join('')}} as const;\n`,
-    '/** The operations in the order in which they count from 0. */\nexport const operations = Object.keys(callFields) as Operation[];\n',
-    `/** Words of a header: ${header.join(', ')}. */\nexport const headerWords = ${header.length};\n`,
-    `/** Words from one call to the next. */\nexport const callWords = ${callWords};\n`,
+    '/** The names of numbers, in the order in which they count from 0. */',
+    block(
+      'export const enums = {',
+      Object.entries(enums).map(
+        ([name, values]) => `${name}: [${values.map((value) => `'${value}'`).join(', ')}],`,
+      ),
+      '} as const;',
+    ),
+    '/** The fields of each call in the order in which they lie in memory, after the header. */',
+    block(
+      'export const callFields = {',
+      Object.entries(calls).flatMap(([call, fields]) => fieldTable(call, fields)),
+      '} as const;',
+    ),
+    '/** The operations in the order in which they count from 0. */',
+    'export const operations = Object.keys(callFields) as Operation[];\n',
+    `/** Words of a header: ${header.join(', ')}. */`,
+    `export const headerWords = ${header.length};\n`,
+    '/** Words from one call to the next. */',
+    `export const callWords = ${callWords};\n`,
   ].join('\n');
 }

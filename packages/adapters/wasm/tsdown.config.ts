@@ -5,4 +5,6 @@ export default defineConfig({
   platform: 'neutral',
   fixedExtension: false,
   dts: true,
+  // Types carry the documentation; pages load the code.
+  outputOptions: { comments: { jsdoc: false } },
 });

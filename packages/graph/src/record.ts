@@ -35,8 +35,9 @@ const recordedKernels = [...operationNames, 'Identity'] as const;
  * ConfigError for a forward that returns no tensors; ShapeError for tensors that are not float32, or of wrong
  * shape
  * @example
- * const graph = record((x: tf.Tensor4D) => backbone.forward(x).embedding, tf.zeros([1, 224, 224, 3]));
- * for (const { name, attributes, outputs } of graph.operations) console.log(name, attributes, outputs[0]?.shape);
+ * const image = tf.zeros<tf.Rank.R4>([1, 224, 224, 3]);
+ * const graph = record((x: tf.Tensor4D) => backbone.forward(x).embedding, image);
+ * for (const { name, attributes } of graph.operations) console.log(name, attributes);
  */
 export function record<I, O>(forward: (input: I) => O, input: I): Graph<O> {
   const recorder = new Recorder();

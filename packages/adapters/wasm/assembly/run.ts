@@ -3,26 +3,7 @@ import { attention } from './attention';
 import { convolutionPart } from './convolution';
 import { bandRows, depthwise } from './depthwise';
 import { binary, copyBlocks, mean, softmaxRows, transpose, unary } from './elementwise';
-import {
-  Activation,
-  AttentionCall,
-  BinaryCall,
-  Call,
-  callBytes,
-  ConvolutionCall,
-  CopyBlocksCall,
-  DepthwiseCall,
-  DepthwiseMultiplyCall,
-  GeluCall,
-  LayerNormCall,
-  MeanCall,
-  MultiplyCall,
-  Operation,
-  PackCall,
-  SoftmaxRowsCall,
-  TransposeCall,
-  UnaryCall,
-} from './generated/calls';
+import * as calls from './generated/calls';
 import { layerNorm } from './norm';
 import { multiply, pack } from './product';
 
@@ -60,26 +41,27 @@ function barrier(threads: i32, control: usize): void {
  * @param control of the {@link barrier}, the same for all threads
  */
 export function run(
-  calls: usize,
+  address: usize,
   count: i32,
   thread: i32,
   threads: i32,
   scratch: usize,
   control: usize,
 ): void {
-  const taken = offsetof<Call>('sharesTaken');
-  if (thread === 0) for (let i = 0; i < count; i++) atomic.store<i32>(calls + i * callBytes + taken, 0);
+  const taken = offsetof<calls.Call>('sharesTaken');
+  if (thread === 0)
+    for (let i = 0; i < count; i++) atomic.store<i32>(address + i * calls.callBytes + taken, 0);
   barrier(threads, control);
-  for (let i = 0; i < count; i++, calls += callBytes) {
-    const call = changetype<Call>(calls);
+  for (let i = 0; i < count; i++, address += calls.callBytes) {
+    const call = changetype<calls.Call>(address);
     const items = call.items;
     const share = call.itemsPerShare;
     for (
-      let first = share * atomic.add<i32>(calls + taken, 1);
+      let first = share * atomic.add<i32>(address + taken, 1);
       first < items;
-      first = share * atomic.add<i32>(calls + taken, 1)
+      first = share * atomic.add<i32>(address + taken, 1)
     ) {
-      execute(calls, first, min(share, items - first), scratch);
+      execute(address, first, min(share, items - first), scratch);
     }
     barrier(threads, control);
   }
@@ -87,43 +69,43 @@ export function run(
 
 /** Executes `count` items of a call, from the item `first` on. */
 function execute(call: usize, first: i32, count: i32, scratch: usize): void {
-  switch (changetype<Call>(call).operation) {
-    case Operation.multiply:
-      return runMultiply(changetype<MultiplyCall>(call), first, count, scratch);
-    case Operation.layerNorm:
-      return runLayerNorm(changetype<LayerNormCall>(call), first, count);
-    case Operation.gelu: {
-      const c = changetype<GeluCall>(call);
+  switch (changetype<calls.Call>(call).operation) {
+    case calls.Operation.multiply:
+      return runMultiply(changetype<calls.MultiplyCall>(call), first, count, scratch);
+    case calls.Operation.layerNorm:
+      return runLayerNorm(changetype<calls.LayerNormCall>(call), first, count);
+    case calls.Operation.gelu: {
+      const c = changetype<calls.GeluCall>(call);
       return gelu(count, c.x + (first << 2), c.out + (first << 2));
     }
-    case Operation.attention:
-      return runAttention(changetype<AttentionCall>(call), first, count, scratch);
-    case Operation.depthwise:
-      return runDepthwise(changetype<DepthwiseCall>(call), first, count, scratch);
-    case Operation.depthwiseMultiply:
-      return runDepthwiseMultiply(changetype<DepthwiseMultiplyCall>(call), first, count, scratch);
-    case Operation.convolution:
-      return runConvolution(changetype<ConvolutionCall>(call), first, count, scratch);
-    case Operation.pack:
-      return runPack(changetype<PackCall>(call), first, count);
-    case Operation.binary: {
-      const c = changetype<BinaryCall>(call);
+    case calls.Operation.attention:
+      return runAttention(changetype<calls.AttentionCall>(call), first, count, scratch);
+    case calls.Operation.depthwise:
+      return runDepthwise(changetype<calls.DepthwiseCall>(call), first, count, scratch);
+    case calls.Operation.depthwiseMultiply:
+      return runDepthwiseMultiply(changetype<calls.DepthwiseMultiplyCall>(call), first, count, scratch);
+    case calls.Operation.convolution:
+      return runConvolution(changetype<calls.ConvolutionCall>(call), first, count, scratch);
+    case calls.Operation.pack:
+      return runPack(changetype<calls.PackCall>(call), first, count);
+    case calls.Operation.binary: {
+      const c = changetype<calls.BinaryCall>(call);
       return binary(c.kind, first, count, c.period, c.a + (first << 2), c.b, c.out + (first << 2));
     }
-    case Operation.unary: {
-      const c = changetype<UnaryCall>(call);
+    case calls.Operation.unary: {
+      const c = changetype<calls.UnaryCall>(call);
       return unary(c.kind, count, c.x + (first << 2), c.out + (first << 2));
     }
-    case Operation.copyBlocks:
-      return runCopyBlocks(changetype<CopyBlocksCall>(call), first, count);
-    case Operation.mean: {
-      const c = changetype<MeanCall>(call);
+    case calls.Operation.copyBlocks:
+      return runCopyBlocks(changetype<calls.CopyBlocksCall>(call), first, count);
+    case calls.Operation.mean: {
+      const c = changetype<calls.MeanCall>(call);
       return mean(c.rows, c.columns, first, count, c.x, c.out);
     }
-    case Operation.transpose:
-      return runTranspose(changetype<TransposeCall>(call), first, count);
-    case Operation.softmaxRows: {
-      const c = changetype<SoftmaxRowsCall>(call);
+    case calls.Operation.transpose:
+      return runTranspose(changetype<calls.TransposeCall>(call), first, count);
+    case calls.Operation.softmaxRows: {
+      const c = changetype<calls.SoftmaxRowsCall>(call);
       const offset = (first * c.columns) << 2;
       return softmaxRows(count, c.columns, c.x + offset, c.out + offset, scratch);
     }
@@ -138,7 +120,7 @@ function moved(address: usize, bytes: i32): usize {
 }
 
 /** Items are rows of the product. */
-function runMultiply(call: MultiplyCall, first: i32, count: i32, scratch: usize): void {
+function runMultiply(call: calls.MultiplyCall, first: i32, count: i32, scratch: usize): void {
   const offset = (first * call.columns) << 2;
   multiply(
     count,
@@ -156,20 +138,20 @@ function runMultiply(call: MultiplyCall, first: i32, count: i32, scratch: usize)
 }
 
 /** Items are rows. */
-function runLayerNorm(call: LayerNormCall, first: i32, count: i32): void {
+function runLayerNorm(call: calls.LayerNormCall, first: i32, count: i32): void {
   const offset = (first * call.channels) << 2;
   layerNorm(count, call.channels, call.x + offset, call.weight, call.bias, call.out + offset, call.eps);
 }
 
 /** Items are queries. */
-function runAttention(call: AttentionCall, first: i32, count: i32, scratch: usize): void {
+function runAttention(call: calls.AttentionCall, first: i32, count: i32, scratch: usize): void {
   const offset = (first * call.heads * call.width) << 2;
   const query = call.query + offset;
   attention(count, call.keys, call.heads, call.width, query, call.keyValue, call.out + offset, scratch);
 }
 
 /** Items are rows of the map. */
-function runDepthwise(call: DepthwiseCall, first: i32, count: i32, scratch: usize): void {
+function runDepthwise(call: calls.DepthwiseCall, first: i32, count: i32, scratch: usize): void {
   depthwise(
     call.height,
     call.width,
@@ -189,7 +171,12 @@ function runDepthwise(call: DepthwiseCall, first: i32, count: i32, scratch: usiz
  * A depthwise convolution and the product of its map with a weight, one band of rows at a time: the map
  * between the two never exists as a whole. Items are rows of the map.
  */
-function runDepthwiseMultiply(call: DepthwiseMultiplyCall, first: i32, count: i32, scratch: usize): void {
+function runDepthwiseMultiply(
+  call: calls.DepthwiseMultiplyCall,
+  first: i32,
+  count: i32,
+  scratch: usize,
+): void {
   const width = call.width;
   const channels = call.channels;
   const columns = call.columns;
@@ -220,7 +207,7 @@ function runDepthwiseMultiply(call: DepthwiseMultiplyCall, first: i32, count: i3
       call.bias,
       moved(call.residual, offset),
       call.out + offset,
-      Activation.none,
+      calls.Activation.none,
       rest,
       call.format,
     );
@@ -228,7 +215,7 @@ function runDepthwiseMultiply(call: DepthwiseMultiplyCall, first: i32, count: i3
 }
 
 /** Items are pixels of the output. */
-function runConvolution(call: ConvolutionCall, first: i32, count: i32, scratch: usize): void {
+function runConvolution(call: calls.ConvolutionCall, first: i32, count: i32, scratch: usize): void {
   convolutionPart(
     call.height,
     call.width,
@@ -250,7 +237,7 @@ function runConvolution(call: ConvolutionCall, first: i32, count: i32, scratch: 
 }
 
 /** Items are panels of eight columns. */
-function runPack(call: PackCall, first: i32, count: i32): void {
+function runPack(call: calls.PackCall, first: i32, count: i32): void {
   pack(
     min(call.columns - (first << 3), count << 3),
     call.depth,
@@ -263,7 +250,7 @@ function runPack(call: PackCall, first: i32, count: i32): void {
 }
 
 /** Items are blocks. */
-function runCopyBlocks(call: CopyBlocksCall, first: i32, count: i32): void {
+function runCopyBlocks(call: calls.CopyBlocksCall, first: i32, count: i32): void {
   copyBlocks(
     count,
     call.bytes,
@@ -275,7 +262,7 @@ function runCopyBlocks(call: CopyBlocksCall, first: i32, count: i32): void {
 }
 
 /** Items are the rows that the first two axes of the output count. */
-function runTranspose(call: TransposeCall, first: i32, count: i32): void {
+function runTranspose(call: calls.TransposeCall, first: i32, count: i32): void {
   transpose(
     first,
     count,

@@ -44,8 +44,8 @@ export async function registerWasmKernels(): Promise<void> {
         if (backend !== heap.backend)
           throw new BackendError(
             'wasm-backend-changed',
-            `${kernelName}: expected the wasm backend that the kernels were registered with, got another one; ` +
-              'call registerWasmKernels() again.',
+            `${kernelName}: expected the wasm backend that the kernels were registered with, ` +
+              'got another one; call registerWasmKernels() again.',
           );
         return kernel(heap, inputs, attrs ?? {});
       },

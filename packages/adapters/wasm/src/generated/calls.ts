@@ -191,7 +191,7 @@ export const enums = {
   UnaryKind: ['relu', 'square', 'rsqrt', 'sigmoid', 'tanh'],
 } as const;
 
-/** The fields of each call in the order in which they lie in memory, behind the header. */
+/** The fields of each call in the order in which they lie in memory, after the header. */
 export const callFields = {
   multiply: {
     rows: 'i32',

@@ -112,7 +112,8 @@ export class Heap {
   panels(weight: TensorInfo, inputs: number, outputs: number, transposed = false): number {
     const known = this.packed.get(weight.dataId)?.get(transposed);
     if (known !== undefined) return known;
-    for (const dataId of this.packed.keys()) if (!this.backend.dataIdMap.has(dataId)) this.freePanels(dataId);
+    const forgotten = [...this.packed.keys()].filter((dataId) => !this.backend.dataIdMap.has(dataId));
+    for (const dataId of forgotten) this.freePanels(dataId);
     const [columns, depth] = transposed ? [inputs, outputs] : [outputs, inputs];
     const [columnStride, depthStride] = transposed ? [4 * outputs, 4] : [4, 4 * outputs];
     const address = this.allocate(this.kernels.panelBytes(columns, depth));

@@ -47,7 +47,12 @@ const linearCase = (
 ): Case => {
   const { bias = true, residual = false, activation } = extra;
   return {
-    name: `linear [${rows}, ${inputs}] to ${outputs}${bias ? '' : ' without bias'}${residual ? ' with residual' : ''}${activation ? ` and ${activation}` : ''}`,
+    name: [
+      `linear [${rows}, ${inputs}] to ${outputs}`,
+      bias ? '' : ' without bias',
+      residual ? ' with residual' : '',
+      activation ? ` and ${activation}` : '',
+    ].join(''),
     shapes: [
       [...rows, inputs],
       [inputs, outputs],
@@ -146,7 +151,7 @@ const inputsOf = ({ shapes }: Case, seed = 1) =>
     tf.tidy(() => tf.mul(noise(shape, 10 * seed + i), shape.length === 2 ? 1 / Math.sqrt(shape[0]! + 1) : 1)),
   );
 
-/** Largest difference, as a share of the largest value where that is above 1. */
+/** Largest difference, relative to the largest value if that is above 1. */
 function differences(found: readonly tf.Tensor[], expected: readonly tf.Tensor[]): number {
   let largest = 0;
   for (const [i, tensor] of found.entries()) {
@@ -161,7 +166,7 @@ function differences(found: readonly tf.Tensor[], expected: readonly tf.Tensor[]
   return largest;
 }
 
-/** The op's value and its gradients for a random gradient. */
+/** The op's value and, for a random gradient of it, the gradients of its inputs. */
 function valueAndGradients({ op }: Case, inputs: tf.Tensor[]): tf.Tensor[] {
   const value = op(...inputs);
   const gradient = noise(value.shape, 99);
@@ -215,7 +220,7 @@ describe('kernels', () => {
     ].map((some) => [some.name, some] as const),
   )('%s has the gradient of its values', (_, some) => expectGradient(some.op, inputsOf(some)));
 
-  it('gelu is x·Φ(x) far out too, and keeps NaN', async () => {
+  it('gelu is x·Φ(x) far from 0 too, and keeps NaN', async () => {
     await expectClose(
       gelu(tf.tensor1d([-6, -3, -0.5, 0, 0.5, 3, 6])),
       [-5.9e-9, -0.004049694, -0.1542687694, 0, 0.3457312306, 2.995950306, 6],
@@ -225,7 +230,7 @@ describe('kernels', () => {
     expect(Number.isNaN(gelu(tf.tensor1d([NaN])).dataSync()[0]!)).toBe(true);
   });
 
-  it('attention is exact where scores are large', async () => {
+  it('attention is exact for large scores', async () => {
     const query = tf.tensor3d([1000, 0], [1, 1, 2]);
     const keyValue = tf.tensor3d([1000, 0, 5, 6, 999, 0, 7, 8], [1, 2, 4]);
     await expectClose(multiHeadAttention(query, keyValue, 1).tokens, [5, 6], 0);
@@ -323,7 +328,7 @@ describe('around the kernels', () => {
       ).toBe(true);
   });
 
-  it('are small and put nothing into the memory by themselves', () => {
+  it('the binaries are small and put nothing into the memory by themselves', () => {
     const bytes = Uint8Array.from(atob(kernelsBinary), (character) => character.charCodeAt(0));
     expect(gzipSync(bytes).length + gzipSync(Buffer.from(runnerBinary, 'base64')).length).toBeLessThan(
       40_000,
@@ -380,7 +385,7 @@ describe('around the kernels', () => {
     unregisterWasmKernels();
   });
 
-  it('survive a growth of the memory, with weights packed before it', async () => {
+  it('survive a growth of the memory, with weights packed before', async () => {
     const some = linearCase([2, 49], 32, 64);
     const inputs = inputsOf(some);
     const before = (await some.op(...inputs).data()).slice();
@@ -393,7 +398,7 @@ describe('around the kernels', () => {
     large.dispose();
   });
 
-  it('follow a weight that changes and forget one that is gone', async () => {
+  it('notice a changed weight and free one that is gone', async () => {
     const x = noise([3, 4]);
     const weight = tf.variable(noise([4, 8], 2)) as tf.Tensor as tf.Variable & tf.Tensor2D;
     const first = linear(x, { weight });
@@ -482,7 +487,7 @@ describe('around the kernels', () => {
     );
   });
 
-  it('say so and register nothing where the memory is out of reach', async () => {
+  it('reject and register nothing if the memory is out of reach', async () => {
     unregisterWasmKernels();
     const backend = tf.backend() as unknown as { wasm: { asm: unknown } };
     const { asm } = backend.wasm;

@@ -128,10 +128,11 @@ const tile: Lowering<'Tile'> = ({ inputs: { x }, attributes: { reps }, outputs: 
     throw refusal('Tile', 'copies of a batch of one', `${reps} times [${x.shape}]`);
   const target = program.allocate(out!);
   const bytes = 4 * sizeOf(x.shape);
-  if (bytes * reps[0]! === 0) return;
+  const blocks = reps[0]!;
+  if (blocks * bytes === 0) return;
   program.call({
     operation: 'copyBlocks',
-    blocks: reps[0]!,
+    blocks,
     bytes,
     source: program.address(x),
     sourceStride: 0,

@@ -22,7 +22,7 @@ export const browserPlatform: Platform = {
     // A worker that replies has loaded its source; a URL that is never revoked would keep it in memory.
     worker.addEventListener('message', () => URL.revokeObjectURL(url), { once: true });
     return {
-      post: (message) => worker.postMessage(message),
+      post: (message) => worker.postMessage(message, []),
       terminate: () => worker.terminate(),
       keepAlive: () => undefined,
     };

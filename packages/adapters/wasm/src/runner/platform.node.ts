@@ -19,7 +19,7 @@ export const nodePlatform: Platform = {
     worker.on('error', onFailure);
     worker.on('exit', (code) => onFailure(`exit ${code}`));
     return {
-      post: (message) => worker.postMessage(message),
+      post: (message) => worker.postMessage(message, []),
       terminate: () => void worker.terminate(),
       keepAlive: (active) => (active ? worker.ref() : worker.unref()),
     };

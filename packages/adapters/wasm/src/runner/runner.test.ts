@@ -104,7 +104,7 @@ describe('a runner', () => {
     ['v2 with SiLU', pvtConfig({ version: 'v2', ...small, activation: 'silu' })],
     ['v2 with the other GELU', pvtConfig({ version: 'v2', ...small, activation: 'gelu_tanh' })],
   ])(
-    '%s: what the forward gives, whatever is asked for, at odd sizes, for one shape after the other',
+    '%s: gives what the forward gives, all outputs, at odd sizes, for one shape after the other',
     async (_, config) => {
       const model = createPvt(config, randomInit(1));
       const forward = (input: tf.Tensor4D) => model.forward(input, { attentions: true, tokens: true });
@@ -132,7 +132,7 @@ describe('a runner', () => {
     },
   );
 
-  it('any layer of any shape gives the same, whatever the number of threads', async () => {
+  it('any layer of any shape gives the same on any number of threads', async () => {
     const side = fc.integer({ min: 1, max: 9 });
     const wide = fc.integer({ min: 1, max: 70 });
     type Case = readonly [number[], (x: tf.Tensor) => tf.Tensor];
@@ -146,7 +146,7 @@ describe('a runner', () => {
           }),
       ]),
       fc.tuple(side, side, side, wide, wide).map(([batch, height, width, channels, outputs]): Case => {
-        // A depthwise convolution alone, or with the product that takes its map away.
+        // A depthwise convolution alone, or with the product that is fused with it.
         const convolve = (x: tf.Tensor) =>
           depthwise(
             x as tf.Tensor4D,
@@ -238,7 +238,7 @@ describe('a runner', () => {
     );
   });
 
-  it('takes empty batches', async () => {
+  it('accepts empty batches', async () => {
     const found = await inRunner(
       (x: tf.Tensor3D) => linear(x, { weight: noise([4, 8]) as tf.Tensor2D }),
       tf.zeros([0, 3, 4]) as tf.Tensor3D,
@@ -246,7 +246,7 @@ describe('a runner', () => {
     expect(found.shape).toEqual([0, 3, 8]);
   });
 
-  it('takes and gives structures, and constants and inputs that are outputs too', async () => {
+  it('accepts and returns structures, also with constants and inputs as outputs', async () => {
     const fixed = tf.tensor1d([1, 2]);
     const found = await inRunner(
       ({ a, b, scale }: { a: tf.Tensor; b: tf.Tensor[]; scale: number }) => ({
@@ -269,7 +269,7 @@ describe('a runner', () => {
     expect([(found.list[0] as tf.Tensor).arraySync(), ...found.list.slice(1)]).toEqual([[5], 'text', null]);
   });
 
-  it('writes to its blocks alone, and leaves nothing unwritten that it reads', async () => {
+  it('writes to its own blocks alone, and reads nothing that was not written', async () => {
     const packer = new Packer(await compileBinary(kernelsBinary, 'test'));
     const module = await compileBinary(runnerBinary, 'test');
     for (const config of [
@@ -318,7 +318,7 @@ describe('a runner', () => {
     }
   });
 
-  it('leaves no tensor behind but what it returns, and borrows its input only until the call returns', async () => {
+  it('leaves no tensor behind except its results, and borrows its input until the call returns', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding);
     const expected = tf.tidy(() => model.forward(image(64, 64)).embedding.dataSync());
@@ -334,7 +334,7 @@ describe('a runner', () => {
     model.dispose();
   });
 
-  it('keeps calls in order, and prepares again for shapes that it has forgotten', async () => {
+  it('runs calls in order, and prepares again for shapes that it has dropped', async () => {
     const scale = noise([5]);
     const runner = await createRunner((x: tf.Tensor2D) => tf.mul(tf.add(x, 1), scale), { threads: 2 });
     const shapes = Array.from({ length: 12 }, (_, i) => [i + 1, 5] as [number, number]);
@@ -350,7 +350,7 @@ describe('a runner', () => {
     runner.dispose();
   });
 
-  it('grows for larger images and still has its weights', async () => {
+  it('grows for larger images and keeps its weights', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding, { threads: 2 });
     const [few, many] = [image(64, 64), image(512, 512)];
@@ -377,8 +377,8 @@ describe('a runner', () => {
 describe('weights of a runner', () => {
   const forward = (weight: tf.Tensor2D) => (x: tf.Tensor2D) => linear(x, { weight });
 
-  it('in float16 give the same to the bit in half of the room, where they are float16 numbers', async () => {
-    // Signs, zeros, the smallest subnormal number and the largest.
+  it('in float16 give the same bits in half of the memory if they are float16 numbers', async () => {
+    // Signs, zeros, the smallest subnormal number and the largest number.
     const halves = [
       0,
       -0,
@@ -403,7 +403,7 @@ describe('weights of a runner', () => {
     full.dispose();
   });
 
-  it('stay float32 where float16 would lose something', async () => {
+  it('stay float32 if float16 would lose something', async () => {
     const weight = tf.tensor2d([1 + 2 ** -12, 1e-9, 70000, 1, 2, 3, 4, 5], [2, 4]);
     const x = tf.tensor2d([1, 1], [1, 2]);
     await expectClose(
@@ -424,7 +424,7 @@ describe('weights of a runner', () => {
       const [x, weight] = [noise([rows, depth], 1) as tf.Tensor2D, noise([depth, columns], 2) as tf.Tensor2D];
       const found = await (await inRunner(forward(weight), x, { weights: 'int8' })).data();
       const exact = await tf.matMul(x, weight).data();
-      // Half a unit of each factor, times the other: Σ |x| · unit/2 of the column, Σ |w| · unit/2 of the row.
+      // Half a unit of each factor times the other: Σ |x| · unit/2 of the column, Σ |w| · unit/2 of the row.
       const [sumX, sumW] = [await tf.sum(tf.abs(x), 1).data(), await tf.sum(tf.abs(weight), 0).data()];
       const [topX, topW] = [await tf.max(tf.abs(x), 1).data(), await tf.max(tf.abs(weight), 0).data()];
       const beyond = found.findIndex((value, i) => {
@@ -436,7 +436,7 @@ describe('weights of a runner', () => {
     }
   });
 
-  it('in int8 keep rows and columns of zeros, and NaN', async () => {
+  it('in int8 preserve rows and columns of zeros, and NaN', async () => {
     const weight = tf.tensor2d([0, 1, 0, -2, 0, 3], [3, 2]);
     const x = tf.tensor2d([0, 0, 0, 1, 1, NaN, 1, 1, 1], [3, 3]);
     const found = await (await inRunner(forward(weight), x, { weights: 'int8' })).data();
@@ -446,7 +446,7 @@ describe('weights of a runner', () => {
     expect(found[5]).toBeCloseTo(2, 1);
   });
 
-  it('in int8 take about a quarter of the room', async () => {
+  it('in int8 take about a quarter of the memory', async () => {
     const model = createPvt(
       pvtConfig({ version: 'v2', dims: [64, 128, 320, 512], depths: [1, 1, 1, 1] }),
       randomInit(1),
@@ -468,7 +468,7 @@ describe('weights of a runner', () => {
   });
 });
 
-describe('a runner that cannot', () => {
+describe('a runner', () => {
   it.each([0, 1.5, 65, NaN])('refuses %d threads', (threads) =>
     expect(createRunner((x: tf.Tensor) => x, { threads })).rejects.toThrow(ConfigError),
   );
@@ -479,20 +479,20 @@ describe('a runner that cannot', () => {
 
   it.each<[string, (x: tf.Tensor) => tf.Tensor, RegExp, new (...args: never[]) => Error]>([
     [
-      'an op that it does not know',
+      'an operation that it does not support',
       (x) => tf.cumsum(x),
       /expected operations among Add, .* and the layers of @pvt\/core, got Cumsum/,
       BackendError,
     ],
     [
-      'values read in between',
+      'values read in the forward',
       (x) => tf.mul(x, x.dataSync()[0]!),
       /does not read values of tensors/,
       BackendError,
     ],
     ['integers', (x) => tf.add(x, tf.tensor1d([1], 'int32')), /float32/, ShapeError],
     [
-      'no tensors to return',
+      'no tensors in the output',
       () => Promise.resolve(tf.scalar(1)) as unknown as tf.Tensor,
       /returns tensors, in arrays and objects/,
       ConfigError,
@@ -504,12 +504,12 @@ describe('a runner that cannot', () => {
       ShapeError,
     ],
     [
-      'shapes that do not follow each other',
+      'shapes of which none repeats over the other',
       (x) => tf.add(x, tf.zeros([2, 1])),
       /one repeats over the other/,
       ShapeError,
     ],
-  ])('says which: %s, and leaves everything as it was', async (_, forward, message, type) => {
+  ])('refuses %s, and leaves everything as it was', async (_, forward, message, type) => {
     const runner = await createRunner(forward);
     const x = noise([2, 2]);
     const before = tf.memory().numTensors;
@@ -521,7 +521,7 @@ describe('a runner that cannot', () => {
   });
 
   it.each([1, 2])(
-    'has no memory for it (%d threads), says so, and goes on with what fits',
+    'rejects what does not fit into memory (%d threads), and continues with what does',
     async (threads) => {
       const scale = noise([5]);
       const runner = await createRunner((x: tf.Tensor2D) => tf.mul(tf.mul(x, 2), scale), { threads });
@@ -556,7 +556,7 @@ describe('a runner that cannot', () => {
     runner.dispose();
   });
 
-  it('refuses after dispose, also what still waits', async () => {
+  it('rejects after dispose, pending runs included', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding);
     const x = image(64, 64);
@@ -568,7 +568,7 @@ describe('a runner that cannot', () => {
     model.dispose();
   });
 
-  it('goes on with one thread where memory cannot be shared, and says so', async () => {
+  it('uses one thread if memory cannot be shared, and says so', async () => {
     vi.stubGlobal('SharedArrayBuffer', undefined);
     const x = noise([3, 4]) as tf.Tensor2D;
     const runner = await createRunner((y: tf.Tensor2D) => tf.relu(y), { threads: 4 });
@@ -580,7 +580,7 @@ describe('a runner that cannot', () => {
 });
 
 describe('threads', () => {
-  it('are all there before anything is asked of them: engines tell only those that are there that memory has grown', async () => {
+  it('all have the memory before the first request: engines announce its growth to those alone', async () => {
     const post = Worker.prototype.postMessage;
     let late = 0;
     vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (
@@ -600,7 +600,7 @@ describe('threads', () => {
     vi.restoreAllMocks();
   });
 
-  it('that fail reject what waits and what comes later, and leave nobody waiting', async () => {
+  it('that fail reject pending and future requests', async () => {
     const module = await compileBinary(runnerBinary, 'test');
     const threads = await ThreadPool.start(nodePlatform, module, 3, 1024);
     const request = (operation: number) => ({
