@@ -14,7 +14,7 @@ const spinCount = 50000;
 
 /**
  * Waits for all threads. A thread that is early spins for a while and then sleeps, so that threads which
- * share a core do not take it from those that they wait for.
+ * share a core do not block those that they wait for.
  *
  * @param control three words: threads that have arrived, completed rounds, threads asleep
  */

@@ -8,8 +8,7 @@ export const workerSource =
   "  let start;\n" +
   "\n" +
   "  /**\n" +
-  "   * Reserves as much memory as the engine allows: it does so beforehand, and where addresses are scarce\n" +
-  "   * allows less.\n" +
+  "   * Engines reserve the maximum in advance; if address space is scarce, a smaller one has to do.\n" +
   "   */\n" +
   "  function createMemory() {\n" +
   "    for (let maximum = 65536; ; maximum /= 2) {\n" +

@@ -1,4 +1,4 @@
-/** A place in a block of a program. */
+/** A position in a block of a program. */
 export interface Address {
   /** Index of the block. */
   readonly block: number;

@@ -1,10 +1,18 @@
-/**
- * Free and taken stretches of a memory that may grow: the first free stretch that is large enough is taken.
- */
+/** Cache lines: two threads that write to different blocks must not share one. */
+const alignment = 64;
+
+interface Region {
+  start: number;
+  bytes: number;
+}
+
+/** Manages addresses of a memory that may grow: the first free region that is large enough is used. */
 export class Allocator {
-  private readonly holes: { start: number; bytes: number }[] = [];
-  private readonly taken = new Map<number, number>();
-  /** Where what is taken ends. */
+  /** In the order of their addresses, never adjacent. */
+  private readonly freeRegions: Region[] = [];
+  /** Bytes of what is allocated, by address. */
+  private readonly allocated = new Map<number, number>();
+  /** End of the last allocated region. */
   end: number;
   /** The largest {@link end} so far. */
   peak: number;
@@ -14,41 +22,44 @@ export class Allocator {
     this.peak = start;
   }
 
-  /** The address of so many bytes, a multiple of 64 as cache lines are. */
+  /** The address of so many bytes, aligned to cache lines. */
   allocate(bytes: number): number {
-    const size = Math.max(64, Math.ceil(bytes / 64) * 64);
-    const index = this.holes.findIndex((stretch) => stretch.bytes >= size);
-    const stretch = this.holes[index];
+    const size = Math.max(alignment, Math.ceil(bytes / alignment) * alignment);
+    const index = this.freeRegions.findIndex((region) => region.bytes >= size);
+    const region = this.freeRegions[index];
     let start = this.end;
-    if (stretch === undefined) {
+    if (region === undefined) {
       this.end += size;
       this.peak = Math.max(this.peak, this.end);
     } else {
-      start = stretch.start;
-      stretch.start += size;
-      stretch.bytes -= size;
-      if (stretch.bytes === 0) this.holes.splice(index, 1);
+      start = region.start;
+      region.start += size;
+      region.bytes -= size;
+      if (region.bytes === 0) this.freeRegions.splice(index, 1);
     }
-    this.taken.set(start, size);
+    this.allocated.set(start, size);
     return start;
   }
 
-  /** Gives back what {@link allocate} gave. */
+  /** Frees an address that {@link allocate} returned. */
   free(start: number): void {
-    const bytes = this.taken.get(start)!;
-    this.taken.delete(start);
-    const next = this.holes.findIndex((stretch) => stretch.start > start);
-    const index = next < 0 ? this.holes.length : next;
-    this.holes.splice(index, 0, { start, bytes });
-    for (const i of [index, index - 1]) {
-      const [left, right] = [this.holes[i], this.holes[i + 1]];
-      if (left === undefined || right === undefined || left.start + left.bytes !== right.start) continue;
-      left.bytes += right.bytes;
-      this.holes.splice(i + 1, 1);
-    }
-    const last = this.holes.at(-1);
+    const bytes = this.allocated.get(start)!;
+    this.allocated.delete(start);
+    const next = this.freeRegions.findIndex((region) => region.start > start);
+    const index = next < 0 ? this.freeRegions.length : next;
+    this.freeRegions.splice(index, 0, { start, bytes });
+    this.mergeWithNext(index);
+    this.mergeWithNext(index - 1);
+    const last = this.freeRegions.at(-1);
     if (last === undefined || last.start + last.bytes !== this.end) return;
     this.end = last.start;
-    this.holes.pop();
+    this.freeRegions.pop();
+  }
+
+  private mergeWithNext(index: number): void {
+    const [left, right] = [this.freeRegions[index], this.freeRegions[index + 1]];
+    if (left === undefined || right === undefined || left.start + left.bytes !== right.start) return;
+    left.bytes += right.bytes;
+    this.freeRegions.splice(index + 1, 1);
   }
 }

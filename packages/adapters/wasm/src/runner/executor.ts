@@ -11,7 +11,7 @@ import type { RunMessage } from './worker.js';
 export const controlAddress = 1024;
 
 /**
- * Weights travel to the threads in chunks of about so many bytes, so that they never exist twice as a whole.
+ * Weights are sent to the threads in chunks of about so many bytes, so that there are never two full copies.
  */
 const chunkBytes = 4e6;
 
@@ -20,7 +20,7 @@ interface Region {
   readonly bytes: number;
 }
 
-/** Where a block lies that stays between runs. */
+/** The memory of a resident block. */
 interface Placement {
   readonly address: number;
   readonly format: WeightFormat;
@@ -43,7 +43,7 @@ export interface LoadedProgram {
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-  // A message takes the whole buffer of a view along.
+  // A message clones the whole buffer of a view.
   return byteLength === buffer.byteLength ? bytes : bytes.slice();
 }
 

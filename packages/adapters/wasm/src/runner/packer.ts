@@ -1,7 +1,7 @@
 import { enums, type WeightFormat } from '../generated/calls.ts';
 import type { KernelExports } from '../kernels/heap.ts';
 
-/** How the weights of products may lie in memory. */
+/** How weights of products may be stored. */
 export const weightFormats = enums.WeightFormat;
 
 export interface PackedWeight {
@@ -15,7 +15,7 @@ interface Workspace {
   readonly kernels: KernelExports;
 }
 
-/** Packs weights for products, in a memory of its own that it keeps until it is released. */
+/** Packs weights for products, in a memory of its own that lasts until {@link release}. */
 export class Packer {
   /** Kernels that tell sizes, for which they need no memory. */
   readonly sizes: KernelExports;

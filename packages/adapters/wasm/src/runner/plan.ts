@@ -15,7 +15,7 @@ function inputsOf(call: Call): number[] {
 
 const outputOf = (call: Call): number => call.out.block;
 
-/** What a program runs, in which order, and where its blocks lie. */
+/** The calls of a program in order, and the memory that its blocks take. */
 export interface MemoryPlan {
   /** Runs once: calls that depend on weights and constants alone. */
   readonly setup: readonly Call[];
@@ -131,7 +131,7 @@ export function planMemory({ blocks, calls: lowered, outputs }: Program, sizes: 
   const calls = all.filter((call) => dependent.has(outputOf(call)));
   const used = new Set([...all.flatMap((call) => [...inputsOf(call), outputOf(call)]), ...outputBlocks]);
   const inputBlocks = [...used].filter((block) => blocks[block]!.source?.kind === 'input');
-  const { offsets, bytes } = placeInArena(
+  const { offsets, bytes } = allocateArena(
     calls,
     inputBlocks,
     new Set([...outputBlocks].filter((block) => dependent.has(block))),
@@ -148,13 +148,13 @@ export function planMemory({ blocks, calls: lowered, outputs }: Program, sizes: 
 }
 
 /**
- * Places blocks in the arena: each from the call that writes it to the last one that uses it.
+ * Allocates blocks in the arena, each from the call that writes it to the last one that uses it.
  *
  * @param inputs written before the first call
  * @param outputs read after the last call
  * @param bytesOf a block, or undefined for one that does not belong in the arena
  */
-function placeInArena(
+function allocateArena(
   calls: readonly Call[],
   inputs: readonly number[],
   outputs: ReadonlySet<number>,
@@ -165,18 +165,18 @@ function placeInArena(
     for (const block of [...inputsOf(call), outputOf(call)]) lastUse.set(block, i);
   const arena = new Allocator();
   const offsets = new Map<number, number>();
-  const place = (block: number): void => {
+  const allocate = (block: number): void => {
     const bytes = bytesOf(block);
     if (bytes !== undefined && !offsets.has(block)) offsets.set(block, arena.allocate(bytes));
   };
-  inputs.forEach(place);
+  inputs.forEach(allocate);
   for (const [i, call] of calls.entries()) {
-    place(outputOf(call));
+    allocate(outputOf(call));
     for (const block of new Set([...inputsOf(call), outputOf(call)])) {
       const finished = offsets.has(block) && lastUse.get(block) === i && !outputs.has(block);
       if (finished) arena.free(offsets.get(block)!);
     }
   }
-  outputs.forEach(place);
+  outputs.forEach(allocate);
   return { offsets, bytes: arena.peak };
 }

@@ -19,7 +19,7 @@ export const browserPlatform: Platform = {
     const worker = new Worker(url);
     worker.addEventListener('message', ({ data }) => onReply(data as Reply));
     worker.addEventListener('error', ({ message }) => onFailure(message || 'an error before it started'));
-    // A worker that replies has loaded its source; a URL that is never revoked would keep it in memory.
+    // A worker that replies has loaded its source. Until the URL is revoked, the source stays in memory.
     worker.addEventListener('message', () => URL.revokeObjectURL(url), { once: true });
     return {
       post: (message) => worker.postMessage(message, []),

@@ -10,7 +10,7 @@ export type FixedSource =
   | { readonly kind: 'weight'; readonly tensor: Tensor }
   | { readonly kind: 'constant'; readonly data: Float32Array };
 
-/** Where the bytes of a block come from, other than from calls. */
+/** What a block contains before any call. */
 export type Source =
   | FixedSource
   | { readonly kind: 'input'; readonly index: number }
@@ -37,7 +37,7 @@ export interface Program {
   readonly outputs: readonly { readonly address: Address; readonly bytes: number }[];
 }
 
-/** Collects the calls of a program and gives each value of the graph a block. */
+/** Collects the calls of a program and assigns a block to each value of the graph. */
 export class ProgramBuilder {
   readonly blocks: Block[] = [];
   readonly calls: Call[] = [];
@@ -51,23 +51,23 @@ export class ProgramBuilder {
     const known = this.addresses.get(value);
     if (known !== undefined) return known;
     if (value.kind === 'computed') throw new RangeError(`Value ${value.id} is read before it is computed.`);
-    return this.place(value, this.add(4 * sizeOf(value.shape), value));
+    return this.assign(value, this.add(4 * sizeOf(value.shape), value));
   }
 
-  /** A block for a result, which calls must write as a whole. */
+  /** A block for a result, all of which calls must write. */
   allocate(value: Value): Address {
-    return this.place(value, this.temporary(4 * sizeOf(value.shape)));
+    return this.assign(value, this.temporary(4 * sizeOf(value.shape)));
   }
 
   /** A block of zeros, for a result that no call writes. */
   allocateZeros(value: Value): Address {
     const data = new Float32Array(sizeOf(value.shape));
-    return this.place(value, this.add(data.byteLength, { kind: 'constant', data }));
+    return this.assign(value, this.add(data.byteLength, { kind: 'constant', data }));
   }
 
   /** Lets a result share the block of another value. */
   alias(value: Value, other: Value): void {
-    this.place(value, this.address(other));
+    this.assign(value, this.address(other));
   }
 
   /** A block that lies between calls of one operation. */
@@ -97,7 +97,7 @@ export class ProgramBuilder {
     return { block: this.blocks.length - 1, offset: 0 };
   }
 
-  private place(value: Value, address: Address): Address {
+  private assign(value: Value, address: Address): Address {
     this.addresses.set(value, address);
     return address;
   }

@@ -528,8 +528,7 @@ describe('a runner', () => {
       const x = noise([3, 5]) as tf.Tensor2D;
       const expected = await tf.mul(tf.mul(x, 2), scale).data();
       await expectClose(await runner.run(x), expected, 0);
-      // Two blocks of 2.4 GB are more than addresses reach; the stand-in for the input takes no memory of its
-      // own.
+      // Two blocks of 2.4 GB exceed the address space; the stand-in for the input takes no memory itself.
       const huge = tf
         .engine()
         .makeTensorFromTensorInfo({ dataId: {}, shape: [120_000_000, 5], dtype: 'float32' }) as tf.Tensor2D;

@@ -16,7 +16,7 @@ export interface RunnerOptions {
   /** Threads that share each forward. More than the machine's cores make it slower. Default: 1. */
   readonly threads?: number;
   /**
-   * How the weights of products lie in memory. `float16` takes half of the memory, for weights that are
+   * How weights of products are stored. `float16` takes half of the memory, for weights that are
    * float16 numbers anyway, as in a checkpoint of that type; the others stay float32, and results are the
    * same to the bit. `int8` takes a quarter, and less time in larger models; weights are rounded to 8 bits
    * with one scale per output channel, activations to 16 bits with one scale per token, so that results

@@ -11,8 +11,7 @@ export function createMessageHandler(reply) {
   let start;
 
   /**
-   * Reserves as much memory as the engine allows: it does so beforehand, and where addresses are scarce
-   * allows less.
+   * Engines reserve the maximum in advance; if address space is scarce, a smaller one has to do.
    */
   function createMemory() {
     for (let maximum = 65536; ; maximum /= 2) {
