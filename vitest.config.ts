@@ -12,6 +12,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const alias = {
   '@pvt/adapter-image/node': source('packages/adapters/image/src/node.ts'),
   '@pvt/adapter-image': source('packages/adapters/image/src/index.ts'),
+  '@pvt/adapter-wasm/runner': source('packages/adapters/wasm/src/runner/index.node.ts'),
   '@pvt/adapter-wasm': source('packages/adapters/wasm/src/index.ts'),
   '@pvt/data/node': source('packages/data/src/node.ts'),
   '@pvt/presets/node': source('packages/presets/src/node.ts'),
@@ -72,7 +73,7 @@ const packaging: TestProjectConfiguration = {
 };
 
 /** Tests that run in a page as it is, and again in one that may share memory with its workers. */
-const alsoIsolated = ['packages/adapters/wasm/src/runner.browser.test.ts'];
+const alsoIsolated = ['packages/adapters/wasm/src/runner/runner.browser.test.ts'];
 
 const browser = (executablePath: string, isolated = false): TestProjectConfiguration => ({
   extends: true,

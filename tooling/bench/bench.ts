@@ -13,7 +13,8 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import { createRunner, registerWasmKernels, unregisterWasmKernels, type WeightForm } from '@pvt/adapter-wasm';
+import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
+import { createRunner, type WeightFormat } from '@pvt/adapter-wasm/runner';
 import { createPvt, fromStateDict, pvtConfig, scoped, type StateDict } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
 import { fromFloat32, getModel, toCanonical, writeSafetensors } from '@pvt/presets';
@@ -114,7 +115,7 @@ function modelOf({ config, state, image }: Work) {
 }
 
 /** The runner: all of a forward beside the caller, on as many threads as the others have. */
-async function onThreads(work: Work, weights: WeightForm = 'float32'): Promise<Runner> {
+async function onThreads(work: Work, weights: WeightFormat = 'float32'): Promise<Runner> {
   unregisterWasmKernels();
   const { forward, input, close } = modelOf(work);
   const runner = await createRunner(forward, { threads, weights });

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { createRunner, type WeightForm } from '@pvt/adapter-wasm';
+import { createRunner, type WeightFormat } from '@pvt/adapter-wasm/runner';
 import { preprocess } from '@pvt/adapter-image';
 import { readImage } from '@pvt/adapter-image/node';
 import { checkpoints } from '@pvt/checkpoints';
@@ -32,7 +32,7 @@ await tf.setBackend('wasm');
 
 const demo = checkpoints['pvt_v2_nano.cifar10'];
 
-async function load(path: string | URL, weights?: WeightForm) {
+async function load(path: string | URL, weights?: WeightFormat) {
   const { config, source } = readCheckpoint(readFileSync(path));
   const backbone = createPvt(config, source);
   const head = createClassificationHead(

@@ -4,7 +4,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { headGoldens, headSuite } from './headSuite.ts';
 import { goldens, goldenSuite, gradientSuite } from './suite.ts';
 
-// The same reference numbers with the kernels of @pvt/adapter-wasm in place.
+// The same reference numbers, computed with the kernels of @pvt/adapter-wasm.
 beforeAll(async () => {
   await useBackend('wasm');
   await registerWasmKernels();
@@ -12,6 +12,6 @@ beforeAll(async () => {
 afterAll(unregisterWasmKernels);
 
 goldenSuite('wasm', goldens());
-// Sums in another order, and GELU to 1e-6, may exchange detections whose scores are as close as that.
+// Another order of summation, and GELU's error of 1e-6, may swap detections whose scores are that close.
 headSuite('wasm', headGoldens(), 1e-6);
 gradientSuite('wasm');

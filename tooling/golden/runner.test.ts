@@ -1,8 +1,8 @@
-import { createRunner } from '@pvt/adapter-wasm';
+import { createRunner } from '@pvt/adapter-wasm/runner';
 import { headGoldens, headSuite } from './headSuite.ts';
 import { goldens, goldenSuite, type Run } from './suite.ts';
 
-// The same reference numbers on threads outside of tfjs.
+// The same reference numbers, computed on threads outside of tfjs.
 const onThreads: Run = async (forward, input) => {
   const runner = await createRunner(forward, { threads: 2 });
   try {

@@ -8,6 +8,7 @@ const libraries = [
   '@pvt/core',
   '@pvt/presets',
   '@pvt/heads',
+  '@pvt/graph',
   '@pvt/checkpoints',
   '@pvt/checkpoints-microscopy',
   '@pvt/training',
@@ -16,7 +17,8 @@ const libraries = [
 /** Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the libraries, and apps may know all. */
 const allowed = (name: string): readonly string[] => {
   if (name === '@pvt/core') return [];
-  if (libraries.includes(name) || name.startsWith('@pvt/adapter-')) return ['@pvt/core'];
+  if (libraries.includes(name)) return ['@pvt/core'];
+  if (name.startsWith('@pvt/adapter-')) return ['@pvt/core', '@pvt/graph'];
   if (name === '@pvt/draw') return ['@pvt/core', '@pvt/heads'];
   if (name === '@pvt/data') return ['@pvt/core', '@pvt/adapter-image'];
   if (name === '@pvt/tasks') return [...libraries, '@pvt/adapter-image', '@pvt/data'];

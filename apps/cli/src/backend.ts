@@ -45,6 +45,6 @@ export async function startBackend(name: Backend, io: Io): Promise<void> {
 /** The option of tasks for so many threads; one thread is tfjs's own. */
 export async function onThreads(threads: number): Promise<{ readonly runner?: StartRunner }> {
   if (threads === 1) return {};
-  const { createRunner } = await import('@pvt/adapter-wasm');
+  const { createRunner } = await import('@pvt/adapter-wasm/runner');
   return { runner: (forward) => createRunner(forward, { threads }) };
 }

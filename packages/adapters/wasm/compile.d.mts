@@ -1,2 +1,5 @@
-/** What `src/binary.ts` exports: the binaries of `assembly/` in base64, and what workers run. */
-export function compile(): Promise<Record<string, string>>;
+/**
+ * The files that are generated from `assembly/`, `calls.mjs` and `src/runner/worker.js`, by their paths in
+ * the package.
+ */
+export function generate(): Promise<Readonly<Record<string, string>>>;

@@ -8,7 +8,7 @@ export interface Platform<S> {
   readonly openImage: (source: S, signal: AbortSignal | undefined) => Promise<Image>;
 }
 
-/** A place where forwards run; `createRunner` of `@pvt/adapter-wasm` starts such a one. */
+/** A place where forwards run; `createRunner` of `@pvt/adapter-wasm/runner` starts such a one. */
 export type StartRunner = <I, O>(
   forward: (input: I) => O,
 ) => Promise<{ run(input: I): Promise<O>; dispose(): void }>;

@@ -1,16 +1,17 @@
+import { Activation } from './generated/calls';
 import { exponential, multiplyAdd } from './math';
 
-/** Where the fit below, in float32, is 0 or 1 to the last bit: beyond it GELU is 0 or x itself. */
-const reach: f32 = 5.1999945640563965;
+/** Beyond this |x|, Φ(x) as fitted below is exactly 0 or 1 in float32, and GELU is 0 or x itself. */
+const limit: f32 = 5.1999945640563965;
 
-/** The pseudo-minimum and maximum keep NaN in this order, and are one instruction each. */
+/** In this order the pseudo-minimum and pseudo-maximum keep NaN; each is one instruction. */
 function clamp(x: v128): v128 {
-  return f32x4.pmax(f32x4.pmin(x, f32x4.splat(reach)), f32x4.splat(-reach));
+  return f32x4.pmax(f32x4.pmin(x, f32x4.splat(limit)), f32x4.splat(-limit));
 }
 
 /**
- * Φ(x) as 1/2 + x·P(x²)/Q(x²), fitted for the least error of x·Φ(x) up to 5.2: 1e-8 before rounding. {@link writeGeluTable}
- * has the same coefficients.
+ * Φ(x) as 1/2 + x·P(x²)/Q(x²), fitted to minimise the error of x·Φ(x) for |x| up to 5.2: 1e-8 before
+ * rounding. {@link writeGeluTable} has the same coefficients.
  */
 function distribution(x: v128): v128 {
   x = clamp(x);
@@ -33,7 +34,7 @@ function gelu4(x: v128): v128 {
 }
 
 /** Φ(x) + x·φ(x). */
-function geluSlope4(x: v128): v128 {
+function geluGradient4(x: v128): v128 {
   const density = f32x4.mul(
     exponential(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5))),
     f32x4.splat(0.3989422804014327),
@@ -48,17 +49,17 @@ export function gelu(count: i32, x: usize, y: usize): void {
   for (; x < end; x += 4, y += 4) v128.store32_lane(y, gelu4(v128.load32_splat(x)), 0);
 }
 
-/** Bytes of the table that {@link geluBy} reads. */
+/** Bytes of the table that {@link geluWithTable} reads. */
 export const geluTableBytes: usize = 12 << 4;
 
-/** Writes a table's next coefficients of P and Q, each four times. */
+/** Writes the next coefficients of P and Q to a table, each four times. */
 function writePair(table: usize, p: f32, q: f32): usize {
   v128.store(table, f32x4.splat(p));
   v128.store(table, f32x4.splat(q), 16);
   return table + 32;
 }
 
-/** Lays out the coefficients of {@link distribution} for {@link geluBy}. */
+/** Lays out the coefficients of {@link distribution} for {@link geluWithTable}. */
 export function writeGeluTable(table: usize): void {
   table = writePair(table, 2.4038909529622288e-8, 1.2429626394805382e-6);
   table = writePair(table, 6.4623309299349785e-6, 7.31618856661953e-5);
@@ -68,16 +69,17 @@ export function writeGeluTable(table: usize): void {
   writePair(table, 0.39894214272499084, 1);
 }
 
-/** x·Φ(x) of the x at an address, from the clamped x and both polynomials. */
-function finish(from: usize, x: v128, p: v128, q: v128): v128 {
+/** x·Φ(x) for the x at an address, from the clamped x and the values of both polynomials. */
+function geluFromPolynomials(from: usize, x: v128, p: v128, q: v128): v128 {
   return f32x4.mul(v128.load(from), f32x4.add(f32x4.div(f32x4.mul(x, p), q), f32x4.splat(0.5)));
 }
 
 /**
- * {@link gelu} in place by a table, `count` a multiple of 16. Sixteen values go through the polynomials side by side,
- * since each step of one waits for the step before; the loop over the steps stays a loop so that engines keep this order.
+ * {@link gelu} in place, with the coefficients of a table; `count` is a multiple of 16. Sixteen values go
+ * through the polynomials side by side, because each step of one has to wait for the step before. The loop
+ * over the steps is not unrolled, so that engines keep this order.
  */
-export function geluBy(table: usize, count: i32, x: usize): void {
+export function geluWithTable(table: usize, count: i32, x: usize): void {
   const tableEnd = table + geluTableBytes;
   for (const end = x + (count << 2); x < end; x += 64) {
     const x0 = clamp(v128.load(x));
@@ -108,10 +110,10 @@ export function geluBy(table: usize, count: i32, x: usize): void {
       q2 = multiplyAdd(q2, w2, q);
       q3 = multiplyAdd(q3, w3, q);
     }
-    v128.store(x, finish(x, x0, p0, q0));
-    v128.store(x, finish(x + 16, x1, p1, q1), 16);
-    v128.store(x, finish(x + 32, x2, p2, q2), 32);
-    v128.store(x, finish(x + 48, x3, p3, q3), 48);
+    v128.store(x, geluFromPolynomials(x, x0, p0, q0));
+    v128.store(x, geluFromPolynomials(x + 16, x1, p1, q1), 16);
+    v128.store(x, geluFromPolynomials(x + 32, x2, p2, q2), 32);
+    v128.store(x, geluFromPolynomials(x + 48, x3, p3, q3), 48);
   }
 }
 
@@ -119,14 +121,14 @@ export function geluBy(table: usize, count: i32, x: usize): void {
 export function geluGradient(count: i32, x: usize, dy: usize, dx: usize): void {
   const end = x + (count << 2);
   for (; x + 16 <= end; x += 16, dy += 16, dx += 16)
-    v128.store(dx, f32x4.mul(geluSlope4(v128.load(x)), v128.load(dy)));
+    v128.store(dx, f32x4.mul(geluGradient4(v128.load(x)), v128.load(dy)));
   for (; x < end; x += 4, dy += 4, dx += 4)
-    v128.store32_lane(dx, f32x4.mul(geluSlope4(v128.load32_splat(x)), v128.load32_splat(dy)), 0);
+    v128.store32_lane(dx, f32x4.mul(geluGradient4(v128.load32_splat(x)), v128.load32_splat(dy)), 0);
 }
 
-/** In place: 1 is ReLU, 2 is GELU. */
+/** Applies an {@link Activation} other than none, in place. */
 export function activate(kind: i32, count: i32, x: usize): void {
-  if (kind === 2) return gelu(count, x, x);
+  if (kind === Activation.gelu) return gelu(count, x, x);
   const end = x + (count << 2);
   for (; x + 16 <= end; x += 16) v128.store(x, f32x4.pmax(v128.load(x), f32x4.splat(0)));
   for (; x < end; x += 4) f32.store(x, max(f32.load(x), 0));

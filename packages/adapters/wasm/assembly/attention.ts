@@ -2,8 +2,8 @@ import { exponentials, multiplyAdd, sumOfLanes } from './math';
 import { moveColumns, multiplyPanel, multiplyTransposed, pack, panelBytes } from './product';
 import { packedRowBytes, packRows } from './rows';
 
-/** Queries that are handled together: their rows of probabilities stay in the first cache. */
-function queriesAtOnce(keys: i32): i32 {
+/** Queries in one block: their rows of probabilities stay in the L1 cache. */
+function queriesPerBlock(keys: i32): i32 {
   return max(4, min(64, 4096 / keys) & ~3);
 }
 
@@ -11,22 +11,22 @@ function paddedKeys(keys: i32): i32 {
   return (keys + 7) & ~7;
 }
 
-/** Bytes that {@link multiplyKeys} and {@link multiplyHead} need for the rows that they multiply. */
+/** Bytes for the packed rows of {@link multiplyKeys} and {@link multiplyHead}. */
 function rowScratch(keys: i32, width: i32): i32 {
-  return packedRowBytes(queriesAtOnce(keys), max(keys, width));
+  return packedRowBytes(queriesPerBlock(keys), max(keys, width));
 }
 
-/** Bytes that {@link attention} needs beside its operands. */
+/** Bytes of scratch that {@link attention} needs. */
 export function attentionScratch(keys: i32, width: i32): i32 {
   return (
     panelBytes(keys, width) +
     panelBytes(width, keys) +
     rowScratch(keys, width) +
-    ((queriesAtOnce(keys) * (paddedKeys(keys) + 8)) << 2)
+    ((queriesPerBlock(keys) * (paddedKeys(keys) + 8)) << 2)
   );
 }
 
-/** Turns rows of scores into probabilities; `stride` floats to a row, zeros behind the last key. */
+/** Turns rows of scores into probabilities; `stride` floats per row, zeros after the last key. */
 export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void {
   const used: usize = keys << 2;
   const bytes: usize = stride << 2;
@@ -35,7 +35,8 @@ export function softmax(rows: i32, keys: i32, scores: usize, stride: i32): void 
     for (let c = used; c < bytes; c += 4) f32.store(row + c, -Infinity);
     let largest = v128.load(row);
     for (let c: usize = 16; c < bytes; c += 16) largest = f32x4.pmax(largest, v128.load(row + c));
-    // Engines compute this again in the loop: it has no branches, unlike the largest of four numbers.
+    // Engines evaluate this again in the loop; the shuffles need no branches, unlike the maximum of four
+    // scalars.
     const two = f32x4.pmax(largest, v128.shuffle<i32>(largest, largest, 2, 3, 0, 1));
     const top = f32x4.pmax(two, v128.shuffle<i32>(two, two, 1, 0, 3, 2));
     for (let c: usize = 0; c < bytes; c += 16) v128.store(row + c, f32x4.sub(v128.load(row + c), top));
@@ -66,7 +67,7 @@ function multiplyKeys(
     multiplyPanel(rows, width, scratch, panels, 0, 0, out, outStride);
 }
 
-/** [rows, keys] times panels of a head's columns: [rows, width]; `tail` has room for 8 columns. */
+/** [rows, keys] times panels of a head's columns: [rows, width]; `tail` holds 8 columns of each row. */
 function multiplyHead(
   rows: i32,
   width: i32,
@@ -110,7 +111,7 @@ export function attention(
   const stride: usize = (heads * width) << 2;
   const padded = paddedKeys(keys);
   const rowBytes: usize = padded << 2;
-  const block = queriesAtOnce(keys);
+  const block = queriesPerBlock(keys);
   const keyPanels = scratch;
   const valuePanels = keyPanels + panelBytes(keys, width);
   const probabilities = valuePanels + panelBytes(width, keys);
@@ -132,32 +133,32 @@ export function attention(
   }
 }
 
-/** Bytes that {@link attentionGradient} needs beside its operands. */
+/** Bytes of scratch that {@link attentionGradient} needs. */
 export function attentionGradientScratch(keys: i32, width: i32): i32 {
   const padded = paddedKeys(keys);
   return (
     2 * panelBytes(keys, width) +
     panelBytes(width, keys) +
     rowScratch(keys, width) +
-    ((queriesAtOnce(keys) * (2 * padded + 8) + 2 * padded * width) << 2)
+    ((queriesPerBlock(keys) * (2 * padded + 8) + 2 * padded * width) << 2)
   );
 }
 
-/** Turns slopes of probabilities into slopes of scores, p·(dp - Σ p·dp)·scale. */
-function softmaxGradient(rows: i32, bytes: usize, probabilities: usize, slopes: usize, scale: f32): void {
-  for (let row = 0; row < rows; row++, probabilities += bytes, slopes += bytes) {
+/** Turns gradients of probabilities, in place, into gradients of scores: p·(dp - Σ p·dp)·scale. */
+function softmaxGradient(rows: i32, bytes: usize, probabilities: usize, gradients: usize, scale: f32): void {
+  for (let row = 0; row < rows; row++, probabilities += bytes, gradients += bytes) {
     let sums = f32x4.splat(0);
     for (let c: usize = 0; c < bytes; c += 16)
-      sums = multiplyAdd(v128.load(probabilities + c), v128.load(slopes + c), sums);
+      sums = multiplyAdd(v128.load(probabilities + c), v128.load(gradients + c), sums);
     const sum = f32x4.splat(sumOfLanes(sums));
     for (let c: usize = 0; c < bytes; c += 16) {
       const p = f32x4.mul(v128.load(probabilities + c), f32x4.splat(scale));
-      v128.store(slopes + c, f32x4.mul(p, f32x4.sub(v128.load(slopes + c), sum)));
+      v128.store(gradients + c, f32x4.mul(p, f32x4.sub(v128.load(gradients + c), sum)));
     }
   }
 }
 
-/** Gradients of {@link attention}, which computes its probabilities again. */
+/** Gradients of {@link attention}; computes the probabilities again. */
 export function attentionGradient(
   tokens: i32,
   keys: i32,
@@ -174,13 +175,13 @@ export function attentionGradient(
   const padded = paddedKeys(keys);
   const rowBytes: usize = padded << 2;
   const widthBytes: usize = width << 2;
-  const block = queriesAtOnce(keys);
+  const block = queriesPerBlock(keys);
   const keyPanels = scratch;
   const valuePanels = keyPanels + panelBytes(keys, width);
   const backPanels = valuePanels + panelBytes(keys, width);
   const probabilities = backPanels + panelBytes(width, keys);
-  const slopes = probabilities + block * rowBytes;
-  const dKeys = slopes + block * rowBytes;
+  const gradients = probabilities + block * rowBytes;
+  const dKeys = gradients + block * rowBytes;
   const dValues = dKeys + padded * widthBytes;
   const tail = dValues + padded * widthBytes;
   const rows = tail + (block << 5);
@@ -197,11 +198,11 @@ export function attentionGradient(
       const count = min(block, tokens - token);
       multiplyKeys(count, keys, width, query + at, stride, keyPanels, probabilities, rowBytes, rows);
       softmax(count, keys, probabilities, padded);
-      multiplyKeys(count, keys, width, dy + at, stride, valuePanels, slopes, rowBytes, rows);
+      multiplyKeys(count, keys, width, dy + at, stride, valuePanels, gradients, rowBytes, rows);
       multiplyTransposed(count, padded, width, probabilities, rowBytes, dy + at, stride, dValues, widthBytes);
-      softmaxGradient(count, rowBytes, probabilities, slopes, scale);
-      multiplyTransposed(count, padded, width, slopes, rowBytes, query + at, stride, dKeys, widthBytes);
-      multiplyHead(count, width, keys, slopes, rowBytes, backPanels, dQuery + at, stride, rows, tail);
+      softmaxGradient(count, rowBytes, probabilities, gradients, scale);
+      multiplyTransposed(count, padded, width, gradients, rowBytes, query + at, stride, dKeys, widthBytes);
+      multiplyHead(count, width, keys, gradients, rowBytes, backPanels, dQuery + at, stride, rows, tail);
     }
     let to = dKeyValue + offset;
     for (let index = 0; index < keys; index++, to += 2 * stride) {

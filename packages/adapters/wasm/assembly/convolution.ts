@@ -1,13 +1,14 @@
+import { Activation, WeightFormat } from './generated/calls';
 import { multiply, multiplyScratch, multiplyTransposed } from './product';
 
-/** Output pixels that are unfolded together: some 128 KB of patches, and enough rows to make use of each panel. */
-function patchesAtOnce(depth: i32): i32 {
+/** Output pixels in one block: about 128 KB of patches, and enough rows to make use of each panel. */
+function patchesPerBlock(depth: i32): i32 {
   return max(64, (32768 / depth) & ~3);
 }
 
-/** Bytes that {@link convolution} needs beside its operands. */
+/** Bytes of scratch that {@link convolution} needs. */
 export function convolutionScratch(depth: i32): i32 {
-  return patchesAtOnce(depth) * (depth << 2) + multiplyScratch();
+  return patchesPerBlock(depth) * (depth << 2) + multiplyScratch();
 }
 
 function copy(from: usize, to: usize, bytes: usize): void {
@@ -55,7 +56,7 @@ function unfold(
   }
 }
 
-/** {@link convolution} for `count` pixels of the output from `first` on. */
+/** {@link convolution} for `count` pixels of the output, from the pixel `first` on. */
 export function convolutionPart(
   height: i32,
   width: i32,
@@ -72,15 +73,27 @@ export function convolutionPart(
   bias: usize,
   out: usize,
   scratch: usize,
-  form: i32,
+  format: i32,
 ): void {
   const depth = kernel * kernel * channels;
-  const block = patchesAtOnce(depth);
+  const block = patchesPerBlock(depth);
   const rest = scratch + block * (depth << 2);
   for (const end = first + count; first < end; first += block) {
     const pixels = min(block, end - first);
     unfold(height, width, channels, kernel, stride, padding, outWidth, first, pixels, x, scratch);
-    multiply(pixels, outputs, depth, scratch, panels, bias, 0, out + ((first * outputs) << 2), 0, rest, form);
+    multiply(
+      pixels,
+      outputs,
+      depth,
+      scratch,
+      panels,
+      bias,
+      0,
+      out + ((first * outputs) << 2),
+      Activation.none,
+      rest,
+      format,
+    );
   }
 }
 
@@ -124,11 +137,14 @@ export function convolution(
     bias,
     out,
     scratch,
-    0,
+    WeightFormat.float32,
   );
 }
 
-/** dFilter += the gradient of {@link convolution} for its filter; scratch as for the convolution. */
+/**
+ * dFilter += gradient of {@link convolution} with respect to its filter; needs the scratch of the
+ * convolution.
+ */
 export function convolutionFilterGradient(
   height: i32,
   width: i32,
@@ -145,7 +161,7 @@ export function convolutionFilterGradient(
   scratch: usize,
 ): void {
   const depth = kernel * kernel * channels;
-  const block = patchesAtOnce(depth);
+  const block = patchesPerBlock(depth);
   const outStride: usize = outputs << 2;
   const total = outHeight * outWidth;
   for (let first = 0; first < total; first += block) {
@@ -165,7 +181,7 @@ export function convolutionFilterGradient(
   }
 }
 
-/** Adds the rows [kernel, kernel, channels] to the patches that they stand for: the reverse of {@link unfold}. */
+/** Adds rows [kernel, kernel, channels] to the patches that they came from: the adjoint of {@link unfold}. */
 function fold(
   height: i32,
   width: i32,
@@ -197,7 +213,7 @@ function fold(
 }
 
 /**
- * dx += the gradient of {@link convolution} for its input; scratch as for the convolution.
+ * dx += gradient of {@link convolution} with respect to its input; needs the scratch of the convolution.
  *
  * @param panels of the transposed filter [outputs, kernel·kernel·channels]
  */
@@ -217,12 +233,24 @@ export function convolutionInputGradient(
   scratch: usize,
 ): void {
   const depth = kernel * kernel * channels;
-  const block = patchesAtOnce(depth);
+  const block = patchesPerBlock(depth);
   const rest = scratch + block * (depth << 2);
   const total = outHeight * outWidth;
   for (let first = 0; first < total; first += block) {
     const count = min(block, total - first);
-    multiply(count, depth, outputs, dy + ((first * outputs) << 2), panels, 0, 0, scratch, 0, rest, 0);
+    multiply(
+      count,
+      depth,
+      outputs,
+      dy + ((first * outputs) << 2),
+      panels,
+      0,
+      0,
+      scratch,
+      Activation.none,
+      rest,
+      WeightFormat.float32,
+    );
     fold(height, width, channels, kernel, stride, padding, outWidth, first, count, scratch, dx);
   }
 }

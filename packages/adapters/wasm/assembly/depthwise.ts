@@ -1,25 +1,29 @@
-import { activate, geluBy, geluTableBytes, writeGeluTable } from './activation';
+import { activate, geluWithTable, geluTableBytes, writeGeluTable } from './activation';
+import { Activation } from './generated/calls';
 import { multiplyAdd } from './math';
 
-/** Bytes of a band of a hidden map that stays in the second cache between its two products. */
+/** Bytes of a band of the hidden map, which stays in the L2 cache between its two products. */
 const bandBytes = 1 << 18;
 
-/** Rows of a map that go through a depthwise convolution and the product after it together. */
+/** Rows of a map in one band of a depthwise convolution with the product after it. */
 export function bandRows(width: i32, channels: i32): i32 {
   return max(1, bandBytes / ((width * channels) << 2));
 }
 
-/** Channels that are handled together: three rows of them stay in the first cache, whatever the stride of the map. */
-const channelsAtOnce = 32;
+/** Channels in one chunk: three rows of them stay in the L1 cache, whatever the stride of the map. */
+const channelsPerChunk = 32;
 
-/** Bytes of a row of the map with a frame of zeros; its outputs come four at a time. */
+/** Bytes of one row of a chunk between zeros; outputs are computed four pixels at a time. */
 function rowBytes(width: i32): usize {
-  return (((width + 3) & ~3) + 2) * (channelsAtOnce << 2);
+  return (((width + 3) & ~3) + 2) * (channelsPerChunk << 2);
 }
 
-/** Bytes that {@link depthwise} needs beside its operands: three rows of inputs, one of outputs, filter and bias, GELU's table. */
+/**
+ * Bytes of scratch that {@link depthwise} needs: three rows of inputs, one of outputs, filter, bias, GELU's
+ * table.
+ */
 export function depthwiseScratch(width: i32): usize {
-  return 4 * rowBytes(width) + 10 * (channelsAtOnce << 2) + geluTableBytes;
+  return 4 * rowBytes(width) + 10 * (channelsPerChunk << 2) + geluTableBytes;
 }
 
 /** Copies `count` channels of each of the pixels between strides. */
@@ -45,8 +49,8 @@ function copyPixels(
 }
 
 /**
- * Depthwise 3x3 convolution of one image, stride 1 and a frame of zeros, then the activation (0 none, 1 ReLU, 2 GELU),
- * for `rows` rows of the output from `first` on.
+ * Depthwise 3x3 convolution of one image with stride 1 and padding 1, then an {@link Activation}, for `rows`
+ * rows of the output from the row `first` on.
  *
  * @param x [height, width, channels]
  * @param filter [9, channels]
@@ -68,20 +72,21 @@ export function depthwise(
 ): void {
   const stride: usize = channels << 2;
   const mapRow = stride * width;
-  const chunk: usize = channelsAtOnce << 2;
+  const chunk: usize = channelsPerChunk << 2;
   const row = rowBytes(width);
   const outputs = scratch + 3 * row;
   const weights = outputs + row;
   const table = weights + 10 * chunk;
-  if (activation === 2) writeGeluTable(table);
-  // Where no chunk is a part of one, only what frames the rows must be zero, and nothing else is written there.
+  if (activation === Activation.gelu) writeGeluTable(table);
+  // Full chunks overwrite all but the padding, which stays zero; a chunk that is not full starts from zeros
+  // again.
   memory.fill(scratch, 0, 4 * row + 10 * chunk);
   for (let channel: usize = 0; channel < stride; channel += chunk) {
     const count = min(chunk, stride - channel);
     if (count < chunk) memory.fill(scratch, 0, 4 * row + 10 * chunk);
     copyPixels(9, count, filter + channel, stride, weights, chunk);
     if (bias) copyPixels(1, count, bias + channel, 0, weights + 9 * chunk, 0);
-    // Three rows take turns: the one above, this one and the one below.
+    // Three row buffers rotate: the row above, this one and the one below.
     let above = scratch,
       here = scratch + row,
       below = here + row;
@@ -96,8 +101,8 @@ export function depthwise(
       else memory.fill(below, 0, row);
       for (let c: usize = 0; c < count; c += 16)
         convolveRow(width, above + c, here + c, below + c, weights + c, outputs + c);
-      if (activation === 2) geluBy(table, width * channelsAtOnce, outputs);
-      else if (activation) activate(activation, width * channelsAtOnce, outputs);
+      if (activation === Activation.gelu) geluWithTable(table, width * channelsPerChunk, outputs);
+      else if (activation) activate(activation, width * channelsPerChunk, outputs);
       copyPixels(width, count, outputs, chunk, to, stride);
       const next = above;
       above = here;
@@ -108,14 +113,14 @@ export function depthwise(
 }
 
 /**
- * Four channels of a row of outputs, four pixels at a time. The loop over rows stays a loop so that engines do not hold
- * all of its loads at once, and may be left after any tap, though it only is after the last, so that they take the four
- * sums by turns.
+ * Four channels of a row of outputs, four pixels at a time. The loop over rows is not unrolled, so that
+ * engines do not keep all of its loads in registers at once. It could be left after any tap, though it only
+ * ends after the last one: that makes engines alternate between the four sums.
  */
 function convolveRow(width: i32, above: usize, here: usize, below: usize, weights: usize, out: usize): void {
-  const chunk: usize = channelsAtOnce << 2;
+  const chunk: usize = channelsPerChunk << 2;
   const end = weights + 9 * chunk;
-  const bias = v128.load(weights, 9 * (channelsAtOnce << 2));
+  const bias = v128.load(weights, 9 * (channelsPerChunk << 2));
   for (let x = 0; x < width; x += 4) {
     let s0 = bias,
       s1 = bias,
@@ -127,9 +132,9 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
     let w = weights;
     while (true) {
       const x0 = v128.load(from);
-      const x1 = v128.load(from, channelsAtOnce << 2);
-      const x2 = v128.load(from, 2 * (channelsAtOnce << 2));
-      const x3 = v128.load(from, 3 * (channelsAtOnce << 2));
+      const x1 = v128.load(from, channelsPerChunk << 2);
+      const x2 = v128.load(from, 2 * (channelsPerChunk << 2));
+      const x3 = v128.load(from, 3 * (channelsPerChunk << 2));
       const w0 = v128.load(w);
       s0 = multiplyAdd(x0, w0, s0);
       s1 = multiplyAdd(x1, w0, s1);
@@ -137,7 +142,7 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
       s3 = multiplyAdd(x3, w0, s3);
       w += chunk;
       if (w >= end) break;
-      const x4 = v128.load(from, 4 * (channelsAtOnce << 2));
+      const x4 = v128.load(from, 4 * (channelsPerChunk << 2));
       const w1 = v128.load(w);
       s0 = multiplyAdd(x1, w1, s0);
       s1 = multiplyAdd(x2, w1, s1);
@@ -145,7 +150,7 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
       s3 = multiplyAdd(x4, w1, s3);
       w += chunk;
       if (w >= end) break;
-      const x5 = v128.load(from, 5 * (channelsAtOnce << 2));
+      const x5 = v128.load(from, 5 * (channelsPerChunk << 2));
       const w2 = v128.load(w);
       s0 = multiplyAdd(x2, w2, s0);
       s1 = multiplyAdd(x3, w2, s1);
@@ -157,9 +162,9 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
       next = last;
     }
     v128.store(out, s0);
-    v128.store(out, s1, channelsAtOnce << 2);
-    v128.store(out, s2, 2 * (channelsAtOnce << 2));
-    v128.store(out, s3, 3 * (channelsAtOnce << 2));
+    v128.store(out, s1, channelsPerChunk << 2);
+    v128.store(out, s2, 2 * (channelsPerChunk << 2));
+    v128.store(out, s3, 3 * (channelsPerChunk << 2));
     above += chunk << 2;
     here += chunk << 2;
     below += chunk << 2;
@@ -168,7 +173,7 @@ function convolveRow(width: i32, above: usize, here: usize, below: usize, weight
 }
 
 /**
- * dFilter += the gradient of {@link depthwise} for its filter, row after row of the map.
+ * dFilter += gradient of {@link depthwise} with respect to its filter, one row of the map after another.
  *
  * @param dFilter [9, channels]
  */
@@ -183,7 +188,7 @@ export function depthwiseFilterGradient(
   const bytes: usize = channels << 2;
   const rowBytes = width * bytes;
   for (let row = 0; row < height; row++) {
-    const slopes = dy + row * rowBytes;
+    const gradients = dy + row * rowBytes;
     for (let tap = 0; tap < 3; tap++) {
       const y = row + tap - 1;
       if (y < 0 || y >= height) continue;
@@ -197,9 +202,9 @@ export function depthwiseFilterGradient(
         let before = left;
         let here = v128.load(inputs + c);
         let from = inputs + c + bytes;
-        let slope = slopes + c;
-        for (let column = 1; column < width; column++, from += bytes, slope += bytes) {
-          const d = v128.load(slope);
+        let gradient = gradients + c;
+        for (let column = 1; column < width; column++, from += bytes, gradient += bytes) {
+          const d = v128.load(gradient);
           const after = v128.load(from);
           left = multiplyAdd(before, d, left);
           middle = multiplyAdd(here, d, middle);
@@ -207,7 +212,7 @@ export function depthwiseFilterGradient(
           before = here;
           here = after;
         }
-        const d = v128.load(slope);
+        const d = v128.load(gradient);
         left = multiplyAdd(before, d, left);
         middle = multiplyAdd(here, d, middle);
         v128.store(out + c, f32x4.add(v128.load(out + c), left));
@@ -219,7 +224,7 @@ export function depthwiseFilterGradient(
           middle: f32 = 0,
           right: f32 = 0;
         for (let column = 0; column < width; column++) {
-          const d = f32.load(slopes + column * bytes + c);
+          const d = f32.load(gradients + column * bytes + c);
           const from = inputs + column * bytes + c;
           if (column > 0) left += f32.load(from - bytes) * d;
           middle += f32.load(from) * d;

@@ -1,17 +1,18 @@
 import { softmax } from './attention';
+import { BinaryKind, UnaryKind } from './generated/calls';
 import { exponential } from './math';
 
 function combine(kind: i32, a: v128, b: v128): v128 {
-  if (kind === 0) return f32x4.add(a, b);
-  if (kind === 1) return f32x4.sub(a, b);
-  if (kind === 2) return f32x4.mul(a, b);
+  if (kind === BinaryKind.add) return f32x4.add(a, b);
+  if (kind === BinaryKind.subtract) return f32x4.sub(a, b);
+  if (kind === BinaryKind.multiply) return f32x4.mul(a, b);
   return f32x4.sub(b, a);
 }
 
 /**
- * out = a + b (0), a - b (1), a·b (2) or b - a (3), where the values of b repeat after `period`.
+ * out = a + b, a - b, a·b or b - a by {@link BinaryKind}, where the values of b repeat after `period`.
  *
- * @param first the index of a's first value here, which says where in b to begin
+ * @param first index of the first value of a, which determines where to start in b
  */
 export function binary(kind: i32, first: i32, count: i32, period: i32, a: usize, b: usize, out: usize): void {
   const end = out + (count << 2);
@@ -34,27 +35,28 @@ export function binary(kind: i32, first: i32, count: i32, period: i32, a: usize,
 }
 
 function apply(kind: i32, x: v128): v128 {
-  if (kind === 0) return f32x4.pmax(x, f32x4.splat(0));
-  if (kind === 1) return f32x4.mul(x, x);
-  if (kind === 2) return f32x4.div(f32x4.splat(1), f32x4.sqrt(x));
-  // Of e^-|x| (sigmoid, 3) or e^-2|x| (tanh, 4), which do not overflow. Near 0, where 1 - e loses digits, so does tanh, by 1e-7.
+  if (kind === UnaryKind.relu) return f32x4.pmax(x, f32x4.splat(0));
+  if (kind === UnaryKind.square) return f32x4.mul(x, x);
+  if (kind === UnaryKind.rsqrt) return f32x4.div(f32x4.splat(1), f32x4.sqrt(x));
+  // Sigmoid from e^-|x| and tanh from e^-2|x|, which do not overflow. Near 0, tanh is off by 1e-7, as 1 -
+  // e^-2|x| cancels.
   const size = f32x4.abs(x);
-  const power = exponential(f32x4.mul(size, f32x4.splat(kind === 3 ? -1 : -2)));
+  const power = exponential(f32x4.mul(size, f32x4.splat(kind === UnaryKind.sigmoid ? -1 : -2)));
   const sum = f32x4.add(f32x4.splat(1), power);
   const negative = f32x4.lt(x, f32x4.splat(0));
-  if (kind === 3) return f32x4.div(v128.bitselect(power, f32x4.splat(1), negative), sum);
+  if (kind === UnaryKind.sigmoid) return f32x4.div(v128.bitselect(power, f32x4.splat(1), negative), sum);
   const value = f32x4.div(f32x4.sub(f32x4.splat(1), power), sum);
   return v128.bitselect(f32x4.neg(value), value, negative);
 }
 
-/** ReLU (0), square (1), 1/√x (2), sigmoid (3) or tanh (4) of each value. */
+/** A function of each value, by {@link UnaryKind}. */
 export function unary(kind: i32, count: i32, x: usize, out: usize): void {
   const end = out + (count << 2);
   for (; out + 16 <= end; x += 16, out += 16) v128.store(out, apply(kind, v128.load(x)));
   for (; out < end; x += 4, out += 4) v128.store32_lane(out, apply(kind, v128.load32_splat(x)), 0);
 }
 
-/** Copies blocks of bytes between strides; a stride of 0 repeats the one block. */
+/** Copies blocks of bytes that are a stride apart; a source stride of 0 repeats one block. */
 export function copyBlocks(
   blocks: i32,
   bytes: i32,
@@ -67,11 +69,11 @@ export function copyBlocks(
     memory.copy(to, from, bytes);
 }
 
-/** The means of the columns of x [rows, columns], for some columns. */
+/** Means of the columns of x [rows, columns], for `count` columns from the column `first` on. */
 export function mean(rows: i32, columns: i32, first: i32, count: i32, x: usize, out: usize): void {
   const stride: usize = columns << 2;
   for (let c = first << 2; c < (first + count) << 2; c += 4) {
-    // Sums of sums keep their precision.
+    // Sums of partial sums lose less precision.
     let total: f32 = 0;
     for (let start = 0; start < rows; start += 128) {
       let sum: f32 = 0;
@@ -84,7 +86,8 @@ export function mean(rows: i32, columns: i32, first: i32, count: i32, x: usize, 
 }
 
 /**
- * out [.., sides] of x, by x's stride in values along each of out's four axes, for some of the rows that out's first two axes count.
+ * Transposes x into out [.., side1, side2, side3], given the stride in x, in values, along each of the four
+ * axes of out; for `count` of the rows that the first two axes of out count, from the row `first` on.
  */
 export function transpose(
   first: i32,
@@ -109,7 +112,7 @@ export function transpose(
   }
 }
 
-/** Softmax of rows of `columns` values; scratch holds one row, rounded up to four values. */
+/** Softmax of rows of `columns` values; scratch holds one row, rounded up to a multiple of four values. */
 export function softmaxRows(rows: i32, columns: i32, x: usize, out: usize, scratch: usize): void {
   const bytes: usize = columns << 2;
   for (let row = 0; row < rows; row++, x += bytes, out += bytes) {

@@ -1,4 +1,4 @@
-/** Four float32 at a time. */
+/* Functions of four float32 at a time. */
 
 export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
@@ -12,28 +12,35 @@ export function sumOfLanes(v: v128): f32 {
   );
 }
 
-/** Added to a number that is small beside it, it rounds that to an integer, which then is its last bits, more by 127: a float's exponent. */
+/**
+ * Added to a much smaller number it rounds that number to an integer, which appears, plus 127, in the last
+ * bits of the sum: the biased exponent of a float.
+ */
 const rounder: f32 = 12582912 + 127;
 
-/** What rounds x / ln 2 to an integer, as {@link rounder} leaves it. */
+/** x / ln 2, rounded to an integer by {@link rounder}. */
 function exponentBits(x: v128): v128 {
   return f32x4.add(f32x4.mul(x, f32x4.splat(Mathf.LOG2E)), f32x4.splat(rounder));
 }
 
-/** What the integer leaves of x, at most ln 2 / 2. ln 2 is 355/512 less a little; products of n with the first are exact. */
+/**
+ * x - n·ln 2, at most ln 2 / 2 in size. ln 2 is split into 355/512, whose products with n are exact, and a
+ * rest.
+ */
 function exponentRest(x: v128, bits: v128): v128 {
   const n = f32x4.sub(bits, f32x4.splat(rounder));
   return multiplyAdd(n, f32x4.splat(2.1219444005469057e-4), multiplyAdd(n, f32x4.splat(-355.0 / 512), x));
 }
 
-/** 2^n times the polynomial, or 0 where x hides it. */
+/** 2^n times the polynomial, or 0 for x below -80. */
 function scaled(p: v128, bits: v128, x: v128): v128 {
   return v128.andnot(f32x4.mul(p, i32x4.shl(bits, 23)), f32x4.lt(x, f32x4.splat(-80)));
 }
 
 /**
- * e^x for x <= 0, relative error 1e-7: 2^n by the exponent's bits, the rest by the Taylor polynomial on
- * [-ln 2 / 2, ln 2 / 2]. Below e^-80 it is 0: products of smaller numbers would be denormal, which processors are slow with.
+ * e^x for x <= 0 with a relative error of 1e-7: 2^n through the exponent's bits, the rest through a Taylor
+ * polynomial on [-ln 2 / 2, ln 2 / 2]. Below e^-80 it is 0: products of smaller numbers would be subnormal,
+ * which processors are slow with.
  */
 export function exponential(x: v128): v128 {
   const bits = exponentBits(x);
@@ -49,9 +56,9 @@ export function exponential(x: v128): v128 {
 }
 
 /**
- * {@link exponential} of vectors from x to end, in place. Four of them go through the polynomial side by side, since
- * each of its steps waits for the one before. The loop may be left after any step, which never happens: without that
- * engines would compute one vector after the other.
+ * {@link exponential} of vectors from x to end, in place. Four of them go through the polynomial side by
+ * side, because each of its steps has to wait for the step before. The loop could be left after any step,
+ * though it never is: without these exits engines would compute one vector after the other.
  */
 export function exponentials(x: usize, end: usize): void {
   while (x + 64 <= end) {

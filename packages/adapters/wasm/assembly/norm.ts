@@ -1,6 +1,8 @@
 import { multiplyAdd, sumOfLanes } from './math';
 
-/** Layer normalisation of `rows` rows of `channels`; the mean is taken off before squares are summed. */
+/**
+ * Layer normalisation of `rows` rows of `channels` values; the mean is subtracted before squares are summed.
+ */
 export function layerNorm(
   rows: i32,
   channels: i32,
@@ -50,7 +52,7 @@ export function layerNorm(
 }
 
 /**
- * Gradients of {@link layerNorm}: dx, and the sums over rows that are added to dWeight and dBias.
+ * Gradients of {@link layerNorm}: dx, and sums over rows that are added to dWeight and dBias.
  *
  * @param scratch of 2·channels floats
  */
@@ -69,7 +71,7 @@ export function layerNormGradient(
   const stride: usize = channels << 2;
   const share: f32 = 1 / f32(channels);
   for (let row = 0; row < rows; row++, x += stride, dy += stride, dx += stride) {
-    // Sums over some rows at a time keep their precision.
+    // Partial sums over 128 rows lose less precision.
     if (row % 128 === 0) {
       if (row > 0) addSums(stride, scratch, dWeight, dBias);
       memory.fill(scratch, 0, 2 * stride);
@@ -82,35 +84,35 @@ export function layerNormGradient(
     const mean = sum * share;
     const means = f32x4.splat(mean);
 
-    // Σ d², Σ w·dy and Σ w·dy·d, where d is x less its mean.
+    // Σ d², Σ w·dy and Σ w·dy·d, where d is x minus its mean.
     let squares = f32x4.splat(0),
-      slopes = squares,
+      gradients = squares,
       products = squares;
     for (c = 0; c + 16 <= stride; c += 16) {
       const d = f32x4.sub(v128.load(x + c), means);
-      const slope = f32x4.mul(v128.load(weight + c), v128.load(dy + c));
+      const gradient = f32x4.mul(v128.load(weight + c), v128.load(dy + c));
       squares = multiplyAdd(d, d, squares);
-      slopes = f32x4.add(slopes, slope);
-      products = multiplyAdd(slope, d, products);
+      gradients = f32x4.add(gradients, gradient);
+      products = multiplyAdd(gradient, d, products);
     }
     let square = sumOfLanes(squares),
-      slope = sumOfLanes(slopes),
+      gradient = sumOfLanes(gradients),
       product = sumOfLanes(products);
     for (; c < stride; c += 4) {
       const d = f32.load(x + c) - mean;
       const s = f32.load(weight + c) * f32.load(dy + c);
       square += d * d;
-      slope += s;
+      gradient += s;
       product += s * d;
     }
     const inverse: f32 = 1 / sqrt<f32>(square * share + eps);
-    const meanSlope: f32 = slope * share;
+    const meanGradient: f32 = gradient * share;
     const along: f32 = product * share * inverse * inverse;
     for (c = 0; c + 16 <= stride; c += 16) {
       const d = f32x4.sub(v128.load(x + c), means);
       const y = v128.load(dy + c);
       const rest = f32x4.sub(
-        f32x4.sub(f32x4.mul(v128.load(weight + c), y), f32x4.splat(meanSlope)),
+        f32x4.sub(f32x4.mul(v128.load(weight + c), y), f32x4.splat(meanGradient)),
         f32x4.mul(d, f32x4.splat(along)),
       );
       v128.store(dx + c, f32x4.mul(rest, f32x4.splat(inverse)));
@@ -120,7 +122,7 @@ export function layerNormGradient(
     for (; c < stride; c += 4) {
       const d = f32.load(x + c) - mean;
       const y = f32.load(dy + c);
-      f32.store(dx + c, (f32.load(weight + c) * y - meanSlope - d * along) * inverse);
+      f32.store(dx + c, (f32.load(weight + c) * y - meanGradient - d * along) * inverse);
       f32.store(scratch + c, f32.load(scratch + c) + d * inverse * y);
       f32.store(scratch + stride + c, f32.load(scratch + stride + c) + y);
     }

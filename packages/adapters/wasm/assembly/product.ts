@@ -1,13 +1,14 @@
 import { activate } from './activation';
+import { WeightFormat } from './generated/calls';
 import { multiplyAdd } from './math';
 import { packRows } from './rows';
-import { multiplyWhole, packWhole, widen } from './weights';
+import { multiplyInteger, packInt16, widen } from './weights';
 
-/** Depth that is summed before the next part of it: a panel of so many rows fills half of the first cache. */
-const depthAtOnce = 512;
+/** Depth of a block of the product: a panel of so many rows fills half of the L1 cache. */
+const depthPerBlock = 512;
 
-/** Rows of `a` that pass over all panels together: they stay in the second cache, and so does what they write. */
-const rowsAtOnce = 64;
+/** Rows of a block of the product: they and their results stay in the L2 cache while all panels pass. */
+const rowsPerBlock = 64;
 
 /** Bytes of a matrix in panels. */
 export function panelBytes(columns: i32, depth: i32): i32 {
@@ -15,8 +16,8 @@ export function panelBytes(columns: i32, depth: i32): i32 {
 }
 
 /**
- * Lays a matrix [depth, columns], times `scale`, out in panels of 8 columns, the last one filled up with zeros. Strides
- * in bytes; a transposed matrix has them exchanged.
+ * Packs a matrix [depth, columns], times `scale`, into panels of 8 columns, the last one padded with zeros.
+ * Strides are in bytes; a transposed matrix is packed by exchanging them.
  */
 export function pack(
   columns: i32,
@@ -51,10 +52,11 @@ export function pack(
 }
 
 /**
- * out = a·panel + bias + residual for one panel of 8 columns. Four rows at once fill the vector registers: 8 sums, 2 of
- * the panel, 4 of `a`. Four steps of depth make a round of the loop, since each round costs time of its own. The loop may
- * be left after any of them, not only for the sake of other depths: engines then cannot load ahead for a later step,
- * for which they have no registers. That `a` tells when, not `b`, is 6 % faster with V8.
+ * out = a·panel + bias + residual for one panel of 8 columns. Four rows at once fill the vector registers: 8
+ * sums, 2 vectors of the panel, 4 of `a`. The loop is unrolled four times, because each iteration has a cost
+ * of its own. It can be left after any step, and not only to allow any depth: engines then cannot load ahead
+ * for a later step, for which they have no registers. Comparing `a` with its end instead of `b` is 6 % faster
+ * with V8.
  *
  * @param a from {@link packRows}
  * @param bias of 8 columns, or 0
@@ -78,7 +80,7 @@ export function multiplyPanel(
     step3 = 3 * outStride;
   for (let left = rows; left > 0; left -= 4) {
     if (left < 4) {
-      // The first row stands in for those that are not there, and is stored last.
+      // The first row stands in for missing ones, and is stored last.
       step3 = 0;
       if (left < 3) step2 = 0;
       if (left < 2) step1 = 0;
@@ -193,7 +195,10 @@ export function multiplyPanel(
   }
 }
 
-/** Moves the first columns of a panel's product to where they belong, with what {@link multiplyPanel} would have added. */
+/**
+ * Moves the first columns of a panel's product to `out`, and adds what {@link multiplyPanel} would have
+ * added.
+ */
 export function moveColumns(
   rows: i32,
   columns: i32,
@@ -214,13 +219,16 @@ export function moveColumns(
   }
 }
 
-/** Where {@link multiply} keeps what: a panel's product, packed rows, then for weights in other forms a panel or rows. */
-const packedAt: i32 = rowsAtOnce * 36;
-const widenedAt: i32 = packedAt + ((rowsAtOnce * depthAtOnce) << 2);
+/*
+ * Scratch of {@link multiply}: the product of a panel, packed rows, and for other formats than float32 a
+ * widened panel or quantised rows.
+ */
+const packedOffset: i32 = rowsPerBlock * 36;
+const widenedOffset: i32 = packedOffset + ((rowsPerBlock * depthPerBlock) << 2);
 
-/** Bytes that {@link multiply} needs beside its operands. */
+/** Bytes of scratch that {@link multiply} needs. */
 export function multiplyScratch(): i32 {
-  return widenedAt + ((rowsAtOnce * (depthAtOnce + 4)) << 1);
+  return widenedOffset + ((rowsPerBlock * (depthPerBlock + 4)) << 1);
 }
 
 /**
@@ -230,8 +238,8 @@ export function multiplyScratch(): i32 {
  * @param panels of b [depth, columns]
  * @param bias [columns], or 0
  * @param residual [rows, columns], or 0; may be `out`
- * @param activation 0 none, 1 ReLU, 2 GELU; not together with a residual
- * @param form of the panels: 0 float32, 1 float16, 2 int8
+ * @param activation an `Activation`; none if there is a residual
+ * @param format of the panels, a {@link WeightFormat}
  */
 export function multiply(
   rows: i32,
@@ -244,37 +252,38 @@ export function multiply(
   out: usize,
   activation: i32,
   scratch: usize,
-  form: i32,
+  format: i32,
 ): void {
   const aStride: usize = depth << 2;
   const outStride: usize = columns << 2;
-  const packed = scratch + packedAt;
-  const widened = scratch + widenedAt;
-  // Of eight columns at one depth: 32 bytes, 16, or 8 with depth made even.
-  const panelStride: usize = form === 2 ? ((depth + 1) & ~1) << 3 : depth << (5 - form);
+  const packed = scratch + packedOffset;
+  const widened = scratch + widenedOffset;
+  // Eight columns at one depth take 32, 16 or 8 bytes; int8 has an even depth.
+  const panelStride: usize = format === WeightFormat.int8 ? ((depth + 1) & ~1) << 3 : depth << (5 - format);
   const scales = panels + ((columns + 7) >> 3) * panelStride;
-  for (let row = 0; row < rows; row += rowsAtOnce) {
-    const count = min(rowsAtOnce, rows - row);
-    for (let k = 0; k < depth; k += depthAtOnce) {
-      const part = min(depthAtOnce, depth - k);
-      // The first part of the sums starts with bias and residual, the others with what is there.
+  for (let row = 0; row < rows; row += rowsPerBlock) {
+    const count = min(rowsPerBlock, rows - row);
+    for (let k = 0; k < depth; k += depthPerBlock) {
+      const part = min(depthPerBlock, depth - k);
+      // The first block of the depth starts with bias and residual, the others with the sums so far.
       const biasNow = k === 0 ? bias : 0;
       const residualNow = k === 0 ? residual : out;
-      let panel = panels + (k << (5 - form));
-      if (form === 2) packWhole(count, part, a + (k << 2), aStride, scratch, widened, packed);
+      let panel = panels + (k << (5 - format));
+      if (format === WeightFormat.int8)
+        packInt16(count, part, a + (k << 2), aStride, scratch, widened, packed);
       else packRows(count, part, a + (k << 2), aStride, packed);
       for (let column = 0; column < columns; column += 8, panel += panelStride) {
         const offset: usize = column << 2;
         const biasHere = biasNow ? biasNow + offset : 0;
         const residualHere = residualNow ? residualNow + offset : 0;
-        // Columns that fill no panel go through scratch, behind the scales of rows there.
+        // The columns of a partial panel go through scratch, where they follow the scales of rows.
         const whole = column + 8 <= columns;
-        const to = whole ? out + offset : scratch + (rowsAtOnce << 2);
+        const to = whole ? out + offset : scratch + (rowsPerBlock << 2);
         const stride: usize = whole ? outStride : 32;
         const first = whole ? biasHere : 0;
         const second = whole ? residualHere : 0;
-        if (form === 2) {
-          multiplyWhole(
+        if (format === WeightFormat.int8) {
+          multiplyInteger(
             count,
             (part + 1) >> 1,
             packed,
@@ -287,8 +296,9 @@ export function multiply(
             stride,
           );
         } else {
-          if (form === 1) widen(part << 3, panel, widened);
-          multiplyPanel(count, part, packed, form === 1 ? widened : panel, first, second, to, stride);
+          if (format === WeightFormat.float16) widen(part << 3, panel, widened);
+          const from = format === WeightFormat.float16 ? widened : panel;
+          multiplyPanel(count, part, packed, from, first, second, to, stride);
         }
         if (!whole) moveColumns(count, columns - column, to, biasHere, residualHere, out + offset, outStride);
       }
@@ -305,7 +315,7 @@ function addTo8(out: usize, v0: v128, v1: v128): void {
   v128.store(out, f32x4.add(v1, v128.load(out, 16)), 16);
 }
 
-/** Rows whose contributions are summed in registers before they are added to the output. */
+/** Rows whose products are summed in registers before they are added to the output. */
 const rowsPerSum = 128;
 
 /**
@@ -394,7 +404,7 @@ function multiplyTransposedTile(
   addTo8(out, s30, s31);
 }
 
-/** One row of the output, at most eight columns, for what fills no tile. */
+/** At most eight columns of one row of the output, for what does not fill a tile. */
 function multiplyTransposedRow(
   rows: i32,
   a: usize,

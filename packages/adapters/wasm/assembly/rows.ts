@@ -1,11 +1,11 @@
-/** Bytes of rows as {@link packRows} lays them out. */
+/** Bytes of rows packed by {@link packRows}. */
 export function packedRowBytes(rows: i32, depth: i32): i32 {
   return (((rows + 3) & ~3) * depth) << 2;
 }
 
 /**
- * Lays rows out in groups of four whose elements alternate: the product then reads them by one pointer instead of four.
- * In the last group the first row stands in for those that are not there.
+ * Packs rows in groups of four whose elements alternate: the product then reads them through one pointer
+ * instead of four. In the last group the first row stands in for missing ones.
  */
 export function packRows(rows: i32, depth: i32, a: usize, aStride: usize, to: usize): void {
   let step1 = aStride,

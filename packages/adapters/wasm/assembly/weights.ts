@@ -1,6 +1,6 @@
 import { packRows } from './rows';
 
-/** Widens float16 numbers, which must be finite; a multiple of eight. */
+/** Converts finite float16 numbers to float32; `count` is a multiple of eight. */
 export function widen(count: i32, from: usize, to: usize): void {
   for (const end = from + (count << 1); from < end; from += 16, to += 32) {
     const halves = v128.load(from);
@@ -9,7 +9,10 @@ export function widen(count: i32, from: usize, to: usize): void {
   }
 }
 
-/** Exponent and fraction move up by 13 bits, the exponent by the 112 between the two biases; subnormal numbers become normal by a subtraction. */
+/**
+ * Exponent and fraction move up by 13 bits, and 112, the difference of the biases, is added to the exponent;
+ * a subtraction makes subnormal numbers normal.
+ */
 function widen4(halves: v128): v128 {
   const moved = i32x4.shl(v128.and(halves, i32x4.splat(0x7fff)), 13);
   const subnormal = i32x4.lt_s(moved, i32x4.splat(1 << 23));
@@ -19,9 +22,9 @@ function widen4(halves: v128): v128 {
 }
 
 /**
- * Writes a float32 number as the float16 that it is.
+ * Converts float32 numbers to float16 if that is exact.
  *
- * @returns whether every number is one
+ * @returns 1, or 0 at the first number that float16 cannot represent
  */
 export function narrow(count: i32, from: usize, to: usize): i32 {
   for (const end = from + (count << 2); from < end; from += 4, to += 2) {
@@ -39,14 +42,14 @@ export function narrow(count: i32, from: usize, to: usize): i32 {
   return 1;
 }
 
-/** Bytes of a matrix as {@link packInt8} lays it out. */
+/** Bytes of a matrix packed by {@link packInt8}. */
 export function int8Bytes(columns: i32, depth: i32): i32 {
   return ((columns + 7) & ~7) * (((depth + 1) & ~1) + 4);
 }
 
 /**
- * Rounds panels of float32 to whole numbers up to 127, with a scale for each column. In a panel, numbers of one column at
- * two depths lie together; the scales follow the panels.
+ * Quantises panels of float32 to int8 with one scale for each column. In a panel, numbers of a column at two
+ * consecutive depths are neighbours; the scales follow the panels.
  */
 export function packInt8(columns: i32, depth: i32, panels: usize, to: usize): void {
   const even = (depth + 1) & ~1;
@@ -67,26 +70,26 @@ export function packInt8(columns: i32, depth: i32, panels: usize, to: usize): vo
 }
 
 /**
- * Rounds rows to whole numbers up to 32767, each by its own largest, and packs them in groups of four as `packRows` does,
+ * Quantises rows to int16, each with a scale of its own, and packs them in groups of four as `packRows` does,
  * two numbers to an element.
  *
- * @param scales of the rows, what a unit stands for
- * @param between for the rows before they are packed
+ * @param scales receives the scales of the rows
+ * @param unpacked receives the quantised rows before they are packed
  */
-export function packWhole(
+export function packInt16(
   rows: i32,
   depth: i32,
   a: usize,
   aStride: usize,
   scales: usize,
-  between: usize,
+  unpacked: usize,
   packed: usize,
 ): void {
   const pairs = (depth + 1) >> 1;
   const bytes: usize = depth << 2;
-  let to = between;
+  let to = unpacked;
   for (let row = 0; row < rows; row++, a += aStride, scales += 4) {
-    // Not the pseudo-maximum: NaN must stay.
+    // Unlike the pseudo-maximum, the maximum keeps NaN.
     let largest4 = f32x4.splat(0);
     let c: usize = 0;
     for (; c + 16 <= bytes; c += 16) largest4 = f32x4.max(largest4, f32x4.abs(v128.load(a + c)));
@@ -109,16 +112,17 @@ export function packWhole(
       to += 2;
     }
   }
-  packRows(rows, pairs, between, pairs << 2, packed);
+  packRows(rows, pairs, unpacked, pairs << 2, packed);
 }
 
 /**
- * As `multiplyPanel`, of whole numbers: products of two depths at once, summed in 32 bits, which 512 depths cannot fill.
+ * As `multiplyPanel`, of integers: products at two depths at once, summed in 32 bits, which 512 depths cannot
+ * overflow.
  *
- * @param a from {@link packWhole}, with the scales of its rows
+ * @param a rows from {@link packInt16}, with their scales
  * @param panel from {@link packInt8}, with the scales of its columns
  */
-export function multiplyWhole(
+export function multiplyInteger(
   rows: i32,
   pairs: i32,
   a: usize,

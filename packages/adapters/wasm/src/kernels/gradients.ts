@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { check, checkNumber, geometryOf, sizeOf, type Kernel } from './check.ts';
+import { check, checkInteger, geometryOf, type Kernel } from './check.ts';
+import { sizeOf } from '../shape.ts';
 
-/** xᵀ·dy over all leading axes. */
+/** xᵀ·dy, summed over all leading axes. */
 const linearWeightGradient: Kernel = (heap, { x, dy }) => {
   const name = 'PvtLinearWeightGradient';
   check(name, 'x', x, [...(x?.shape.slice(0, -1) ?? []), -1]);
@@ -72,7 +73,7 @@ const layerNormGradient: Kernel = (heap, { x, weight, dy }, { eps }) => {
 /** dQuery, dKeyValue. */
 const attentionGradient: Kernel = (heap, { query, keyValue, dy }, attrs) => {
   const name = 'PvtAttentionGradient';
-  const heads = checkNumber(name, 'heads', attrs['heads'], 1);
+  const heads = checkInteger(name, 'heads', attrs['heads'], 1);
   check(name, 'query', query, [-1, -1, -1]);
   const [batch, tokens, channels] = query!.shape as [number, number, number];
   check(name, 'keyValue', keyValue, [batch, -1, 2 * channels]);
@@ -82,13 +83,8 @@ const attentionGradient: Kernel = (heap, { query, keyValue, dy }, attrs) => {
   const [dQuery, dKeyValue] = [heap.zeros(query!.shape), heap.zeros(keyValue!.shape)];
   if (batch * tokens * channels * keys === 0) return [dQuery, dKeyValue];
   const scratch = heap.scratch(heap.kernels.attentionGradientScratch(keys, width));
-  const [q, kv, slope, dq, dkv] = [query!, keyValue!, dy!, dQuery, dKeyValue].map(heap.address) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [q, kv] = [heap.address(query!), heap.address(keyValue!)];
+  const [gradient, dq, dkv] = [heap.address(dy!), heap.address(dQuery), heap.address(dKeyValue)];
   for (let index = 0; index < batch; index++) {
     const [step, keyStep] = [4 * index * channels * tokens, 8 * index * channels * keys];
     heap.kernels.attentionGradient(
@@ -98,7 +94,7 @@ const attentionGradient: Kernel = (heap, { query, keyValue, dy }, attrs) => {
       width,
       q + step,
       kv + keyStep,
-      slope + step,
+      gradient + step,
       dq + step,
       dkv + keyStep,
       scratch,
@@ -115,14 +111,14 @@ const depthwiseFilterGradient: Kernel = (heap, { x, dy }) => {
   const out = heap.zeros([3, 3, channels, 1]);
   if (sizeOf(x!.shape) === 0) return out;
   const step = 4 * height * width * channels;
-  const [from, slope, to] = [heap.address(x!), heap.address(dy!), heap.address(out)];
+  const [from, gradient, to] = [heap.address(x!), heap.address(dy!), heap.address(out)];
   for (let index = 0; index < batch; index++)
     heap.kernels.depthwiseFilterGradient(
       height,
       width,
       channels,
       from + index * step,
-      slope + index * step,
+      gradient + index * step,
       to,
     );
   return out;
@@ -132,7 +128,7 @@ const convolutionFilterGradient: Kernel = (heap, { x, dy }, attrs) => {
   const name = 'PvtConvolutionFilterGradient';
   check(name, 'x', x, [-1, -1, -1, -1]);
   check(name, 'dy', dy, [x!.shape[0]!, -1, -1, -1]);
-  const kernel = checkNumber(name, 'kernel', attrs['kernel'], 1);
+  const kernel = checkInteger(name, 'kernel', attrs['kernel'], 1);
   const [batch, height, width, channels] = x!.shape as [number, number, number, number];
   const outputs = dy!.shape[3]!;
   const { geometry, depth, outHeight, outWidth } = geometryOf(name, x!.shape, kernel, outputs, attrs);
@@ -140,13 +136,13 @@ const convolutionFilterGradient: Kernel = (heap, { x, dy }, attrs) => {
   const out = heap.zeros([kernel, kernel, channels, outputs]);
   if (sizeOf(dy!.shape) * depth === 0) return out;
   const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
-  const [from, slope, to] = [heap.address(x!), heap.address(dy!), heap.address(out)];
+  const [from, gradient, to] = [heap.address(x!), heap.address(dy!), heap.address(out)];
   const [step, outStep] = [4 * height * width * channels, 4 * outHeight * outWidth * outputs];
   for (let index = 0; index < batch; index++)
     heap.kernels.convolutionFilterGradient(
       ...geometry,
       from + index * step,
-      slope + index * outStep,
+      gradient + index * outStep,
       to,
       scratch,
     );
@@ -158,8 +154,8 @@ const convolutionInputGradient: Kernel = (heap, { dy, filter }, attrs) => {
   check(name, 'filter', filter, [-1, filter?.shape[0] ?? -1, -1, -1]);
   const [kernel, , channels, outputs] = filter!.shape as [number, number, number, number];
   const [height, width] = [
-    checkNumber(name, 'height', attrs['height'], 0),
-    checkNumber(name, 'width', attrs['width'], 0),
+    checkInteger(name, 'height', attrs['height'], 0),
+    checkInteger(name, 'width', attrs['width'], 0),
   ];
   const batch = dy?.shape[0] ?? 0;
   const shape = [batch, height, width, channels];
@@ -169,12 +165,12 @@ const convolutionInputGradient: Kernel = (heap, { dy, filter }, attrs) => {
   if (sizeOf(dy!.shape) * depth === 0) return out;
   const panels = heap.panels(filter!, depth, outputs, true);
   const scratch = heap.scratch(heap.kernels.convolutionScratch(depth));
-  const [slope, to] = [heap.address(dy!), heap.address(out)];
+  const [gradient, to] = [heap.address(dy!), heap.address(out)];
   const [step, outStep] = [4 * height * width * channels, 4 * outHeight * outWidth * outputs];
   for (let index = 0; index < batch; index++)
     heap.kernels.convolutionInputGradient(
       ...geometry,
-      slope + index * outStep,
+      gradient + index * outStep,
       panels,
       to + index * step,
       scratch,
@@ -199,7 +195,7 @@ const run = <T extends tf.Tensor | tf.Tensor[] = tf.Tensor>(
   attrs: tf.NamedAttrMap = {},
 ): T => tf.engine().runKernel(kernel, inputs, attrs) as T;
 
-/** The slope before an activation, from the one behind it; what was before it is computed again. */
+/** The gradient before an activation, from the one after it; the activation's input is computed again. */
 const beforeActivation = (dy: tf.Tensor, activation: unknown, before: () => tf.Tensor): tf.Tensor => {
   if (activation === 'gelu') return run('PvtGeluGradient', { x: before(), dy });
   if (activation === 'relu') return tf.mul(dy, tf.step(before()));
@@ -212,7 +208,7 @@ const linearGradients = (dy: tf.Tensor, x: tf.Tensor, weight: tf.Tensor) => ({
   bias: () => run('PvtRowSum', { x: dy }),
 });
 
-/** The gradients of the kernels that layers call, made of kernels. */
+/** Gradients of the forward kernels, made of kernels. */
 export const gradients: readonly tf.GradConfig[] = [
   {
     kernelName: 'PvtLinear',
@@ -225,8 +221,8 @@ export const gradients: readonly tf.GradConfig[] = [
   {
     kernelName: 'PvtLinearActivation',
     inputsToSave: ['x', 'weight', 'bias'],
-    gradFunc: (slope, [x, weight, bias], { activation }) => {
-      const dy = beforeActivation(slope as tf.Tensor, activation, () =>
+    gradFunc: (gradient, [x, weight, bias], { activation }) => {
+      const dy = beforeActivation(gradient as tf.Tensor, activation, () =>
         run('PvtLinear', { x: x!, weight: weight!, bias: bias! }),
       );
       return linearGradients(dy, x!, weight!);
@@ -264,8 +260,8 @@ export const gradients: readonly tf.GradConfig[] = [
   {
     kernelName: 'PvtDepthwise',
     inputsToSave: ['x', 'filter', 'bias'],
-    gradFunc: (slope, [x, filter, bias], { activation }) => {
-      const dy = beforeActivation(slope as tf.Tensor, activation, () =>
+    gradFunc: (gradient, [x, filter, bias], { activation }) => {
+      const dy = beforeActivation(gradient as tf.Tensor, activation, () =>
         run('PvtDepthwise', { x: x!, filter: filter!, bias: bias! }),
       );
       return {
@@ -278,8 +274,8 @@ export const gradients: readonly tf.GradConfig[] = [
   {
     kernelName: 'PvtConvolution',
     inputsToSave: ['x', 'filter'],
-    gradFunc: (slope, [x, filter], attrs) => {
-      const dy = slope as tf.Tensor;
+    gradFunc: (gradient, [x, filter], attrs) => {
+      const dy = gradient as tf.Tensor;
       const [, height, width] = x!.shape as [number, number, number];
       return {
         x: () => run('PvtConvolutionInputGradient', { dy, filter: filter! }, { ...attrs, height, width }),

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, pvtConfig, randomInit } from '@pvt/core';
 import { expectClose, useBackend } from '@pvt/testing';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { registerWasmKernels, unregisterWasmKernels } from './index.ts';
-import { createRunner } from './runner.ts';
+import { registerWasmKernels, unregisterWasmKernels } from '../index.ts';
+import { createRunner } from './index.ts';
 
 const isolated = globalThis.crossOriginIsolated;
 const model = () =>
@@ -13,7 +13,8 @@ const image = () => tf.randomNormal([1, 96, 128, 3], 0, 1, 'float32', 1) as tf.T
 describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () => {
   beforeAll(() => useBackend('wasm'));
 
-  it(`a runner has ${isolated ? 'the threads that it is asked for' : 'one thread and says why'}, and leaves the page free`, async () => {
+  const threads = isolated ? 'the threads that it is asked for' : 'one thread and says why';
+  it(`a runner has ${threads}, and leaves the page responsive`, async () => {
     const backbone = model();
     const forward = (input: tf.Tensor4D) => backbone.forward(input).embedding;
     const input = image();
@@ -35,7 +36,7 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
     backbone.dispose();
   });
 
-  it('a runner goes on with the calling thread where there are no workers, and says so', async () => {
+  it('a runner uses the calling thread if there are no workers, and says so', async () => {
     vi.stubGlobal('Worker', undefined);
     const runner = await createRunner((x: tf.Tensor2D) => tf.relu(x), { threads: 4 });
     expect(runner.threads).toBe(1);
@@ -45,7 +46,10 @@ describe(`in a page that is ${isolated ? '' : 'not '}cross-origin isolated`, () 
     vi.unstubAllGlobals();
   });
 
-  it(`the kernels in tfjs's heap ${isolated ? 'say that its threaded build is out of reach, and layers go on' : 'give what the portable path gives'}`, async () => {
+  const outcome = isolated
+    ? 'say that its threaded build is out of reach, and layers work without them'
+    : 'give what the portable path gives';
+  it(`the kernels in tfjs's heap ${outcome}`, async () => {
     const backbone = model();
     const input = image();
     const portable = await backbone.forward(input).embedding.data();

@@ -14,19 +14,24 @@ import {
   randomInit,
   ShapeError,
 } from '@pvt/core';
+import { record } from '@pvt/graph';
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as fc from 'fast-check';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { stepWords } from '../assembly/operation.ts';
-import { kernelsBinary, runnerBinary } from './binary.ts';
-import { compileBinary } from './module.ts';
-import { packerOf, type WeightForm } from './packer.ts';
-import { encode, planOf } from './plan.ts';
-import { blockUnit, record } from './record.ts';
-import { Allocator } from './room.ts';
-import { createRunner } from './runner.ts';
-import { startThreads } from './threads.ts';
+import { callWords } from '../generated/calls.ts';
+import { kernelsBinary } from '../generated/kernelsBinary.ts';
+import { runnerBinary } from '../generated/runnerBinary.ts';
+import { compileBinary } from '../module.ts';
+import { Allocator } from './allocator.ts';
+import { encode } from './encode.ts';
+import { createRunner, type WeightFormat } from './index.node.ts';
+import { lower } from './lower.ts';
+import { Packer } from './packer.ts';
+import { planMemory, type MemoryPlan } from './plan.ts';
+import { nodePlatform } from './platform.node.ts';
+import type { FixedSource, Program } from './program.ts';
+import { ThreadPool } from './threads.ts';
 
 beforeAll(() => useBackend('wasm'));
 afterEach(() => void vi.unstubAllGlobals());
@@ -39,13 +44,56 @@ const v2 = () => createPvt(pvtConfig({ version: 'v2', ...small }), randomInit(1)
 async function inRunner<I, O>(
   forward: (input: I) => O,
   input: I,
-  options: { threads?: number; weights?: WeightForm } = {},
+  options: { threads?: number; weights?: WeightFormat } = {},
 ): Promise<O> {
   const runner = await createRunner(forward, options);
   try {
     return await runner.run(input);
   } finally {
     runner.dispose();
+  }
+}
+
+/** A memory in which every block lies by itself between guard bytes, and everything is NaN at first. */
+function layOutWithGuards({ blocks, calls }: Program, { scratchBytes }: MemoryPlan) {
+  const guard = 256;
+  let end = 4096;
+  const allocate = (bytes: number): number => {
+    const start = end;
+    end += Math.ceil(bytes / 16) * 16 + guard;
+    return start;
+  };
+  const layout = {
+    places: blocks.map(({ bytes }) => allocate(bytes)),
+    scratch: allocate(scratchBytes),
+    calls: allocate(4 * callWords * calls.length),
+  };
+  const pages = Math.ceil((end + guard) / 65536);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
+  const bytes = new Uint8Array(memory.buffer);
+  bytes.fill(0xff);
+  // The words of the barrier.
+  bytes.fill(0, 1024, 1088);
+  return { ...layout, memory, bytes };
+}
+
+function writeSources(
+  { blocks }: Program,
+  { places, memory, bytes }: ReturnType<typeof layOutWithGuards>,
+  packer: Packer,
+  input: tf.Tensor,
+): void {
+  const valuesOf = (source: FixedSource) =>
+    source.kind === 'constant' ? source.data : source.tensor.dataSync<'float32'>();
+  const write = (address: number, values: Float32Array) =>
+    new Float32Array(memory.buffer, address, values.length).set(values);
+  for (const [i, { source }] of blocks.entries()) {
+    if (source === undefined) continue;
+    if (source.kind === 'input') write(places[i]!, input.dataSync<'float32'>());
+    else if (source.kind === 'panels') {
+      const { weight, inputs, outputs } = source;
+      bytes.set(packer.pack(valuesOf(weight), inputs, outputs, 'float32').bytes, places[i]!);
+    } else write(places[i]!, valuesOf(source));
   }
 }
 
@@ -56,7 +104,7 @@ describe('a runner', () => {
     ['v2 with SiLU', pvtConfig({ version: 'v2', ...small, activation: 'silu' })],
     ['v2 with the other GELU', pvtConfig({ version: 'v2', ...small, activation: 'gelu_tanh' })],
   ])(
-    '%s: what the forward gives, whatever is asked for, at odd sizes, for one shape after the other',
+    '%s: gives what the forward gives, all outputs, at odd sizes, for one shape after the other',
     async (_, config) => {
       const model = createPvt(config, randomInit(1));
       const forward = (input: tf.Tensor4D) => model.forward(input, { attentions: true, tokens: true });
@@ -84,7 +132,7 @@ describe('a runner', () => {
     },
   );
 
-  it('any layer of any shape gives the same, whatever the number of threads', async () => {
+  it('any layer of any shape gives the same on any number of threads', async () => {
     const side = fc.integer({ min: 1, max: 9 });
     const wide = fc.integer({ min: 1, max: 70 });
     type Case = readonly [number[], (x: tf.Tensor) => tf.Tensor];
@@ -98,7 +146,7 @@ describe('a runner', () => {
           }),
       ]),
       fc.tuple(side, side, side, wide, wide).map(([batch, height, width, channels, outputs]): Case => {
-        // A depthwise convolution alone, or with the product that takes its map away.
+        // A depthwise convolution alone, or with the product that is fused with it.
         const convolve = (x: tf.Tensor) =>
           depthwise(
             x as tf.Tensor4D,
@@ -190,7 +238,7 @@ describe('a runner', () => {
     );
   });
 
-  it('takes empty batches', async () => {
+  it('accepts empty batches', async () => {
     const found = await inRunner(
       (x: tf.Tensor3D) => linear(x, { weight: noise([4, 8]) as tf.Tensor2D }),
       tf.zeros([0, 3, 4]) as tf.Tensor3D,
@@ -198,7 +246,7 @@ describe('a runner', () => {
     expect(found.shape).toEqual([0, 3, 8]);
   });
 
-  it('takes and gives structures, and constants and inputs that are outputs too', async () => {
+  it('accepts and returns structures, also with constants and inputs as outputs', async () => {
     const fixed = tf.tensor1d([1, 2]);
     const found = await inRunner(
       ({ a, b, scale }: { a: tf.Tensor; b: tf.Tensor[]; scale: number }) => ({
@@ -221,8 +269,8 @@ describe('a runner', () => {
     expect([(found.list[0] as tf.Tensor).arraySync(), ...found.list.slice(1)]).toEqual([[5], 'text', null]);
   });
 
-  it('writes to its blocks alone, and leaves nothing unwritten that it reads', async () => {
-    const packer = packerOf(await compileBinary(kernelsBinary, 'test'));
+  it('writes to its own blocks alone, and reads nothing that was not written', async () => {
+    const packer = new Packer(await compileBinary(kernelsBinary, 'test'));
     const module = await compileBinary(runnerBinary, 'test');
     for (const config of [
       pvtConfig({ version: 'v1', ...small, imageSize: [45, 59] }),
@@ -231,68 +279,38 @@ describe('a runner', () => {
     ]) {
       const model = createPvt(config, randomInit(1));
       const input = image(67, 93, 2);
-      const recording = record((x: tf.Tensor4D) => model.forward(x).embedding, input, packer.sizes);
-      const plan = planOf(recording, packer.scratchOf);
-      // Every block for itself, in the middle of guard words, and NaN at first.
-      const guard = 256;
-      let end = 4096;
-      const take = (bytes: number): number =>
-        (end += Math.ceil(bytes / 16) * 16 + guard) - Math.ceil(bytes / 16) * 16;
-      const places = new Map(recording.blocks.map(({ bytes }, i) => [i, take(bytes)]));
-      const [scratch, steps] = [take(plan.scratchBytes), take(4 * stepWords * recording.calls.length)];
-      end += guard;
-      const memory = new WebAssembly.Memory({
-        initial: Math.ceil(end / 65536),
-        maximum: 65536,
-        shared: true,
-      });
-      const bytes = new Uint8Array(memory.buffer);
-      bytes.fill(0xff);
-      bytes.fill(0, 1024, 1088);
-      for (const [i, { source }] of recording.blocks.entries()) {
-        const write = (values: Float32Array) =>
-          new Float32Array(memory.buffer, places.get(i)!, values.length).set(values);
-        if (source === undefined) continue;
-        if ('input' in source) write(input.dataSync<'float32'>());
-        else if ('values' in source) write(source.values);
-        else if ('tensor' in source) write(source.tensor.dataSync<'float32'>());
-        else
-          bytes.set(
-            packer.pack(
-              (source.panelsOf.source as { tensor: tf.Tensor }).tensor.dataSync<'float32'>(),
-              source.inputs,
-              source.outputs,
-              source.transposed,
-              'float32',
-            ).bytes,
-            places.get(i)!,
-          );
-      }
+      const graph = record((x: tf.Tensor4D) => model.forward(x).embedding, input);
+      const program = lower(graph, packer.sizes);
+      const plan = planMemory(program, packer.sizes);
+      const guarded = layOutWithGuards(program, plan);
+      const { memory, bytes, places, scratch, calls } = guarded;
+      writeSources(program, guarded, packer, input);
       const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports as {
         run: (...numbers: number[]) => void;
       };
       const before = bytes.slice();
-      for (const calls of [plan.setup, plan.calls]) {
+      for (const part of [plan.setup, plan.calls]) {
         const encoded = encode(
-          calls,
+          part,
           2,
-          (block) => places.get(block)!,
-          () => 0,
+          (block) => places[block]!,
+          () => 'float32',
         );
-        before.set(new Uint8Array(encoded.buffer), steps);
-        bytes.set(new Uint8Array(encoded.buffer), steps);
-        run(steps, calls.length, 0, 1, scratch, 1024);
+        before.set(encoded, calls);
+        bytes.set(encoded, calls);
+        run(calls, part.length, 0, 1, scratch, 1024);
       }
       const allowed = new Uint8Array(bytes.length);
-      for (const [i, { bytes: size, source }] of recording.blocks.entries())
-        if (source === undefined) allowed.fill(1, places.get(i)!, places.get(i)! + size);
+      for (const [i, { bytes: size, source }] of program.blocks.entries())
+        if (source === undefined) allowed.fill(1, places[i]!, places[i]! + size);
       allowed
         .fill(1, scratch, scratch + plan.scratchBytes)
-        .fill(1, steps, steps + 4 * stepWords * recording.calls.length);
+        .fill(1, calls, calls + 4 * callWords * program.calls.length);
       expect(bytes.findIndex((byte, i) => allowed[i] === 0 && byte !== before[i])).toBe(-1);
-      const { address } = [...recording.results.values()][0]!;
+      const { address } = program.outputs[0]!;
+      expect(address.offset).toBe(0);
       await expectClose(
-        new Float32Array(memory.buffer, places.get(Math.floor(address / blockUnit) - 1)!, 128),
+        new Float32Array(memory.buffer, places[address.block]!, 128),
         await model.forward(input).embedding.data(),
         1e-5,
       );
@@ -300,7 +318,7 @@ describe('a runner', () => {
     }
   });
 
-  it('leaves no tensor behind but what it returns, and borrows its input only until the call returns', async () => {
+  it('leaves no tensor behind except its results, and borrows its input until the call returns', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding);
     const expected = tf.tidy(() => model.forward(image(64, 64)).embedding.dataSync());
@@ -316,7 +334,7 @@ describe('a runner', () => {
     model.dispose();
   });
 
-  it('keeps calls in order, and prepares again for shapes that it has forgotten', async () => {
+  it('runs calls in order, and prepares again for shapes that it has dropped', async () => {
     const scale = noise([5]);
     const runner = await createRunner((x: tf.Tensor2D) => tf.mul(tf.add(x, 1), scale), { threads: 2 });
     const shapes = Array.from({ length: 12 }, (_, i) => [i + 1, 5] as [number, number]);
@@ -332,7 +350,7 @@ describe('a runner', () => {
     runner.dispose();
   });
 
-  it('grows for larger images and still has its weights', async () => {
+  it('grows for larger images and keeps its weights', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding, { threads: 2 });
     const [few, many] = [image(64, 64), image(512, 512)];
@@ -359,8 +377,8 @@ describe('a runner', () => {
 describe('weights of a runner', () => {
   const forward = (weight: tf.Tensor2D) => (x: tf.Tensor2D) => linear(x, { weight });
 
-  it('in float16 give the same to the bit in half of the room, where they are float16 numbers', async () => {
-    // Signs, zeros, the smallest subnormal number and the largest.
+  it('in float16 give the same bits in half of the memory if they are float16 numbers', async () => {
+    // Signs, zeros, the smallest subnormal number and the largest number.
     const halves = [
       0,
       -0,
@@ -385,7 +403,7 @@ describe('weights of a runner', () => {
     full.dispose();
   });
 
-  it('stay float32 where float16 would lose something', async () => {
+  it('stay float32 if float16 would lose something', async () => {
     const weight = tf.tensor2d([1 + 2 ** -12, 1e-9, 70000, 1, 2, 3, 4, 5], [2, 4]);
     const x = tf.tensor2d([1, 1], [1, 2]);
     await expectClose(
@@ -406,7 +424,7 @@ describe('weights of a runner', () => {
       const [x, weight] = [noise([rows, depth], 1) as tf.Tensor2D, noise([depth, columns], 2) as tf.Tensor2D];
       const found = await (await inRunner(forward(weight), x, { weights: 'int8' })).data();
       const exact = await tf.matMul(x, weight).data();
-      // Half a unit of each factor, times the other: Σ |x| · unit/2 of the column, Σ |w| · unit/2 of the row.
+      // Half a unit of each factor times the other: Σ |x| · unit/2 of the column, Σ |w| · unit/2 of the row.
       const [sumX, sumW] = [await tf.sum(tf.abs(x), 1).data(), await tf.sum(tf.abs(weight), 0).data()];
       const [topX, topW] = [await tf.max(tf.abs(x), 1).data(), await tf.max(tf.abs(weight), 0).data()];
       const beyond = found.findIndex((value, i) => {
@@ -418,7 +436,7 @@ describe('weights of a runner', () => {
     }
   });
 
-  it('in int8 keep rows and columns of zeros, and NaN', async () => {
+  it('in int8 preserve rows and columns of zeros, and NaN', async () => {
     const weight = tf.tensor2d([0, 1, 0, -2, 0, 3], [3, 2]);
     const x = tf.tensor2d([0, 0, 0, 1, 1, NaN, 1, 1, 1], [3, 3]);
     const found = await (await inRunner(forward(weight), x, { weights: 'int8' })).data();
@@ -428,7 +446,7 @@ describe('weights of a runner', () => {
     expect(found[5]).toBeCloseTo(2, 1);
   });
 
-  it('in int8 take about a quarter of the room', async () => {
+  it('in int8 take about a quarter of the memory', async () => {
     const model = createPvt(
       pvtConfig({ version: 'v2', dims: [64, 128, 320, 512], depths: [1, 1, 1, 1] }),
       randomInit(1),
@@ -450,48 +468,48 @@ describe('weights of a runner', () => {
   });
 });
 
-describe('a runner that cannot', () => {
+describe('a runner', () => {
   it.each([0, 1.5, 65, NaN])('refuses %d threads', (threads) =>
     expect(createRunner((x: tf.Tensor) => x, { threads })).rejects.toThrow(ConfigError),
   );
-  it('refuses unknown forms of weights', () =>
+  it('refuses unknown formats of weights', () =>
     expect(createRunner((x: tf.Tensor) => x, { weights: 'int4' as 'int8' })).rejects.toThrow(
       /float32, float16, int8, got int4/,
     ));
 
   it.each<[string, (x: tf.Tensor) => tf.Tensor, RegExp, new (...args: never[]) => Error]>([
     [
-      'an op that it does not know',
+      'an operation that it does not support',
       (x) => tf.cumsum(x),
-      /expected ops among Add, .* and the layers of @pvt, got Cumsum/,
+      /expected operations among Add, .* and the layers of @pvt\/core, got Cumsum/,
       BackendError,
     ],
     [
-      'values read in between',
+      'values read in the forward',
       (x) => tf.mul(x, x.dataSync()[0]!),
-      /reads no values of tensors/,
+      /does not read values of tensors/,
       BackendError,
     ],
-    ['whole numbers', (x) => tf.add(x, tf.tensor1d([1], 'int32')), /float32/, ShapeError],
+    ['integers', (x) => tf.add(x, tf.tensor1d([1], 'int32')), /float32/, ShapeError],
     [
-      'no tensors to return',
+      'no tensors in the output',
       () => Promise.resolve(tf.scalar(1)) as unknown as tf.Tensor,
-      /returns tensors at once/,
+      /returns tensors, in arrays and objects/,
       ConfigError,
     ],
     [
       'weights that depend on the input',
       (x) => linear(x, { weight: x as tf.Tensor2D }),
-      /not to depend on the input/,
+      /does not depend on the input/,
       ShapeError,
     ],
     [
-      'shapes that do not follow each other',
+      'shapes of which none repeats over the other',
       (x) => tf.add(x, tf.zeros([2, 1])),
       /one repeats over the other/,
       ShapeError,
     ],
-  ])('says which: %s, and leaves everything as it was', async (_, forward, message, type) => {
+  ])('refuses %s, and leaves everything as it was', async (_, forward, message, type) => {
     const runner = await createRunner(forward);
     const x = noise([2, 2]);
     const before = tf.memory().numTensors;
@@ -503,14 +521,14 @@ describe('a runner that cannot', () => {
   });
 
   it.each([1, 2])(
-    'has no memory for it (%d threads), says so, and goes on with what fits',
+    'rejects what does not fit into memory (%d threads), and continues with what does',
     async (threads) => {
       const scale = noise([5]);
       const runner = await createRunner((x: tf.Tensor2D) => tf.mul(tf.mul(x, 2), scale), { threads });
       const x = noise([3, 5]) as tf.Tensor2D;
       const expected = await tf.mul(tf.mul(x, 2), scale).data();
       await expectClose(await runner.run(x), expected, 0);
-      // Two blocks of 2.4 GB are more than addresses reach; the stand-in for the input takes no memory of its own.
+      // Two blocks of 2.4 GB exceed the address space; the stand-in for the input takes no memory itself.
       const huge = tf
         .engine()
         .makeTensorFromTensorInfo({ dataId: {}, shape: [120_000_000, 5], dtype: 'float32' }) as tf.Tensor2D;
@@ -529,7 +547,7 @@ describe('a runner that cannot', () => {
     },
   );
 
-  it('refuses inputs of whole numbers', async () => {
+  it('refuses integers as inputs', async () => {
     const runner = await createRunner((x: tf.Tensor) => tf.relu(x));
     await expect(runner.run(tf.tensor1d([1, 2], 'int32'))).rejects.toThrow(
       /expected float32 tensors, got int32/,
@@ -537,7 +555,7 @@ describe('a runner that cannot', () => {
     runner.dispose();
   });
 
-  it('refuses after dispose, also what still waits', async () => {
+  it('rejects after dispose, pending runs included', async () => {
     const model = v2();
     const runner = await createRunner((x: tf.Tensor4D) => model.forward(x).embedding);
     const x = image(64, 64);
@@ -549,7 +567,7 @@ describe('a runner that cannot', () => {
     model.dispose();
   });
 
-  it('goes on with one thread where memory cannot be shared, and says so', async () => {
+  it('uses one thread if memory cannot be shared, and says so', async () => {
     vi.stubGlobal('SharedArrayBuffer', undefined);
     const x = noise([3, 4]) as tf.Tensor2D;
     const runner = await createRunner((y: tf.Tensor2D) => tf.relu(y), { threads: 4 });
@@ -561,7 +579,7 @@ describe('a runner that cannot', () => {
 });
 
 describe('threads', () => {
-  it('are all there before anything is asked of them: engines tell only those that are there that memory has grown', async () => {
+  it('all have the memory before the first request: engines announce its growth to those alone', async () => {
     const post = Worker.prototype.postMessage;
     let late = 0;
     vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (
@@ -581,52 +599,53 @@ describe('threads', () => {
     vi.restoreAllMocks();
   });
 
-  it('that fail reject what waits and what comes later, and leave nobody waiting', async () => {
-    const threads = await startThreads(await compileBinary(runnerBinary, 'test'), 3, 1024);
-    const order = (operation: number) => ({
-      end: 65536,
+  it('that fail reject pending and future requests', async () => {
+    const module = await compileBinary(runnerBinary, 'test');
+    const threads = await ThreadPool.start(nodePlatform, module, 3, 1024);
+    const request = (operation: number) => ({
+      memoryBytes: 65536,
       writes: [[4096, new Uint8Array(Int32Array.of(operation, 1, 1, 0).buffer)]] as const,
-      steps: 4096,
+      calls: 4096,
       count: 1,
       scratch: 8192,
       scratchBytes: 0,
       reads: [],
     });
-    const [first, second] = await Promise.allSettled([threads.send(order(99)), threads.send(order(0))]);
+    const [first, second] = await Promise.allSettled([threads.send(request(99)), threads.send(request(0))]);
     for (const { reason } of [first, second] as PromiseRejectedResult[])
       expect(reason).toMatchObject({
         code: 'worker-failed',
         message: expect.stringContaining('unreachable'),
       });
-    await expect(threads.send(order(0))).rejects.toThrow(BackendError);
+    await expect(threads.send(request(0))).rejects.toThrow(BackendError);
   });
 });
 
-describe('room', () => {
-  it('never gives the same bytes twice, and takes everything back', () => {
+describe('an allocator', () => {
+  it('never allocates the same bytes twice, and frees all of them', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 5000 }), fc.boolean(), fc.nat()), { maxLength: 60 }),
         (steps) => {
-          const room = new Allocator(128);
-          const taken: [number, number][] = [];
-          for (const [bytes, give, which] of steps) {
-            if (give && taken.length > 0) {
-              room.free(taken.splice(which % taken.length, 1)[0]![0]);
+          const allocator = new Allocator(128);
+          const allocated: [number, number][] = [];
+          for (const [bytes, release, which] of steps) {
+            if (release && allocated.length > 0) {
+              allocator.free(allocated.splice(which % allocated.length, 1)[0]![0]);
               continue;
             }
-            const start = room.allocate(bytes);
+            const start = allocator.allocate(bytes);
             expect(start % 64).toBe(0);
-            expect(taken.every(([other, size]) => start + bytes <= other || other + size <= start)).toBe(
+            expect(allocated.every(([other, size]) => start + bytes <= other || other + size <= start)).toBe(
               true,
             );
             expect(start).toBeGreaterThanOrEqual(128);
-            expect(start + bytes).toBeLessThanOrEqual(room.end);
-            taken.push([start, bytes]);
+            expect(start + bytes).toBeLessThanOrEqual(allocator.end);
+            allocated.push([start, bytes]);
           }
-          expect(room.peak).toBeGreaterThanOrEqual(room.end);
-          for (const [start] of taken) room.free(start);
-          expect([room.end, room.allocate(1)]).toEqual([128, 128]);
+          expect(allocator.peak).toBeGreaterThanOrEqual(allocator.end);
+          for (const [start] of allocated) allocator.free(start);
+          expect([allocator.end, allocator.allocate(1)]).toEqual([128, 128]);
         },
       ),
     );

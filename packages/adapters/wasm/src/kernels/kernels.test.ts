@@ -14,11 +14,13 @@ import {
 } from '@pvt/core';
 import { expectClose, expectGradient, expectNoLeak, useBackend, useGradients } from '@pvt/testing';
 import * as fc from 'fast-check';
+import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { compile } from '../compile.mjs';
-import * as binaries from './binary.ts';
-import { registerWasmKernels, unregisterWasmKernels } from './index.ts';
+import { generate } from '../../compile.mjs';
+import { kernelsBinary } from '../generated/kernelsBinary.ts';
+import { runnerBinary } from '../generated/runnerBinary.ts';
+import { registerWasmKernels, unregisterWasmKernels } from '../index.ts';
 
 beforeAll(async () => {
   await useGradients();
@@ -45,7 +47,12 @@ const linearCase = (
 ): Case => {
   const { bias = true, residual = false, activation } = extra;
   return {
-    name: `linear [${rows}, ${inputs}] to ${outputs}${bias ? '' : ' without bias'}${residual ? ' with residual' : ''}${activation ? ` and ${activation}` : ''}`,
+    name: [
+      `linear [${rows}, ${inputs}] to ${outputs}`,
+      bias ? '' : ' without bias',
+      residual ? ' with residual' : '',
+      activation ? ` and ${activation}` : '',
+    ].join(''),
     shapes: [
       [...rows, inputs],
       [inputs, outputs],
@@ -144,7 +151,7 @@ const inputsOf = ({ shapes }: Case, seed = 1) =>
     tf.tidy(() => tf.mul(noise(shape, 10 * seed + i), shape.length === 2 ? 1 / Math.sqrt(shape[0]! + 1) : 1)),
   );
 
-/** Largest difference, as a share of the largest value where that is above 1. */
+/** Largest difference, relative to the largest value if that is above 1. */
 function differences(found: readonly tf.Tensor[], expected: readonly tf.Tensor[]): number {
   let largest = 0;
   for (const [i, tensor] of found.entries()) {
@@ -159,13 +166,13 @@ function differences(found: readonly tf.Tensor[], expected: readonly tf.Tensor[]
   return largest;
 }
 
-/** The op's value and its gradients for a random slope. */
+/** The op's value and, for a random gradient of it, the gradients of its inputs. */
 function valueAndGradients({ op }: Case, inputs: tf.Tensor[]): tf.Tensor[] {
   const value = op(...inputs);
-  const slope = noise(value.shape, 99);
-  const slopes = tf.grads((...given) => op(...given))(inputs, slope);
-  slope.dispose();
-  return [value, ...slopes];
+  const gradient = noise(value.shape, 99);
+  const gradients = tf.grads((...given) => op(...given))(inputs, gradient);
+  gradient.dispose();
+  return [value, ...gradients];
 }
 
 async function comparison(some: Case, seed?: number): Promise<number> {
@@ -196,9 +203,9 @@ describe('kernels', () => {
   )('%s: nothing in, nothing out', (_, some) => {
     tf.tidy(() => {
       const inputs = inputsOf(some);
-      const [value, ...slopes] = valueAndGradients(some, inputs);
+      const [value, ...gradients] = valueAndGradients(some, inputs);
       expect(value!.size).toBe(0);
-      expect(slopes.map(({ shape }) => shape)).toEqual(some.shapes);
+      expect(gradients.map(({ shape }) => shape)).toEqual(some.shapes);
     });
   });
 
@@ -213,7 +220,7 @@ describe('kernels', () => {
     ].map((some) => [some.name, some] as const),
   )('%s has the gradient of its values', (_, some) => expectGradient(some.op, inputsOf(some)));
 
-  it('gelu is x·Φ(x) far out too, and keeps NaN', async () => {
+  it('gelu is x·Φ(x) far from 0 too, and keeps NaN', async () => {
     await expectClose(
       gelu(tf.tensor1d([-6, -3, -0.5, 0, 0.5, 3, 6])),
       [-5.9e-9, -0.004049694, -0.1542687694, 0, 0.3457312306, 2.995950306, 6],
@@ -223,7 +230,7 @@ describe('kernels', () => {
     expect(Number.isNaN(gelu(tf.tensor1d([NaN])).dataSync()[0]!)).toBe(true);
   });
 
-  it('attention is exact where scores are large', async () => {
+  it('attention is exact for large scores', async () => {
     const query = tf.tensor3d([1000, 0], [1, 1, 2]);
     const keyValue = tf.tensor3d([1000, 0, 5, 6, 999, 0, 7, 8], [1, 2, 4]);
     await expectClose(multiHeadAttention(query, keyValue, 1).tokens, [5, 6], 0);
@@ -313,20 +320,19 @@ describe('whole backbones', () => {
 });
 
 describe('around the kernels', () => {
-  it('the binaries are what assembly/ compiles to', async () => {
-    const compiled = await compile();
-    for (const [name, text] of Object.entries(binaries))
+  it('the generated files are current', async () => {
+    for (const [path, contents] of Object.entries(await generate()))
       expect(
-        compiled[name] === text,
-        `${name}: run \`npx pnpm --filter @pvt/adapter-wasm compile\` after a change`,
+        readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8') === contents,
+        `${path}: run \`npx pnpm --filter @pvt/adapter-wasm compile\` after a change`,
       ).toBe(true);
   });
 
-  it('are small and put nothing into the memory by themselves', () => {
-    const bytes = Uint8Array.from(atob(binaries.kernelsBinary), (character) => character.charCodeAt(0));
-    expect(
-      gzipSync(bytes).length + gzipSync(Buffer.from(binaries.runnerBinary, 'base64')).length,
-    ).toBeLessThan(40_000);
+  it('the binaries are small and put nothing into the memory by themselves', () => {
+    const bytes = Uint8Array.from(atob(kernelsBinary), (character) => character.charCodeAt(0));
+    expect(gzipSync(bytes).length + gzipSync(Buffer.from(runnerBinary, 'base64')).length).toBeLessThan(
+      40_000,
+    );
     const module = new WebAssembly.Module(bytes);
     expect(WebAssembly.Module.imports(module)).toEqual([{ module: 'env', name: 'memory', kind: 'memory' }]);
     const memory = new WebAssembly.Memory({ initial: 1 });
@@ -379,7 +385,7 @@ describe('around the kernels', () => {
     unregisterWasmKernels();
   });
 
-  it('survive a growth of the memory, with weights packed before it', async () => {
+  it('survive a growth of the memory, with weights packed before', async () => {
     const some = linearCase([2, 49], 32, 64);
     const inputs = inputsOf(some);
     const before = (await some.op(...inputs).data()).slice();
@@ -392,7 +398,7 @@ describe('around the kernels', () => {
     large.dispose();
   });
 
-  it('follow a weight that changes and forget one that is gone', async () => {
+  it('notice a changed weight and free one that is gone', async () => {
     const x = noise([3, 4]);
     const weight = tf.variable(noise([4, 8], 2)) as tf.Tensor as tf.Variable & tf.Tensor2D;
     const first = linear(x, { weight });
@@ -438,7 +444,7 @@ describe('around the kernels', () => {
       'PvtAttention',
       { query: [1, 2, 6], keyValue: [1, 2, 12] },
       { heads: 0 },
-      /heads to be a whole number of at least 1/,
+      /heads to be an integer of at least 1/,
     ],
     ['PvtDepthwise', { x: [1, 2, 2, 4], filter: [5, 5, 4, 1], bias: [4] }, {}, /expected filter/],
     [
@@ -475,13 +481,13 @@ describe('around the kernels', () => {
     expect(call).toThrow(ShapeError);
   });
 
-  it('refuse whole numbers, which have other bits', () => {
+  it('refuse integers, whose bits mean something else', () => {
     expect(() => gelu(tf.tensor1d([1, 2], 'int32'))).toThrow(
       /PvtGelu: expected x to be float32 \[2\], got int32 \[2\]/,
     );
   });
 
-  it('say so and register nothing where the memory is out of reach', async () => {
+  it('reject and register nothing if the memory is out of reach', async () => {
     unregisterWasmKernels();
     const backend = tf.backend() as unknown as { wasm: { asm: unknown } };
     const { asm } = backend.wasm;

@@ -1,17 +1,18 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { ShapeError } from '@pvt/core';
-import { check, checkNumber, geometryOf, sizeOf, type Kernel } from './check.ts';
-import type { BackendHeap } from './heap.ts';
+import { check, checkInteger, geometryOf, type Kernel } from './check.ts';
+import { sizeOf } from '../shape.ts';
+import { enums, type Activation } from '../generated/calls.ts';
+import type { Heap } from './heap.ts';
 
-const activations = { none: 0, relu: 1, gelu: 2 } as const;
-export type FusedActivation = keyof typeof activations;
-
-function codeOf(kernel: string, activation: unknown): number {
-  const code = activations[(activation ?? 'none') as FusedActivation];
-  if (code === undefined)
+/** The number by which kernels know an activation. */
+function activationCode(kernel: string, activation: unknown): number {
+  const code = enums.Activation.indexOf((activation ?? 'none') as Activation);
+  if (code < 0)
     throw new ShapeError(
       'kernel-input-invalid',
-      `${kernel}: expected an activation among ${Object.keys(activations).join(', ')}, got ${String(activation)}; apply others after the kernel.`,
+      `${kernel}: expected an activation among ${enums.Activation.join(', ')}, got ${String(activation)}; ` +
+        'apply others after the kernel.',
     );
   return code;
 }
@@ -26,7 +27,7 @@ const linear: Kernel = (heap, { x, weight, bias, residual }, { activation, trans
   const shape = [...x!.shape.slice(0, -1), columns];
   if (bias) check(name, 'bias', bias, [columns]);
   if (residual) check(name, 'residual', residual, shape);
-  const code = codeOf(name, activation);
+  const code = activationCode(name, activation);
   if (code !== 0 && residual)
     throw new ShapeError(
       'kernel-input-invalid',
@@ -81,7 +82,7 @@ const gelu: Kernel = (heap, { x }) => {
 
 const attention: Kernel = (heap, { query, keyValue }, attrs) => {
   const name = 'PvtAttention';
-  const heads = checkNumber(name, 'heads', attrs['heads'], 1);
+  const heads = checkInteger(name, 'heads', attrs['heads'], 1);
   check(name, 'query', query, [-1, -1, -1]);
   const [batch, tokens, channels] = query!.shape as [number, number, number];
   check(name, 'keyValue', keyValue, [batch, -1, 2 * channels]);
@@ -118,7 +119,7 @@ const depthwise: Kernel = (heap, { x, filter, bias }, { activation }) => {
   const [batch, height, width, channels] = x!.shape as [number, number, number, number];
   check(name, 'filter', filter, [3, 3, channels, 1]);
   if (bias) check(name, 'bias', bias, [channels]);
-  const code = codeOf(name, activation);
+  const code = activationCode(name, activation);
   const out = heap.output(x!.shape);
   if (sizeOf(x!.shape) === 0) return out;
   const scratch = heap.scratch(heap.kernels.depthwiseScratch(width));
@@ -187,7 +188,7 @@ const convolution: Kernel = (heap, { x, filter, bias }, attrs) => {
   return out;
 };
 
-/** By the names under which the layers of `@pvt/core` look for it. */
+/** Kernels by the names under which the ops of `@pvt/core` look for them. */
 export const forwardKernels: Readonly<Record<string, Kernel>> = {
   PvtLinear: linear,
   PvtLinearActivation: linear,
@@ -198,22 +199,22 @@ export const forwardKernels: Readonly<Record<string, Kernel>> = {
   PvtConvolution: convolution,
 };
 
-/** Calls each kernel once: engines compile what is called into fast code in the background, while a model still loads. */
-export function tryKernels(heap: BackendHeap): void {
-  const made: TensorInfo[] = [];
+/** Calls each kernel once, so that engines optimise them in the background while a model loads. */
+export function warmUpKernels(heap: Heap): void {
+  const inputs: TensorInfo[] = [];
   const zeros = (...shape: number[]): TensorInfo => {
-    made.push(heap.zeros(shape));
-    return made.at(-1)!;
+    inputs.push(heap.zeros(shape));
+    return inputs.at(-1)!;
   };
   const tokens = zeros(1, 256, 64);
   const map = zeros(1, 16, 16, 64);
   const [vector, square] = [zeros(64), zeros(64, 64)];
-  const calls = [
+  const outputs = [
     linear(heap, { x: tokens, weight: square, bias: vector }, {}),
     layerNorm(heap, { x: tokens, weight: vector, bias: vector }, { eps: 1 }),
     attention(heap, { query: tokens, keyValue: zeros(1, 64, 128) }, { heads: 2 }),
     depthwise(heap, { x: map, filter: zeros(3, 3, 64, 1), bias: vector }, { activation: 'gelu' }),
     convolution(heap, { x: map, filter: zeros(3, 3, 64, 64), bias: vector }, { stride: 2, padding: 1 }),
   ];
-  for (const { dataId } of [...made, ...calls.flat()]) heap.backend.disposeData(dataId);
+  for (const { dataId } of [...inputs, ...outputs.flat()]) heap.backend.disposeData(dataId);
 }
