@@ -1,7 +1,8 @@
 export type { Dtype } from './formats/dtypes.ts';
 export * from './formats/safetensors.ts';
 export { checkFit, renderFit, type FitReport } from './fit.ts';
-export { inferConfig, nameOf, type InferredConfig } from './infer.ts';
+export { inferConfig, modelNameOf, type InferredConfig } from './infer.ts';
+export * from './header.ts';
 export * from './huggingFaceConfig.ts';
 export { checkpointSpec, readCheckpoint, type Checkpoint, type ReadOptions } from './load.ts';
 export * from './models.ts';

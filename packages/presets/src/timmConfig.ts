@@ -7,7 +7,7 @@ import {
   type Preprocessing,
   type Resampling,
 } from '@pvt/core';
-import { nameOf } from './infer.ts';
+import { modelNameOf } from './infer.ts';
 import { getModel, type ModelName } from './models.ts';
 import { imageNet } from './preprocessing.ts';
 
@@ -199,7 +199,7 @@ export function toTimmConfig(
   }
   if (labels !== undefined && labels.length !== config.classes)
     fail('label_names', `${config.classes} class names`, labels.length, 'give one per class');
-  const variant = nameOf(config);
+  const variant = modelNameOf(config);
   const published = variant !== undefined && variant !== 'pvt_v2_nano';
   const architecture: ModelName = published ? variant : 'pvt_v2_b0';
   const usual: PvtConfig = pvtConfig<PvtConfigInput>({

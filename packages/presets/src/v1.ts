@@ -1,4 +1,4 @@
-import type { Preset } from './models.ts';
+import type { Preset } from './preset.ts';
 import { huggingFace, official } from './preprocessing.ts';
 
 const dims = [64, 128, 320, 512] as const;

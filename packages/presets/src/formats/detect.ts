@@ -71,7 +71,10 @@ function* readSafetensors(fileSize: number): Reading<TensorFile> {
   const stored = Array.from(
     tensors,
     ([name, { dtype, shape, range }]) =>
-      [name, { dtype, shape, offset: 0, storage: { dear: false, read: () => readRange(...range) } }] as const,
+      [
+        name,
+        { dtype, shape, offset: 0, storage: { expensive: false, read: () => readRange(...range) } },
+      ] as const,
   );
   return { format: 'safetensors', tensors: new Map(stored), metadata, skipped: [] };
 }

@@ -8,7 +8,7 @@ export type Format = 'safetensors' | 'torch-zip' | 'torch-legacy';
 /** Bytes of a file that one or more tensors are views of. */
 export interface Storage {
   /** Whether each reading inflates and checks anew, so that the bytes are worth keeping. */
-  readonly dear: boolean;
+  readonly expensive: boolean;
   /** Reads them and checks them against what the file says of them. */
   read(): Reading<Uint8Array>;
 }

@@ -73,7 +73,7 @@ export function* readTorchZip(fileSize: number): Reading<TensorFile> {
     format: 'torch-zip',
     tensors: storedTensors(
       tensors,
-      (claim) => ({ dear: true, read: () => recordOf(claim).read(claim.bytes) }),
+      (claim) => ({ expensive: true, read: () => recordOf(claim).read(claim.bytes) }),
       fileSize,
     ),
     metadata: new Map(),
@@ -185,7 +185,7 @@ export function* readTorchLegacy(fileSize: number): Reading<TensorFile> {
     format: 'torch-legacy',
     tensors: storedTensors(
       tensors,
-      (claim) => ({ dear: false, read: () => readRange(placeOf(claim), placeOf(claim) + claim.bytes) }),
+      (claim) => ({ expensive: false, read: () => readRange(placeOf(claim), placeOf(claim) + claim.bytes) }),
       fileSize,
     ),
     metadata: new Map(),
