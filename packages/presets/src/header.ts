@@ -51,7 +51,7 @@ export interface HeaderMetadata {
   readonly preprocessing?: Preprocessing;
   /** How a segmenter's or detector's input is made. */
   readonly input?: InputMetadata;
-  /** Scale of a RetinaNet's anchors, in strides. */
+  /** Side of a RetinaNet's smallest anchor, in strides of its level. */
   readonly anchorScale?: number;
 }
 

@@ -1,5 +1,5 @@
 import { readImage } from '@pvt/adapter-image/node';
-import { loadCheckpoint } from '@pvt/presets/node';
+import { loadCheckpoint } from '@pvt/presets';
 import { isImage } from './task.ts';
 import { createTasks } from './tasks.ts';
 
