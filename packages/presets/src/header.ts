@@ -1,13 +1,11 @@
 import { CheckpointError, resamplings, type Preprocessing } from '@pvt/core';
+import { isJsonObject, type JsonObject } from './json.ts';
 
 type Check<T> = (value: unknown) => value is T;
-type JsonObject = Readonly<Record<string, unknown>>;
 
 /** What a table of checks lets through. */
 type Checked<Table> = { readonly [Field in keyof Table]?: Table[Field] extends Check<infer T> ? T : never };
 
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
 const isPositive = (value: unknown): value is number => isNumber(value) && value > 0;
 const isPixels = (value: unknown): value is number => isPositive(value) && Number.isSafeInteger(value);
@@ -17,10 +15,10 @@ const isNumbers = (value: unknown, count: number): boolean =>
 const isLabels = (value: unknown): value is readonly string[] =>
   Array.isArray(value) && value.every((name) => typeof name === 'string');
 const isNormalization = (value: unknown): value is NonNullable<Preprocessing['normalize']> =>
-  isObject(value) && isNumbers(value['mean'], 3) && isNumbers(value['std'], 3);
+  isJsonObject(value) && isNumbers(value['mean'], 3) && isNumbers(value['std'], 3);
 
 function isResize(value: unknown): boolean {
-  if (!isObject(value) || !isObject(value['to'])) return false;
+  if (!isJsonObject(value) || !isJsonObject(value['to'])) return false;
   const { shortSide, size } = value['to'];
   return (
     (isNumber(shortSide) || isNumbers(size, 2)) && resamplings.some((name) => name === value['resampling'])
@@ -28,7 +26,7 @@ function isResize(value: unknown): boolean {
 }
 
 const isPreprocessing = (value: unknown): value is Preprocessing =>
-  isObject(value) &&
+  isJsonObject(value) &&
   (value['resize'] === undefined || isResize(value['resize'])) &&
   (value['crop'] === undefined || isNumbers(value['crop'], 2)) &&
   (value['rescale'] === undefined || isNumber(value['rescale'])) &&
@@ -68,7 +66,7 @@ const checkedBy =
  * it the model would be fed other pixels than it was trained on.
  */
 function readInput(value: unknown): InputMetadata | undefined {
-  if (!isObject(value)) return undefined;
+  if (!isJsonObject(value)) return undefined;
   const checks: Readonly<Record<string, Check<unknown>>> = { ...sizeFields, ...inputFields };
   const known = Object.entries(value).every(
     ([name, field]) => Object.hasOwn(checks, name) && checks[name]!(field),

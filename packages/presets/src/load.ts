@@ -11,7 +11,7 @@ import {
 } from '@pvt/core';
 import { finiteSource, nonFinitePaths } from './finite.ts';
 import { openTensors, type OpenedFile } from './formats/lazyTensors.ts';
-import { fromBytes, readAtOnce } from './formats/readableFile.ts';
+import { fromBytes, readSync } from './formats/readableFile.ts';
 import type { Format } from './formats/tensorFile.ts';
 import { readHeader, type HeaderMetadata } from './header.ts';
 import { inferConfig, inferFields, modelNameOf, type InferredConfig } from './infer.ts';
@@ -98,7 +98,7 @@ export const checkpointSpec = (config: PvtConfig) => ({
  */
 export function readCheckpoint(bytes: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Checkpoint {
   const file = fromBytes('readCheckpoint', bytes);
-  return checkpointOf([readAtOnce(file, openTensors(file))], options);
+  return checkpointOf([readSync(file, openTensors(file))], options);
 }
 
 /** What the files beside the weights say. */

@@ -1,6 +1,6 @@
 import type { StateDict } from '@pvt/core';
 import { readTensorFile } from './detect.ts';
-import { readAtOnce, type ReadableFile, type Reading, type SynchronousFile } from './readableFile.ts';
+import { readSync, type ReadableFile, type Reading, type SynchronousFile } from './readableFile.ts';
 import { toFloat32 } from './safetensors.ts';
 import { entryOf, type Storage, type StoredTensor, type TensorFile } from './tensorFile.ts';
 
@@ -35,7 +35,7 @@ export function* openTensors(file: ReadableFile): Reading<OpenedFile> {
       retained.set(storage, yield* storage.read());
   }
   const bytesIn = (storage: Storage, target?: Float32Array): Uint8Array =>
-    retained.get(storage) ?? readAtOnce(synchronous!, storage.read(), target && bytesOf(target));
+    retained.get(storage) ?? readSync(synchronous!, storage.read(), target && bytesOf(target));
   const lazily = (tensor: StoredTensor): LazyTensor => {
     const readValues = (target?: Float32Array) => toFloat32(entryOf(tensor, bytesIn(tensor.storage, target)));
     return {

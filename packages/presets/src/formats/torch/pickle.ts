@@ -36,7 +36,7 @@ const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(`pickle-${problem}`, `pickle: expected ${expected}, got ${got}; ${remedy}.`);
 };
@@ -57,7 +57,7 @@ const isKey = (value: unknown): value is Key =>
  * allows is ever called. A global that it does not allow ends the reading where it is named, before anything is made of it.
  *
  * @returns the value, and where the pickle ends
- * @throws CheckpointError with a code of its own for each way in which a pickle can be wrong
+ * @throws CheckpointError with a code for each way in which a pickle can be broken
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -74,7 +74,7 @@ export function unpickle(
   const take = (count: number): number => {
     const from = at;
     if (count > bytes.length - at)
-      fail('cut', `${count} more bytes`, `${bytes.length - at}`, 'the file is cut off, get it again');
+      fail('cut', `${count} more bytes`, `${bytes.length - at}`, 'the file is cut off, download it again');
     at += count;
     return from;
   };
@@ -100,7 +100,7 @@ export function unpickle(
       if (!(error instanceof TypeError)) throw error;
       throw new CheckpointError(
         'pickle-not-utf8',
-        'pickle: expected texts in UTF-8, got bytes that are none; the file is broken, get it again.',
+        'pickle: expected texts in UTF-8, got bytes that are none; the file is broken, download it again.',
         {},
         { cause: error },
       );
@@ -110,7 +110,7 @@ export function unpickle(
     const end = bytes.subarray(at, at + 256).indexOf(10);
     if (end < 0)
       return bytes.length - at < 256
-        ? fail('cut', 'the end of a line', 'the end of the bytes', 'the file is cut off, get it again')
+        ? fail('cut', 'the end of a line', 'the end of the bytes', 'the file is cut off, download it again')
         : fail('name-long', 'a name of at most 255 bytes', 'a longer one', 'do not trust this file');
     const from = take(end + 1);
     return latin1.decode(bytes.subarray(from, at - 1));
@@ -201,7 +201,7 @@ export function unpickle(
     switch (opcode) {
       case 0x80: // PROTO
         if (bytes[at]! < 2 || bytes[at]! > 5)
-          fail('protocol', 'protocol 2 to 5', `${bytes[at]}`, 'save the checkpoint anew');
+          fail('protocol', 'protocol 2 to 5', `${bytes[at]}`, 'save the checkpoint again');
         take(1);
         break;
       case 0x95: {
@@ -212,7 +212,7 @@ export function unpickle(
             'cut',
             `a frame of ${length} bytes`,
             `${bytes.length - at}`,
-            'the file is cut off, get it again',
+            'the file is cut off, download it again',
           );
         break;
       }

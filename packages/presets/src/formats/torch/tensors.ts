@@ -9,7 +9,7 @@ const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(`torch-${problem}`, `torch: expected ${expected}, got ${got}; ${remedy}.`);
 };
@@ -199,7 +199,7 @@ export function torchWorld(): PickleWorld & { readonly storages: ReadonlyMap<str
           'storage',
           'whole storages',
           `a view of ${JSON.stringify(key.slice(0, 40))}`,
-          'save the checkpoint anew with a newer torch',
+          'save the checkpoint again with a newer torch',
         );
       const count = countOf(counted, 'values of a storage');
       const bytes = countOf(count * (dtype === undefined ? 1 : dtypes[dtype].size), 'bytes of a storage');

@@ -12,7 +12,7 @@ const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(`torch-${problem}`, `torch: expected ${expected}, got ${got}; ${remedy}.`);
 };
@@ -20,7 +20,7 @@ const fail = (
 /**
  * Reads what `torch.save` writes since torch 1.6 (`torch/serialization.py`): an archive of one pickle and one record for each storage.
  *
- * @throws CheckpointError with a code of its own for each way in which a file can be wrong
+ * @throws CheckpointError with a code for each way in which a file can be broken
  */
 export function* readTorchZip(fileSize: number): Reading<TensorFile> {
   const records = yield* readZip(fileSize);
@@ -104,7 +104,7 @@ const plain: PickleWorld = {
  * Reads what `torch.save` wrote before torch 1.6, and writes without its zip serialisation: five pickles, and behind
  * them each storage with its number of values in front.
  *
- * @throws CheckpointError with a code of its own for each way in which a file can be wrong
+ * @throws CheckpointError with a code for each way in which a file can be broken
  */
 export function* readTorchLegacy(fileSize: number): Reading<TensorFile> {
   let start = yield [0, Math.min(fileSize, 65_536)];
@@ -138,7 +138,7 @@ export function* readTorchLegacy(fileSize: number): Reading<TensorFile> {
       'version',
       'version 1001 of the format',
       String(protocol.value).slice(0, 40),
-      'save the checkpoint anew',
+      'save the checkpoint again',
     );
   const system = yield* pickled(protocol.end, () => plain);
   if (!(system.value instanceof Map) || system.value.get('little_endian') !== true)
@@ -164,7 +164,7 @@ export function* readTorchLegacy(fileSize: number): Reading<TensorFile> {
         'cut',
         `${claim.bytes} bytes for a storage from byte ${at + 8} on`,
         `a file of ${fileSize}`,
-        'the file is cut off, get it again',
+        'the file is cut off, download it again',
       );
     const header = yield [at, at + 8];
     const count = new DataView(header.buffer, header.byteOffset).getBigInt64(0, true);

@@ -26,7 +26,7 @@ const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(`zip-${problem}`, `zip: expected ${expected}, got ${got}; ${remedy}.`);
 };
@@ -38,7 +38,7 @@ const viewOf = (bytes: Uint8Array): DataView =>
  * Reads an archive's directory. Ours, and not a library's, because records are read by ranges and stored ones without a
  * copy; what is deflated goes through fflate.
  *
- * @throws CheckpointError with a code of its own for each way in which an archive can be wrong
+ * @throws CheckpointError with a code for each way in which an archive can be broken
  */
 export function* readZip(fileSize: number): Reading<ReadonlyMap<string, ZipRecord>> {
   const end = yield* readEnd(fileSize);
@@ -109,7 +109,7 @@ function* readEnd(fileSize: number): Reading<{
     !(view.getUint32(at, true) === 0x06054b50 && at + 22 + view.getUint16(at + 20, true) === tail.length)
   )
     at--;
-  if (at < 0) return fail('cut', 'a directory at the end', 'none', 'the file is cut off, get it again');
+  if (at < 0) return fail('cut', 'a directory at the end', 'none', 'the file is cut off, download it again');
   const limit = tailBegin + at;
   const disks = view.getUint16(at + 4, true) | view.getUint16(at + 6, true);
   const [count, size, begin] = [
@@ -164,7 +164,7 @@ function parseDirectory(bytes: Uint8Array, count: number, limit: number): Entry[
         'method',
         'records that are stored or deflated',
         `${shown(name)}, packed by method ${method}`,
-        'save the checkpoint anew',
+        'save the checkpoint again',
       );
     let [packed, size, begin] = [20, 24, 42].map((field) => view.getUint32(at + field, true)) as [
       number,
@@ -266,7 +266,7 @@ function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
     if (error instanceof CheckpointError) throw error;
     throw new CheckpointError(
       'zip-deflate',
-      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); the file is broken, get it again.`,
+      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); the file is broken, download it again.`,
       {},
       { cause: error },
     );
