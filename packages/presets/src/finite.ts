@@ -7,8 +7,8 @@ const isLazy = (tensor: Tensor | undefined): tensor is LazyTensor =>
   tensor !== undefined && 'readValues' in tensor;
 
 /**
- * Whether all values are finite: just then their sum is, as a double holds 2^896 times the largest float32. Four sums,
- * because each addition waits for the one before; destructured, they would be boxed.
+ * Whether all values are finite: just then their sum is, as a double holds 2^896 times the largest float32.
+ * Four sums, because each addition waits for the one before; destructured, they would be boxed.
  */
 function isFinite(values: Float32Array): boolean {
   let a = 0;

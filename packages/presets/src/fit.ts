@@ -9,8 +9,8 @@ import {
 import { firstOf } from './text.ts';
 
 /**
- * What happens to each parameter when a checkpoint is loaded into a model. Paths are canonical, except for `unexpected`
- * names that belong to no PVT.
+ * What happens to each parameter when a checkpoint is loaded into a model. Paths are canonical, except for
+ * `unexpected` names that belong to no PVT.
  */
 export interface FitReport extends Required<CheckpointProblems> {
   /** Taken from the checkpoint unchanged. */

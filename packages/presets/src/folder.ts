@@ -22,10 +22,12 @@ export const weightFiles = [
 const maxJson = 16_777_216;
 
 /**
- * Reads a checkpoint from a file, or from files by name: a Hugging Face or timm folder, in one file of weights or in
- * shards. Config, preprocessing and labels come from its `config.json` and `preprocessor_config.json`, if it has them.
+ * Reads a checkpoint from a file, or from files by name: a Hugging Face or timm folder, in one file of
+ * weights or in shards. Config, preprocessing and labels come from its `config.json` and
+ * `preprocessor_config.json`, if it has them.
  *
- * @throws CheckpointError if a file is broken, missing or no checkpoint; ConfigError if a JSON file is invalid
+ * @throws CheckpointError if a file is broken, missing or no checkpoint; ConfigError if a JSON file is
+ *   invalid
  * @example
  * const files = new Map([['config.json', configFile], ['model.safetensors', weightsFile]]);
  * const { config, source, preprocessing, labels } = await openCheckpoint(files);
@@ -110,7 +112,8 @@ async function readSmall(file: ReadableFile, signal?: AbortSignal): Promise<Uint
   if (file.size > maxJson)
     throw new ConfigError(
       'json-large',
-      `${file.name}: expected at most ${maxJson} bytes of JSON, got ${file.size}; this is another kind of file.`,
+      `${file.name}: expected at most ${maxJson} bytes of JSON, got ${file.size}; ` +
+        'this is another kind of file.',
     );
   return readFrom(file, readRange(0, file.size), signal);
 }

@@ -62,8 +62,8 @@ const checkedBy =
     check(value) ? value : undefined;
 
 /**
- * An unknown field is refused, not skipped: it comes from a newer version and says how pixels are made, and without
- * it the model would be fed other pixels than it was trained on.
+ * An unknown field is refused, not skipped: it comes from a newer version and says how pixels are made, and
+ * without it the model would be fed other pixels than it was trained on.
  */
 function readInput(value: unknown): InputMetadata | undefined {
   if (!isJsonObject(value)) return undefined;
@@ -101,8 +101,9 @@ function parseEntry(text: string): unknown {
 }
 
 /**
- * What a checkpoint's header says of labels, preprocessing, input and anchors. Other entries are left alone; one of
- * these that is not what {@link writeHeader} writes is an error, whether its JSON is broken or says something else.
+ * What a checkpoint's header says of labels, preprocessing, input and anchors. Other entries are left alone;
+ * one of these that is not what {@link writeHeader} writes is an error, whether its JSON is broken or says
+ * something else.
  *
  * @throws CheckpointError `header-invalid`
  * @example
@@ -117,7 +118,8 @@ export function readHeader(metadata: ReadonlyMap<string, string>): HeaderMetadat
       throw new CheckpointError(
         'header-invalid',
         `readHeader: expected ${expected}, as JSON, under ${key} in the file's header, ` +
-          `got ${JSON.stringify(text.slice(0, 40))}; write the file again with writeHeader, or without this entry.`,
+          `got ${JSON.stringify(text.slice(0, 40))}; ` +
+          'write the file again with writeHeader, or without this entry.',
       );
     return [[key, value] as const];
   });

@@ -43,15 +43,18 @@ const activationNames: readonly (readonly [theirs: string, ours: Activation])[] 
   ['swish', 'silu'],
 ];
 
-/** Defaults of their two classes for what a config.json leaves out (`configuration_pvt.py`, `configuration_pvt_v2.py`). */
+/**
+ * Defaults of their two classes for what a config.json leaves out (`configuration_pvt.py`,
+ * `configuration_pvt_v2.py`).
+ */
 const classDefaults = {
   v1: { dims: [64, 128, 320, 512], classes: 1000 },
   v2: { dims: [32, 64, 160, 256], classes: 2 },
 } as const;
 
 /**
- * In v1, transformers' `PvtPatchEmbeddings` takes its kernel from `strides` and its stride from `patch_sizes`. The
- * published configs have the same numbers in both.
+ * In v1, transformers' `PvtPatchEmbeddings` takes its kernel from `strides` and its stride from
+ * `patch_sizes`. The published configs have the same numbers in both.
  */
 const patchFields = {
   v1: { patchSizes: 'strides', strides: 'patch_sizes' },
@@ -98,7 +101,8 @@ function classesOf(json: JsonObject, version: 'v1' | 'v2'): number {
 }
 
 /**
- * A transformers `config.json` (`PvtConfig` or `PvtV2Config`) as our config. Their one epsilon goes to every LayerNorm.
+ * A transformers `config.json` (`PvtConfig` or `PvtV2Config`) as our config. Their one epsilon goes to every
+ * LayerNorm.
  *
  * @throws ConfigError `hugging-face-config`, naming the field
  * @example
@@ -162,8 +166,8 @@ export interface ToHuggingFaceOptions {
   /** Class names by index. Default: `LABEL_0`, `LABEL_1`, …, as in transformers. */
   readonly labels?: readonly string[];
   /**
-   * transformers' one epsilon, for a config whose LayerNorms have several: 1e-6 is what published conversions use, and
-   * moves logits by about 1e-5. Default: the config's, if it has one only.
+   * transformers' one epsilon, for a config whose LayerNorms have several: 1e-6 is what published conversions
+   * use, and moves logits by about 1e-5. Default: the config's, if it has one only.
    */
   readonly layerNormEps?: number;
 }
@@ -171,8 +175,8 @@ export interface ToHuggingFaceOptions {
 /**
  * The inverse of {@link fromHuggingFaceConfig}: the content of a `config.json`.
  *
- * @throws ConfigError for what transformers cannot express: a v1 without class token or with an input that is not
- *   square, epsilons that differ
+ * @throws ConfigError for what transformers cannot express: a v1 without class token or with an input that is
+ *   not square, epsilons that differ
  * @example
  * const json = JSON.stringify(toHuggingFaceConfig(config, { layerNormEps: 1e-6 }), null, 2);
  */
@@ -242,8 +246,8 @@ const clip = {
 const preprocessorFile = 'preprocessor_config.json';
 
 /**
- * A transformers `preprocessor_config.json` of `PvtImageProcessor` or `BitImageProcessor`; what it leaves out has that
- * class's default.
+ * A transformers `preprocessor_config.json` of `PvtImageProcessor` or `BitImageProcessor`; what it leaves out
+ * has that class's default.
  *
  * @throws ConfigError `hugging-face-config`, naming the field
  * @example
@@ -332,11 +336,11 @@ function channelsAt(
 }
 
 /**
- * The inverse of {@link fromPreprocessorConfig}: a preprocessing that crops becomes a `BitImageProcessor`, any other a
- * `PvtImageProcessor`.
+ * The inverse of {@link fromPreprocessorConfig}: a preprocessing that crops becomes a `BitImageProcessor`,
+ * any other a `PvtImageProcessor`.
  *
- * @throws ConfigError for a preprocessing that resizes the short side and does not crop, which would leave images of any
- *   size
+ * @throws ConfigError for a preprocessing that resizes the short side and does not crop, which would leave
+ *   images of any size
  * @example
  * const json = JSON.stringify(toPreprocessorConfig(checkpoint.preprocessing), null, 2);
  */

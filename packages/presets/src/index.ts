@@ -12,13 +12,14 @@ const loader = createLoader({
 });
 
 /**
- * A checkpoint from anywhere: a published one by name, a repository on the hub, a URL, a File, bytes, or in Node the
- * path of a file or folder, which goes before a repository of that name. Downloads resume after failures, are checked
- * against the length and digest that the hub states, and are cached: in the browser's Cache API, or in Node in a folder
- * that any number of processes may share. If the cache cannot be used, the load goes on without it and warns.
+ * A checkpoint from anywhere: a published one by name, a repository on the hub, a URL, a File, bytes, or in
+ * Node the path of a file or folder, which goes before a repository of that name. Downloads resume after
+ * failures, are checked against the length and digest that the hub states, and are cached: in the browser's
+ * Cache API, or in Node in a folder that any number of processes may share. If the cache cannot be used, the
+ * load goes on without it and warns.
  *
- * @throws SourceError if it cannot be fetched; CheckpointError if it is broken or of another model; ConfigError for an
- *   impossible config; the signal's reason, by default an AbortError, after an abort
+ * @throws SourceError if it cannot be fetched; CheckpointError if it is broken or of another model;
+ *   ConfigError for an impossible config; the signal's reason, by default an AbortError, after an abort
  * @example
  * const { config, source, preprocessing } = await loadCheckpoint('pvt_v2_b2.in1k', {
  *   onProgress: ({ loaded, total }) => console.log(loaded, total),
@@ -28,7 +29,8 @@ const loader = createLoader({
 export const loadCheckpoint = loader.loadCheckpoint;
 
 /**
- * The files that `loadCheckpoint` would read, fetched and checked, by name; or the one file that the reference is to.
+ * The files that `loadCheckpoint` would read, fetched and checked, by name; or the one file that the
+ * reference is to.
  *
  * @throws SourceError; the signal's reason after an abort
  * @example

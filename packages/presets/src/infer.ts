@@ -28,8 +28,8 @@ function shapeOf(state: StateDict, path: string, rank: 2 | 3 | 4): readonly [num
 }
 
 /**
- * Fields that come from the checkpoint even if a config is given: classes, channels, epsilons, biases, and for v1 the
- * (square) image size of its position embeddings and whether it has a class token.
+ * Fields that come from the checkpoint even if a config is given: classes, channels, epsilons, biases, and
+ * for v1 the (square) image size of its position embeddings and whether it has a class token.
  */
 export function inferFields(state: StateDict, { naming, version }: DetectedNaming) {
   const [, channels, patchSize] = shapeOf(state, 'stages.0.patch_embed.proj.weight', 4);
@@ -109,8 +109,9 @@ function stageShapes(state: StateDict, stage: number, depth: number): StageShape
 }
 
 /**
- * Reads a config off a canonical state. Heads, strides and drop path leave no trace: they are those of the variant
- * with the same shapes, else 1, 2, 5 and 8 heads if these divide the widths, and strides of half a patch.
+ * Reads a config off a canonical state. Heads, strides and drop path leave no trace: they are those of the
+ * variant with the same shapes, else 1, 2, 5 and 8 heads if these divide the widths, and strides of half a
+ * patch.
  *
  * @throws CheckpointError `config-unclear` if the shapes do not say enough
  */

@@ -43,8 +43,8 @@ export interface Inspection {
 }
 
 /**
- * Looks into a checkpoint, one file or a folder's files by name. What is wrong with it becomes a finding instead of an
- * error.
+ * Looks into a checkpoint, one file or a folder's files by name. What is wrong with it becomes a finding
+ * instead of an error.
  *
  * @throws SourceError if a file cannot be read
  * @example

@@ -22,8 +22,8 @@ const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const literals = { true: true, false: false, null: null } as const;
 
 /**
- * Reads JSON strictly: a key that occurs twice is an error, which `JSON.parse` would hide, and so are more than
- * `maxMembers` members in one object or array and more than 32 levels.
+ * Reads JSON strictly: a key that occurs twice is an error, which `JSON.parse` would hide, and so are more
+ * than `maxMembers` members in one object or array and more than 32 levels.
  *
  * @throws JsonError
  */

@@ -29,13 +29,13 @@ export interface ReadOptions {
   /** Whose names the file has. Default: detected from the names. */
   readonly naming?: Naming;
   /**
-   * Classes of the model: a number other than the checkpoint's starts a new classifier, 0 drops it. Default: the
-   * checkpoint's.
+   * Classes of the model: a number other than the checkpoint's starts a new classifier, 0 drops it. Default:
+   * the checkpoint's.
    */
   readonly classes?: number;
   /**
-   * Input channels of the model: for a number other than the checkpoint's, the first convolution is adapted as timm
-   * does it. Default: the checkpoint's.
+   * Input channels of the model: for a number other than the checkpoint's, the first convolution is adapted
+   * as timm does it. Default: the checkpoint's.
    */
   readonly channels?: number;
   /** Seed of a new classifier. Default: 0. */
@@ -56,8 +56,8 @@ export interface Checkpoint {
   /** The variant, if the checkpoint is of one. */
   readonly model?: ModelName;
   /**
-   * How images are prepared: as the files beside the weights say, else the file's header, else as for the published
-   * variant under this naming.
+   * How images are prepared: as the files beside the weights say, else the file's header, else as for the
+   * published variant under this naming.
    */
   readonly preprocessing?: Preprocessing;
   /** Class names by index, as the files beside the weights say, else the file's header. */
@@ -87,11 +87,11 @@ export const checkpointSpec = (config: PvtConfig) => ({
 });
 
 /**
- * Reads a checkpoint of the official code, timm, Hugging Face or the mm tools from bytes: safetensors, or what
- * `torch.save` writes. The content decides, not the file's name. Float32 values are views of `bytes`.
+ * Reads a checkpoint of the official code, timm, Hugging Face or the mm tools from bytes: safetensors, or
+ * what `torch.save` writes. The content decides, not the file's name. Float32 values are views of `bytes`.
  *
- * @throws CheckpointError if the file is broken, no checkpoint, of another model, or does not show its config;
- *   ConfigError for an impossible config
+ * @throws CheckpointError if the file is broken, no checkpoint, of another model, or does not show its
+ *   config; ConfigError for an impossible config
  * @example
  * const { config, source, preprocessing } = readCheckpoint(await readFile('pvt_v2_b0.pth'));
  * const backbone = createPvt(config, source);
@@ -156,7 +156,10 @@ export function checkpointOf(
 const withoutClassifier = (state: StateDict): StateDict =>
   new Map([...state].filter(([path]) => !path.startsWith('head.')));
 
-/** The state as a source, with a new classifier and an adapted first convolution for other classes and channels. */
+/**
+ * The state as a source, with a new classifier and an adapted first convolution for other classes and
+ * channels.
+ */
 function adaptedSource(
   state: StateDict,
   stored: PvtConfig,
@@ -174,8 +177,8 @@ function publishedPreprocessing(model: ModelName | undefined, naming: Naming): P
 }
 
 /**
- * The caller's config, with missing fields from the checkpoint; a variant's name leaves classes, channels and image
- * size to it.
+ * The caller's config, with missing fields from the checkpoint; a variant's name leaves classes, channels and
+ * image size to it.
  */
 function completeConfig(canonical: CanonicalState, given: ModelName | PvtConfigInput): InferredConfig {
   const fields = inferFields(canonical.state, canonical);

@@ -90,16 +90,16 @@ export interface SaveOptions {
   /** How images are prepared. Default: the checkpoint's, else the library's for PVT. */
   readonly preprocessing?: Preprocessing;
   /**
-   * What to do if the library's code has other LayerNorm epsilons than the config: `keep` throws, `layout` takes the
-   * library's, which moves logits by about 1e-5. Default: `keep`.
+   * What to do if the library's code has other LayerNorm epsilons than the config: `keep` throws, `layout`
+   * takes the library's, which moves logits by about 1e-5. Default: `keep`.
    */
   readonly epsilon?: 'keep' | 'layout';
   readonly unexpected?: ConvertOptions['unexpected'];
 }
 
 /**
- * The files of a folder that `AutoModelForImageClassification.from_pretrained` or `timm.create_model('local-dir:…')`
- * loads.
+ * The files of a folder that `AutoModelForImageClassification.from_pretrained` or
+ * `timm.create_model('local-dir:…')` loads.
  *
  * @returns contents by file name, for `saveFolder` in Node, or for any storage in a browser
  * @throws ConfigError for what the library cannot express; CheckpointError if parameters are missing

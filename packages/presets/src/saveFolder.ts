@@ -4,10 +4,11 @@ import { basename, join } from 'node:path';
 import { ConfigError } from '@pvt/core';
 
 /**
- * Writes files into a folder, which is created if it does not exist. Each file appears complete or not at all, and none
- * before all of them are on the disk. Files of the same names are replaced, others stay.
+ * Writes files into a folder, which is created if it does not exist. Each file appears complete or not at
+ * all, and none before all of them are on the disk. Files of the same names are replaced, others stay.
  *
- * @throws ConfigError `file-name` for names that are paths; errors of the file system, with no partial file left behind
+ * @throws ConfigError `file-name` for names that are paths; errors of the file system, with no partial file
+ *   left behind
  * @example
  * await saveFolder('my-pvt', savePretrained(checkpoint, { layout: 'huggingFace', epsilon: 'layout' }));
  */

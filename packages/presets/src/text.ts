@@ -1,5 +1,6 @@
 /**
- * Shell-style match. It uses no regular expression, so that no pattern is slow: only the last star ever backtracks.
+ * Shell-style match. It uses no regular expression, so that no pattern is slow: only the last star ever
+ * backtracks.
  */
 export function matches(name: string, pattern: string): boolean {
   let at = 0;

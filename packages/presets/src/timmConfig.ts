@@ -56,8 +56,8 @@ export interface TimmConfig {
 }
 
 /**
- * A timm `config.json` (`architecture`, `model_args`, `pretrained_cfg`, labels), read as `_parse_model_cfg` of timm's
- * `models/_hub.py` reads it.
+ * A timm `config.json` (`architecture`, `model_args`, `pretrained_cfg`, labels), read as `_parse_model_cfg`
+ * of timm's `models/_hub.py` reads it.
  *
  * @throws ConfigError `timm-config`, naming the field
  * @example
@@ -180,11 +180,12 @@ function labelsOf(json: JsonObject, classes: number): string[] | undefined {
 }
 
 /**
- * The inverse of {@link fromTimmConfig}: the content of a `config.json` that `timm.create_model('local-dir:FOLDER')` reads.
- * A model that is no published variant becomes one with `model_args`.
+ * The inverse of {@link fromTimmConfig}: the content of a `config.json` that
+ * `timm.create_model('local-dir:FOLDER')` reads. A model that is no published variant becomes one with
+ * `model_args`.
  *
- * @throws ConfigError for what timm cannot express: a v1, an activation other than GELU, other patches or epsilons, a
- *   preprocessing of other steps
+ * @throws ConfigError for what timm cannot express: a v1, an activation other than GELU, other patches or
+ *   epsilons, a preprocessing of other steps
  * @example
  * const { config, preprocessing, labels } = checkpoint;
  * const json = JSON.stringify(toTimmConfig(config, preprocessing, labels), null, 2);

@@ -18,8 +18,9 @@ export function withNewClassifier(source: ParamSource, seed = 0, path = 'head'):
 }
 
 /**
- * A source whose first convolution has as many input channels as the model asks for, see {@link adaptInputConv}. If its
- * weights cannot be adapted, it keeps their shape, and the model reports the mismatch.
+ * A source whose first convolution has as many input channels as the model asks for, see {@link
+ * adaptInputConv}. If its weights cannot be adapted, it keeps their shape, and the model reports the
+ * mismatch.
  *
  * @example
  * const backbone = createPvt({ ...checkpoint.config, channels: 4 }, withInputChannels(checkpoint.source));
@@ -56,10 +57,11 @@ function adaptedShape(shape: readonly number[], channels: number): number[] | un
 }
 
 /**
- * Weights of a first convolution (outputs, inputs, height, width) for another number of input channels, as timm's
- * `adapt_input_conv` (`models/_manipulate.py`) computes them. For one channel the inputs are summed; a space-to-depth
- * stem (more than three inputs) sums each three, so that a third of its inputs remains. For three channels nothing
- * changes. For any other number, three inputs are repeated in turn and scaled by 3 / channels.
+ * Weights of a first convolution (outputs, inputs, height, width) for another number of input channels, as
+ * timm's `adapt_input_conv` (`models/_manipulate.py`) computes them. For one channel the inputs are summed; a
+ * space-to-depth stem (more than three inputs) sums each three, so that a third of its inputs remains. For
+ * three channels nothing changes. For any other number, three inputs are repeated in turn and scaled by 3 /
+ * channels.
  *
  * @throws ConfigError `input-channels` if none of these rules applies
  * @example

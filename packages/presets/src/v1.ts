@@ -6,7 +6,10 @@ const dims = [64, 128, 320, 512] as const;
 /** timm has no PVT v1. */
 const preprocessing = { official, huggingFace } as const;
 
-/** PVT (arXiv:2102.12122, table 1; `classification/pvt.py` of whai362/PVT). `dropPath` is the published training's. */
+/**
+ * PVT (arXiv:2102.12122, table 1; `classification/pvt.py` of whai362/PVT). `dropPath` is the published
+ * training's.
+ */
 export const v1 = {
   pvt_tiny: {
     config: { version: 'v1', dims, depths: [2, 2, 2, 2], dropPath: 0.1 },
@@ -33,8 +36,8 @@ export const v1 = {
     top1: 81.7,
   },
   /**
-   * The official code's `pvt_huge_v2`, which is a v1. No weights were published; the drop path is the one that a comment
-   * in the code notes.
+   * The official code's `pvt_huge_v2`, which is a v1. No weights were published; the drop path is the one
+   * that a comment in the code notes.
    */
   pvt_huge: {
     config: {

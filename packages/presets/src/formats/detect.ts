@@ -82,7 +82,8 @@ function* readSafetensors(fileSize: number): Reading<TensorFile> {
 /**
  * Recognises a file by its content, not its name, and reads all but the tensors' bytes.
  *
- * @throws CheckpointError with a code for each way in which a file can be broken, and for each other kind of file
+ * @throws CheckpointError with a code for each way in which a file can be broken, and for each other kind of
+ *   file
  */
 export function* readTensorFile(fileSize: number): Reading<TensorFile> {
   if (fileSize === 0) fail('empty', 'an empty file', 'the download failed, download it again');

@@ -12,8 +12,8 @@ interface Codec {
 }
 
 /**
- * The dtypes of safetensors whose values take whole bytes.
- * F8_E4M3 is the variant without infinities (Micikevicius et al., arXiv:2209.05433); F8_E5M2 is an F16's upper byte.
+ * The dtypes of safetensors whose values take whole bytes. F8_E4M3 is the variant without infinities
+ * (Micikevicius et al., arXiv:2209.05433); F8_E5M2 is an F16's upper byte.
  */
 export const dtypes = {
   F64: { size: 8, read: (v, at) => v.getFloat64(at, true), write: (v, at, x) => v.setFloat64(at, x, true) },
@@ -80,9 +80,9 @@ function binaryExponent(x: number, scratch: DataView): number {
 }
 
 /**
- * A float of `1 + exponent + mantissa` bits, 8 or 16 in all. `finite` means without infinities, and with NaN as the
- * highest code only. Values come from a table of all codes, computed at first use; values that are too large become
- * infinity, or NaN if there is none.
+ * A float of `1 + exponent + mantissa` bits, 8 or 16 in all. `finite` means without infinities, and with NaN
+ * as the highest code only. Values come from a table of all codes, computed at first use; values that are too
+ * large become infinity, or NaN if there is none.
  */
 function smallFloat(exponent: number, mantissa: number, finite = false): Codec {
   const steps = 2 ** mantissa;

@@ -23,8 +23,8 @@ const bytesOf = (values: Float32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
 /**
- * Reads a file as far as its values will need it. A synchronous file's parameters are read when they are asked for;
- * another's bytes are read here and retained, as are storages that are expensive to read.
+ * Reads a file as far as its values will need it. A synchronous file's parameters are read when they are
+ * asked for; another's bytes are read here and retained, as are storages that are expensive to read.
  */
 export function* openTensors(file: ReadableFile): Reading<OpenedFile> {
   const found = yield* readTensorFile(file.size);

@@ -9,9 +9,9 @@ export interface ReadableFile {
   /** The bytes from `begin` up to, not including, `end`. They may be a view and are not written to. */
   read(begin: number, end: number): Promise<Uint8Array>;
   /**
-   * The same synchronously, if the file can: parameters are then read one by one as they are needed, and never held in
-   * memory together. Bytes that have to be copied anyway may be written to `target`, which has their length and is
-   * reused.
+   * The same synchronously, if the file can: parameters are then read one by one as they are needed, and
+   * never held in memory together. Bytes that have to be copied anyway may be written to `target`, which has
+   * their length and is reused.
    */
   readNow?(begin: number, end: number, target?: Uint8Array): Uint8Array;
 }
@@ -30,7 +30,10 @@ export function fromBytes(name: string, content: Uint8Array | ArrayBuffer): Sync
   return { name, size: bytes.length, readNow, read: async (begin, end) => readNow(begin, end) };
 }
 
-/** A reader that yields the ranges it needs and is given their bytes, so that it serves sync and async files alike. */
+/**
+ * A reader that yields the ranges it needs and is given their bytes, so that it serves sync and async files
+ * alike.
+ */
 export type Reading<T> = Generator<readonly [begin: number, end: number], T, Uint8Array>;
 
 /** Reads the bytes from `begin` up to, not including, `end`. */

@@ -76,8 +76,8 @@ export function safetensorsHeaderEnd(start: Uint8Array, fileSize: number): numbe
 }
 
 /**
- * Reads a header alone, so that tensors can be fetched by range: `bytes` must contain all of it, `fileSize` is the whole
- * file's.
+ * Reads a header alone, so that tensors can be fetched by range: `bytes` must contain all of it, `fileSize`
+ * is the whole file's.
  *
  * @throws CheckpointError with a code for each way in which a file can be broken
  * @example
@@ -140,8 +140,8 @@ export const fromFloat32 = (
 ): TensorEntry => ({ dtype, shape, bytes: encode(values, dtype) });
 
 /**
- * A safetensors file. Wide dtypes come before narrow ones, so that each tensor is aligned, and otherwise in the order
- * given.
+ * A safetensors file. Wide dtypes come before narrow ones, so that each tensor is aligned, and otherwise in
+ * the order given.
  *
  * @throws CheckpointError if an entry's bytes do not have the length of its shape and dtype
  * @example

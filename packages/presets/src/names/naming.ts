@@ -10,7 +10,9 @@ export type Version = PvtConfig['version'];
 
 /** What follows from whose names a checkpoint's parameters have. */
 export interface NamingRules {
-  /** Canonical names to the implementation's, by version of PVT; a version that it does not have is absent. */
+  /**
+   * Canonical names to the implementation's, by version of PVT; a version that it does not have is absent.
+   */
   readonly tables: { readonly [V in Version]?: NameTable };
   /** Epsilons of LayerNorm that its code runs checkpoints with. */
   readonly eps: PvtConfig['eps'];
@@ -53,8 +55,8 @@ const shownNames = (names: readonly string[]): string =>
   names.length === 0 ? 'none' : firstOf(names, 3, 120);
 
 /**
- * Recognises the naming and the version whose table has most of the names; wrappers such as `module.` and `backbone.`
- * do not matter.
+ * Recognises the naming and the version whose table has most of the names; wrappers such as `module.` and
+ * `backbone.` do not matter.
  *
  * @throws CheckpointError `naming-unknown` if no table has any of them
  * @example
@@ -196,7 +198,8 @@ function joinParts(path: string, parts: readonly KnownTensor[]): Tensor {
 }
 
 /**
- * The inverse of {@link toCanonical}: a canonical state under another implementation's names, split as it splits.
+ * The inverse of {@link toCanonical}: a canonical state under another implementation's names, split as it
+ * splits.
  *
  * @throws CheckpointError if the naming lacks the config's version or one of the paths
  * @example

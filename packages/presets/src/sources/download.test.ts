@@ -495,7 +495,8 @@ describe('a cache that cannot be written', () => {
 describe('two processes at once', () => {
   const script = `
     const { fetchCheckpoint, folderCache } = await import(process.argv[1]);
-    const file = await fetchCheckpoint(process.argv[2], { cache: folderCache(process.argv[3]), retries: { attempts: 3, delay: 1 } });
+    const cache = folderCache(process.argv[3]);
+    const file = await fetchCheckpoint(process.argv[2], { cache, retries: { attempts: 3, delay: 1 } });
     const bytes = await file.read(0, file.size);
     process.stdout.write(Buffer.from(await crypto.subtle.digest('SHA-256', bytes)).toString('hex'));
   `;

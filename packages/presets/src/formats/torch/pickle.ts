@@ -41,7 +41,9 @@ const fail = (
   throw new CheckpointError(`pickle-${problem}`, `pickle: expected ${expected}, got ${got}; ${remedy}.`);
 };
 
-/** Whether a pickle continues beyond the bytes at hand, which for a stream only means that more are needed. */
+/**
+ * Whether a pickle continues beyond the bytes at hand, which for a stream only means that more are needed.
+ */
 export const isCut = (error: unknown): boolean =>
   error instanceof CheckpointError && error.code === 'pickle-cut';
 
@@ -55,9 +57,9 @@ const isKey = (value: unknown): value is Key =>
   value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value);
 
 /**
- * Runs a pickle's program on inert values: dictionaries become Maps, lists and tuples arrays, and only what `world`
- * allows is ever called. A global that it does not allow ends the reading where it is named, before anything is created
- * from it.
+ * Runs a pickle's program on inert values: dictionaries become Maps, lists and tuples arrays, and only what
+ * `world` allows is ever called. A global that it does not allow ends the reading where it is named, before
+ * anything is created from it.
  *
  * @returns the value, and the offset of the pickle's end
  * @throws CheckpointError with a code for each way in which a pickle can be broken

@@ -273,8 +273,8 @@ export function findState(root: unknown): {
 }
 
 /**
- * Joins tensors with the storages that hold them. All of them together may not be much larger than the file: views
- * of one storage that overlap a thousand times would fill the memory when they are converted.
+ * Joins tensors with the storages that hold them. All of them together may not be much larger than the file:
+ * views of one storage that overlap a thousand times would fill the memory when they are converted.
  */
 export function storedTensors(
   tensors: ReadonlyMap<string, TensorRef>,

@@ -423,9 +423,7 @@ describe('a file that is none', () => {
     [
       'tar',
       'file-tar',
-      Uint8Array.from({ length: 1024 }, (_, i) =>
-        i < 4 ? 0x61 : i >= 257 && i < 262 ? 'ustar'.charCodeAt(i - 257) : 0,
-      ),
+      Uint8Array.from({ length: 1024 }, (_, i) => (i < 4 ? 0x61 : 'ustar'.charCodeAt(i - 257) || 0)),
     ],
     ['HDF5', 'file-hdf5', Uint8Array.of(0x89, 0x48, 0x44, 0x46, 13, 10, 26, 10)],
     ['ONNX', 'file-onnx', Uint8Array.of(8, 7, 18, 7, 112, 121, 116, 111, 114, 99, 104)],

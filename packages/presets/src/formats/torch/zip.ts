@@ -8,7 +8,8 @@ export interface ZipRecord {
   /** Bytes it has once it is inflated. */
   readonly size: number;
   /**
-   * Reads and inflates it, and checks its CRC. A stored record, as torch writes all of them, is returned as it was read.
+   * Reads and inflates it, and checks its CRC. A stored record, as torch writes all of them, is returned as
+   * it was read.
    *
    * @param expected the size it must have, refused before anything is read where it has another
    */
@@ -17,9 +18,9 @@ export interface ZipRecord {
 
 const maxDirectory = 33_554_432;
 const maxRecords = 65_536;
-/** Weights deflate to no less than a twentieth; a record that claims more is a bomb. */
+/** Weights deflate to no less than a twentieth; a record that claims more is a zip bomb. */
 const maxRatio = 20;
-/** Below this size, a record may be as compressible as it likes. */
+/** Records up to this size may be compressed more. */
 const harmless = 16_777_216;
 
 const fail = (
@@ -35,8 +36,8 @@ const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /**
- * Reads an archive's directory. Ours, and not a library's, because records are read by ranges and stored ones without a
- * copy; what is deflated goes through fflate.
+ * Reads an archive's directory. Ours, and not a library's, because records are read by ranges and stored ones
+ * without a copy; what is deflated goes through fflate.
  *
  * @throws CheckpointError with a code for each way in which an archive can be broken
  */
@@ -92,7 +93,10 @@ interface Entry {
 
 const shown = (name: string): string => JSON.stringify(name.slice(0, 80));
 
-/** Where the directory lies, from the record at the end of the file and, in large archives, the one of zip64 before it. */
+/**
+ * Where the directory lies, from the record at the end of the file and, in large archives, the one of zip64
+ * before it.
+ */
 function* readEnd(fileSize: number): Reading<{
   readonly count: number;
   readonly size: number;
@@ -246,7 +250,9 @@ function* readRecord(
   return bytes;
 }
 
-/** Inflates in small steps, so that a stream that holds more than it says is left before it fills the memory. */
+/**
+ * Inflates in small steps, so that a stream that holds more than it says is left before it fills the memory.
+ */
 function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
   const bytes = new Uint8Array(size);
   let length = 0;
@@ -266,7 +272,8 @@ function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
     if (error instanceof CheckpointError) throw error;
     throw new CheckpointError(
       'zip-deflate',
-      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); the file is broken, download it again.`,
+      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); ` +
+        'the file is broken, download it again.',
       {},
       { cause: error },
     );
@@ -275,7 +282,7 @@ function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
   return bytes;
 }
 
-/** Eight tables, of which each looks one byte further ahead than the one before: eight bytes a step. */
+/** Tables for eight bytes at a time (slicing-by-8). */
 let tables: readonly Int32Array[] | undefined;
 
 function crcTables(): readonly Int32Array[] {
