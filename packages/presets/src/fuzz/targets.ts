@@ -25,7 +25,7 @@ import { official, timm } from '../preprocessing.ts';
 import { convertCheckpoint } from '../save.ts';
 import { fromTimmConfig, toTimmConfig } from '../timmConfig.ts';
 
-/** Something that takes bytes of anybody's making, and such bytes. */
+/** A reader of untrusted bytes, and valid bytes to start from. */
 export interface Target {
   readonly name: string;
   readonly inputs: fc.Arbitrary<Uint8Array>;
@@ -306,7 +306,7 @@ export const targets: readonly Target[] = [
 ];
 
 /**
- * Tries one input; throws where it is neither taken nor refused by an error of ours.
+ * Tries one input; throws if it is neither read nor refused by an error of ours.
  *
  * @returns milliseconds of the processor: those of the clock pass while others have it, too
  */

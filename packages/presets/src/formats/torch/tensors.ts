@@ -66,7 +66,7 @@ export interface StorageClaim {
   readonly key: string;
   /** Undefined for an untyped storage, whose tensors say it. */
   readonly dtype: Dtype | undefined;
-  /** What its type counts: values, or bytes where it is untyped. */
+  /** Its length in values, or in bytes if it is untyped. */
   readonly count: number;
   readonly bytes: number;
 }

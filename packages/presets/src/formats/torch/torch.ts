@@ -136,7 +136,7 @@ export function* readTorchLegacy(fileSize: number): Reading<TensorFile> {
 
 const shownKey = (key: unknown): string => JSON.stringify(String(key).slice(0, 40));
 
-/** Reads the pickles at the start of a file. Each shows only at its end where that is. */
+/** Reads the pickles at the start of a file, whose lengths are not stated. */
 class PickleStream {
   /** Where the last pickle ended. */
   end = 0;

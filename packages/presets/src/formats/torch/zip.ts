@@ -11,7 +11,7 @@ export interface ZipRecord {
    * Reads and inflates it, and checks its CRC. A stored record, as torch writes all of them, is returned as
    * it was read.
    *
-   * @param expected the size it must have, refused before anything is read where it has another
+   * @param expected the size it must have, checked before anything is read
    */
   read(expected?: number): Reading<Uint8Array>;
 }
@@ -107,7 +107,7 @@ function* readEnd(fileSize: number): Reading<{
   const tail = yield [tailBegin, fileSize];
   const view = viewOf(tail);
   let at = tail.length - 22;
-  // The comment behind the record, which torch leaves empty, must end where the file ends.
+  // The comment after the record, which torch leaves empty, must end with the file.
   while (
     at >= 0 &&
     !(view.getUint32(at, true) === 0x06054b50 && at + 22 + view.getUint16(at + 20, true) === tail.length)
