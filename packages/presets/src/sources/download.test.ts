@@ -67,7 +67,8 @@ const inCache = async () => (await listCache('*', cache)).map(({ size, complete 
 async function abortAfter(url: string, bytes: number, options: FetchOptions = {}): Promise<unknown> {
   const controller = new AbortController();
   const watching = setInterval(async () => {
-    if ((await cache.list()).some(({ size }) => size >= bytes)) controller.abort();
+    const entries = await cache.list();
+    if (entries.some((entry) => entry.url === url && entry.size >= bytes)) controller.abort();
   }, 5);
   try {
     return await get(url, { signal: controller.signal, ...options }).then(
