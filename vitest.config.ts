@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,28 +8,47 @@ import { findChromium } from './tooling/chromium.mjs';
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
+interface Manifest {
+  readonly name: string;
+  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
+}
+
+/** The source that tsdown builds an entry from: `dist/node.js` is `src/node.ts` or `src/node/index.ts`. */
+function sourceOf(folder: string, built: string): string | undefined {
+  const [, entry] = /^\.\/dist\/(.+)\.js$/.exec(built) ?? [];
+  if (entry === undefined) return undefined;
+  return [`${folder}/src/${entry}.ts`, `${folder}/src/${entry}/index.ts`].map(source).find(existsSync);
+}
+
+/** Every entry of a package, as its manifest's `exports` has it for the platform, on its source. */
+function entriesOf(folder: string, platform: 'node' | 'browser') {
+  const manifest = JSON.parse(readFileSync(source(`${folder}/package.json`), 'utf8')) as Manifest;
+  return Object.entries(manifest.exports ?? {}).flatMap(([subpath, target]) => {
+    if (typeof target === 'string') return [];
+    const built = (platform === 'node' ? target['node'] : target['browser']) ?? target['default'];
+    const replacement = built && sourceOf(folder, built);
+    const name = `${manifest.name}${subpath.slice(1)}`;
+    return replacement ? [{ find: new RegExp(`^${name}$`), replacement }] : [];
+  });
+}
+
+const packageFolders = ['packages', 'packages/adapters']
+  .flatMap((parent) => readdirSync(source(parent)).map((name) => `${parent}/${name}`))
+  .filter((folder) => existsSync(source(`${folder}/package.json`)));
+
 /** Tests run on the sources; what is built and packed is tested in tooling/packaging. */
-const alias = {
-  '@pvt/adapter-image/node': source('packages/adapters/image/src/node.ts'),
-  '@pvt/adapter-image': source('packages/adapters/image/src/index.ts'),
-  '@pvt/adapter-wasm/runner': source('packages/adapters/wasm/src/runner/index.node.ts'),
-  '@pvt/adapter-wasm': source('packages/adapters/wasm/src/index.ts'),
-  '@pvt/data/node': source('packages/data/src/node.ts'),
-  '@pvt/presets/node': source('packages/presets/src/node.ts'),
-  '@pvt/tasks/learning': source('packages/tasks/src/learning/index.ts'),
-  '@pvt/tasks/node': source('packages/tasks/src/node.ts'),
-  '@pvt/testing': source('tooling/testing/index.ts'),
-  ...Object.fromEntries(
-    readdirSync(source('packages'))
-      .filter((name) => name !== 'adapters')
-      .map((name) => [`@pvt/${name}`, source(`packages/${name}/src/index.ts`)]),
-  ),
-};
+const sources = (platform: 'node' | 'browser') => ({
+  alias: [
+    ...packageFolders.flatMap((folder) => entriesOf(folder, platform)),
+    { find: '@pvt/testing', replacement: source('tooling/testing/index.ts') },
+  ],
+});
 
 const wasmPath = `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`;
 
 const node: TestProjectConfiguration = {
   extends: true,
+  resolve: sources('node'),
   test: {
     name: 'node',
     environment: 'node',
@@ -51,6 +70,7 @@ const node: TestProjectConfiguration = {
 /** The built page in a whole browser, one file after the other: each drives Chromium on all cores. */
 const demo: TestProjectConfiguration = {
   extends: true,
+  resolve: sources('node'),
   test: {
     name: 'demo',
     environment: 'node',
@@ -63,6 +83,7 @@ const demo: TestProjectConfiguration = {
 
 const packaging: TestProjectConfiguration = {
   extends: true,
+  resolve: sources('node'),
   test: {
     name: 'packaging',
     environment: 'node',
@@ -77,6 +98,7 @@ const alsoIsolated = ['packages/adapters/wasm/src/runner/runner.browser.test.ts'
 
 const browser = (executablePath: string, isolated = false): TestProjectConfiguration => ({
   extends: true,
+  resolve: sources('browser'),
   ...(isolated && {
     server: {
       headers: {
@@ -124,7 +146,6 @@ const browser = (executablePath: string, isolated = false): TestProjectConfigura
 const chromium = findChromium();
 
 export default defineConfig({
-  resolve: { alias },
   test: {
     maxWorkers: '100%',
     // The cpu backend advertises a native one, once in every test file.

@@ -16,7 +16,7 @@ import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { createPvt, pvtConfig, randomInit, scoped } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
 import { convertCheckpoint, getModel } from '@pvt/presets';
-import { loadCheckpoint } from '@pvt/presets/node';
+import { loadCheckpoint } from '@pvt/presets';
 
 const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '20' }, json: { type: 'string' }, once: { type: 'string' } },

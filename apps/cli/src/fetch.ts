@@ -1,5 +1,5 @@
 import type { CheckpointFiles, LoadProgress } from '@pvt/presets';
-import { fetchCheckpoint } from '@pvt/presets/node';
+import { fetchCheckpoint } from '@pvt/presets';
 import { InterruptedError } from './errors.ts';
 import { note, progress, type Io } from './io.ts';
 import { bar, bytes, wait } from './text.ts';

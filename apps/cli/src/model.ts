@@ -17,7 +17,7 @@ import {
   getModel,
   labelsOf,
   listCheckpoints,
-  nameOf,
+  modelNameOf,
   openCheckpoint,
   type Checkpoint,
   type ModelName,
@@ -152,7 +152,7 @@ async function readParameters(options: ModelOptions, io: Io): Promise<Parameters
 
   if (origin === 'init') {
     const config = pvtConfig<PvtConfigInput>(given?.config ?? presetOf(model!).config);
-    const name = model ?? nameOf(config);
+    const name = model ?? modelNameOf(config);
     return {
       title: `${name ?? `PVT ${config.version}`}, random numbers from seed ${init}`,
       config,

@@ -13,7 +13,7 @@ describe.each(Object.entries(checkpoints))(
       expect(createHash('sha256').update(file).digest('hex')).toBe(sha256);
     });
 
-    it('fills the variant that it names, and carries its labels and recipe', async () => {
+    it('fills the variant that it names, and carries its labels and preprocessing', async () => {
       const checkpoint = readCheckpoint(await readFile(url));
       expect(checkpoint).toMatchObject({ model, naming: 'official', assumed: [], preprocessing });
       expect(checkpoint.config.classes).toBe(labels.length);

@@ -1,6 +1,6 @@
 /**
- * Checkpoints that come with the package, as data. `url` points to a safetensors file with float16 values and the
- * official code's names; `preprocessing` says how its images are prepared; `top1` is in percent.
+ * Checkpoints that come with the package, as data. `url` points to a safetensors file with float16 values and
+ * the official code's names; `preprocessing` says how its images are prepared; `top1` is in percent.
  *
  * @example
  * const { url, labels } = checkpoints['pvt_v2_nano.cifar10'];

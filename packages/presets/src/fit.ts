@@ -6,19 +6,23 @@ import {
   type Spec,
   type StateDict,
 } from '@pvt/core';
+import { firstOf } from './text.ts';
 
-/** What happens to each parameter when a checkpoint meets a model. Paths are canonical, but for `unexpected` names that mean nothing to a PVT. */
+/**
+ * What happens to each parameter when a checkpoint is loaded into a model. Paths are canonical, except for
+ * `unexpected` names that belong to no PVT.
+ */
 export interface FitReport extends Required<CheckpointProblems> {
-  /** Taken from the checkpoint as they are. */
+  /** Taken from the checkpoint unchanged. */
   readonly loaded: readonly string[];
-  /** Made for the occasion: a new classifier, an adapted first convolution. */
+  /** Of another shape in the checkpoint: a new classifier, an adapted first convolution. */
   readonly adapted: readonly string[];
-  /** With NaN or infinite values; a model cannot be made of them. */
+  /** With NaN or infinite values, of which no model is made. */
   readonly nonFinite: readonly string[];
 }
 
 /**
- * Compares a checkpoint with what a model needs, by names and shapes, and names what is not finite.
+ * Compares a checkpoint with what a model needs, by names and shapes, and lists what is not finite.
  *
  * @example
  * console.log(renderFit(checkFit(checkpointSpec(checkpoint.config), checkpoint)));
@@ -59,6 +63,10 @@ export function checkFit(
   };
 }
 
+/** A mismatch as text. */
+export const describeMismatch = ({ path, expected, found }: ShapeMismatch): string =>
+  `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`;
+
 /** A report as a few lines of text. */
 export function renderFit({
   loaded,
@@ -70,23 +78,13 @@ export function renderFit({
 }: FitReport): string {
   const total = loaded.length + adapted.length + missing.length + mismatched.length;
   const line = (what: string, items: readonly string[]) =>
-    items.length === 0
-      ? []
-      : [
-          `${what} ${items.length}: ${items.slice(0, 4).join(', ')}${items.length > 4 ? ` and ${items.length - 4} more` : ''}`,
-        ];
+    items.length === 0 ? [] : [`${what} ${items.length}: ${firstOf(items, 4)}`];
   return [
     `loaded ${loaded.length} of ${total} parameters`,
     ...line('adapted', adapted),
     ...line('missing', missing),
     ...line('unexpected', unexpected),
-    ...line(
-      'mismatched',
-      mismatched.map(
-        ({ path, expected, found }) =>
-          `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`,
-      ),
-    ),
+    ...line('mismatched', mismatched.map(describeMismatch)),
     ...line('not finite', nonFinite),
   ].join('\n');
 }

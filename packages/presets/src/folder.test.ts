@@ -94,25 +94,28 @@ describe('savePretrained and back', () => {
     ['v2 linear', linear, 'timm'],
     ['v2 without a classifier', { ...v2, classes: 0 }, 'timm'],
     ['v2 of four channels', pvtConfig({ ...v2, channels: 4, qkvBias: false }), 'timm'],
-  ] as const)('%1$s as %3$s: the same bits, config, recipe and labels', async (_what, config, layout) => {
-    const files = savePretrained(savable(config, official), {
-      layout,
-      epsilon: 'layout',
-      ...(config.classes === 3 && { labels }),
-    });
-    const eps = layout === 'timm' ? v2.eps : { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 };
-    const imageSize = layout === 'timm' ? [224, 224] : [64, 64];
-    const checkpoint = await openCheckpoint(distant(files));
-    expect(bitsOf(checkpoint.state)).toBe(bitsOf(stateOf(config)));
-    expect(checkpoint).toMatchObject({
-      naming: layout,
-      preprocessing: official,
-      assumed: [],
-      unexpected: [],
-      ...(config.classes === 3 && { labels }),
-    });
-    expect(checkpoint.config).toEqual({ ...config, eps, imageSize });
-  });
+  ] as const)(
+    '%1$s as %3$s: the same bits, config, preprocessing and labels',
+    async (_what, config, layout) => {
+      const files = savePretrained(savable(config, official), {
+        layout,
+        epsilon: 'layout',
+        ...(config.classes === 3 && { labels }),
+      });
+      const eps = layout === 'timm' ? v2.eps : { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 };
+      const imageSize = layout === 'timm' ? [224, 224] : [64, 64];
+      const checkpoint = await openCheckpoint(distant(files));
+      expect(bitsOf(checkpoint.state)).toBe(bitsOf(stateOf(config)));
+      expect(checkpoint).toMatchObject({
+        naming: layout,
+        preprocessing: official,
+        assumed: [],
+        unexpected: [],
+        ...(config.classes === 3 && { labels }),
+      });
+      expect(checkpoint.config).toEqual({ ...config, eps, imageSize });
+    },
+  );
 
   it.each(['F16', 'BF16'] as const)('rounds to %s', async (dtype) => {
     const files = savePretrained(savable(v2), { layout: 'timm', dtype });
@@ -242,7 +245,7 @@ describe('savePretrained and back', () => {
   });
 });
 
-describe('recipes in files', () => {
+describe('preprocessing in files', () => {
   it.each<[string, Preprocessing]>([
     ['short side and crop', official],
     [
@@ -275,7 +278,8 @@ describe('canonical to each naming and back', () => {
       .filter((naming) => naming !== 'timm' || getModel(name).config.version === 'v2')
       .map((naming) => [name, naming] as const),
   );
-  // Widths cut to two a head, depths, heads and all else as published: every name and every split, without the gigabytes.
+  // Widths cut to two a head, depths, heads and all else as published: every name and every split, without
+  // the gigabytes.
   it.each(cases)('%s in %s names', (name, naming: Naming) => {
     const preset: PvtConfig = pvtConfig<PvtConfigInput>(getModel(name).config);
     const config = pvtConfig<PvtConfigInput>({
@@ -654,7 +658,9 @@ describe('inspect', () => {
       shape: [16, 3, 7, 7],
     });
     expect(renderInspection(found)).toContain(
-      'names     official, PVT v2\nmodel     no published variant: widths 16, 32, 40, 64; depths 1, 2, 1, 1; 3 classes\nassumed   heads, strides\n',
+      'names     official, PVT v2\n' +
+        'model     no published variant: widths 16, 32, 40, 64; depths 1, 2, 1, 1; 3 classes\n' +
+        'assumed   heads, strides\n',
     );
     expect(renderInspection(found, { tensors: true })).toContain(
       'patch_embed1.proj.weight F32 [16, 3, 7, 7]',

@@ -1,23 +1,17 @@
 import { CheckpointError, ConfigError, PvtError } from '@pvt/core';
+import { openTensors, type OpenedFile } from './formats/lazyTensors.ts';
 import { readFrom, readRange, type ReadableFile } from './formats/readableFile.ts';
 import { fromHuggingFaceConfig, fromPreprocessorConfig, labelsOf } from './huggingFaceConfig.ts';
 import { JsonError, parseJson, type Json } from './json.ts';
-import {
-  readTensors,
-  checkpointOf,
-  type Checkpoint,
-  type Companions,
-  type ReadOptions,
-  type TensorsOfFile,
-} from './load.ts';
+import { checkpointOf, type Checkpoint, type Companions, type ReadOptions } from './load.ts';
 import { fromTimmConfig } from './timmConfig.ts';
 
 export interface OpenOptions extends ReadOptions {
-  /** Stops the reading between two pieces. */
+  /** Checked before each piece is read. */
   readonly signal?: AbortSignal;
 }
 
-/** What a folder calls its weights, the best first. */
+/** Names of a folder's weights, the preferred one first. */
 export const weightFiles = [
   'model.safetensors',
   'model.safetensors.index.json',
@@ -28,12 +22,15 @@ export const weightFiles = [
 const maxJson = 16_777_216;
 
 /**
- * Reads a checkpoint from a file, or from files by name: a Hugging Face or timm folder, in one piece or several. Config,
- * recipe and labels come from `config.json` and `preprocessor_config.json` where they are there.
+ * Reads a checkpoint from a file, or from files by name: a Hugging Face or timm folder, in one file of
+ * weights or in shards. Config, preprocessing and labels come from its `config.json` and
+ * `preprocessor_config.json`, if it has them.
  *
- * @throws CheckpointError where a file is broken, missing or no checkpoint, ConfigError where a JSON file says what cannot be
+ * @throws CheckpointError if a file is broken, missing or no checkpoint; ConfigError if a JSON file is
+ *   invalid
  * @example
- * const { config, source, preprocessing, labels } = await openCheckpoint(new Map([['config.json', configFile], ['model.safetensors', weightsFile]]));
+ * const files = new Map([['config.json', configFile], ['model.safetensors', weightsFile]]);
+ * const { config, source, preprocessing, labels } = await openCheckpoint(files);
  */
 export async function openCheckpoint(
   files: ReadonlyMap<string, ReadableFile> | ReadableFile,
@@ -43,17 +40,17 @@ export async function openCheckpoint(
   return checkpointOf(parts, options, companions);
 }
 
-/** The files of weights, all of them, and what the files beside them tell. */
+/** All files of weights, and what the files beside them say. */
 export async function readParts(
   files: ReadonlyMap<string, ReadableFile> | ReadableFile,
   signal?: AbortSignal,
-): Promise<{ readonly parts: TensorsOfFile[]; readonly companions: Companions }> {
+): Promise<{ readonly parts: OpenedFile[]; readonly companions: Companions }> {
   const byName = 'read' in files ? new Map([[files.name, files]]) : files;
   const name = weightsIn([...byName.keys()]);
   const companions = await readCompanions(byName, signal);
   const parts = name.endsWith('.index.json')
     ? await readShards(byName, name, signal)
-    : [await within(name, () => readTensorsOf(byName.get(name)!, signal))];
+    : [await namingFile(name, () => openFile(byName.get(name)!, signal))];
   return { parts, companions };
 }
 
@@ -64,15 +61,16 @@ function weightsIn(names: readonly string[]): string {
   if (others.length === 1) return others[0]!;
   throw new CheckpointError(
     'weights-missing',
-    `openCheckpoint: expected ${weightFiles.join(', ')} or a single file of weights, got ${others.length === 0 ? 'none' : others.slice(0, 4).join(', ').slice(0, 200)}; give the file that you mean.`,
+    `openCheckpoint: expected ${weightFiles.join(', ')} or a single file of weights, ` +
+      `got ${others.slice(0, 4).join(', ').slice(0, 200) || 'none'}; give the file that you mean.`,
   );
 }
 
-const readTensorsOf = (file: ReadableFile, signal?: AbortSignal): Promise<TensorsOfFile> =>
-  readFrom(file, readTensors(file), signal);
+const openFile = (file: ReadableFile, signal?: AbortSignal): Promise<OpenedFile> =>
+  readFrom(file, openTensors(file), signal);
 
-/** Says in which of several files something is wrong. */
-async function within<T>(name: string, work: () => Promise<T>): Promise<T> {
+/** Runs `work` on a file, with the file's name in its errors. */
+async function namingFile<T>(name: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -96,25 +94,26 @@ async function readCompanions(
   if (!has('model_type'))
     throw new ConfigError(
       'config-unknown',
-      "config.json: expected model_type, as transformers has it, or architecture, as timm has it, got neither; this is another library's config.",
+      'config.json: expected model_type, as in transformers, or architecture, as in timm, got neither; ' +
+        "this is another library's config.",
     );
   const labels = labelsOf(config);
   return { config: fromHuggingFaceConfig(config), ...processed, ...(labels !== undefined && { labels }) };
 }
 
-/** Objects of own properties only: not even a key called `__proto__` reaches a prototype. */
-const plain = (value: Json): unknown =>
-  value instanceof Map
-    ? Object.fromEntries(Array.from(value, ([key, inner]) => [key, plain(inner)]))
-    : Array.isArray(value)
-      ? (value as readonly Json[]).map(plain)
-      : value;
+/** JSON's Maps as objects of own properties: not even a key called `__proto__` reaches a prototype. */
+function toObjects(value: Json): unknown {
+  if (value instanceof Map)
+    return Object.fromEntries(Array.from(value, ([key, inner]) => [key, toObjects(inner)]));
+  return Array.isArray(value) ? (value as readonly Json[]).map(toObjects) : value;
+}
 
 async function readSmall(file: ReadableFile, signal?: AbortSignal): Promise<Uint8Array> {
   if (file.size > maxJson)
     throw new ConfigError(
       'json-large',
-      `${file.name}: expected at most ${maxJson} bytes of JSON, got ${file.size}; this is another file.`,
+      `${file.name}: expected at most ${maxJson} bytes of JSON, got ${file.size}; ` +
+        'this is another kind of file.',
     );
   return readFrom(file, readRange(0, file.size), signal);
 }
@@ -123,42 +122,47 @@ const readJson = async (file: ReadableFile | undefined, signal?: AbortSignal): P
   file === undefined ? undefined : parseConfig(file.name, await readSmall(file, signal));
 
 /**
- * Reads a JSON file of a checkpoint's folder, strictly: a key that occurs twice is an error.
+ * Reads a JSON file of a checkpoint's folder. It is strict: a key that occurs twice is an error.
  *
  * @throws ConfigError
  */
 export function parseConfig(name: string, bytes: Uint8Array): unknown {
   try {
-    return plain(parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes), 1_000_000));
+    return toObjects(parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes), 1_000_000));
   } catch (error) {
     if (error instanceof PvtError || !(error instanceof JsonError || error instanceof TypeError)) throw error;
-    const got = error instanceof JsonError ? error.message.slice(0, 120) : 'bytes that are no UTF-8';
+    const got = error instanceof JsonError ? error.message.slice(0, 120) : 'bytes that are not UTF-8';
     throw new ConfigError(
       error instanceof JsonError && error.kind === 'duplicate' ? 'json-duplicate' : 'json-invalid',
-      `${name}: expected JSON with every key once, got ${JSON.stringify(got)}; get the file again.`,
+      `${name}: expected JSON in which every key occurs once, got ${JSON.stringify(got)}; ` +
+        'download the file again.',
       { cause: error },
     );
   }
 }
 
+/** The file of each tensor, by the tensor's name. */
+export type ShardIndex = ReadonlyMap<string, string>;
+
 /**
  * Which file holds each tensor, from the content of a `*.index.json`.
  *
- * @throws CheckpointError where it is no index, or names files outside of its folder
+ * @throws CheckpointError `shard-index` if it is no index, or names files outside its folder
  * @example
  * const shards = new Set(parseShardIndex('model.safetensors.index.json', bytes).values());
  */
-export function parseShardIndex(name: string, bytes: Uint8Array): ReadonlyMap<string, string> {
+export function parseShardIndex(name: string, bytes: Uint8Array): ShardIndex {
   const json = parseConfig(name, bytes);
   const map = typeof json === 'object' && json !== null && 'weight_map' in json ? json.weight_map : undefined;
   const refuse = (expected: string, got: unknown): never => {
     throw new CheckpointError(
       'shard-index',
-      `${name}: expected ${expected}, got ${(JSON.stringify(got) ?? 'nothing').slice(0, 80)}; get the file again.`,
+      `${name}: expected ${expected}, got ${(JSON.stringify(got) ?? 'nothing').slice(0, 80)}; ` +
+        'download the file again.',
     );
   };
   if (typeof map !== 'object' || map === null || Array.isArray(map))
-    return refuse('an object weight_map', map);
+    return refuse('weight_map to be an object', map);
   const entries = Object.entries(map);
   if (entries.length === 0) refuse('the file of each tensor', {});
   for (const [, file] of entries) {
@@ -175,37 +179,48 @@ export function parseShardIndex(name: string, bytes: Uint8Array): ReadonlyMap<st
 
 async function readShards(
   files: ReadonlyMap<string, ReadableFile>,
-  name: string,
+  indexName: string,
   signal?: AbortSignal,
-): Promise<TensorsOfFile[]> {
-  const map = parseShardIndex(name, await readSmall(files.get(name)!, signal));
-  const names = [...new Set(map.values())];
+): Promise<OpenedFile[]> {
+  const index = parseShardIndex(indexName, await readSmall(files.get(indexName)!, signal));
+  const names = [...new Set(index.values())];
   const missing = names.filter((shard) => !files.has(shard));
   if (missing.length > 0)
     throw new CheckpointError(
       'shard-missing',
-      `openCheckpoint: expected all ${names.length} files of ${name}, got none called ${missing.slice(0, 3).join(', ')}; get them too.`,
+      `openCheckpoint: expected all ${names.length} files of ${indexName}, ` +
+        `got none called ${missing.slice(0, 3).join(', ')}; download them too.`,
       { missing },
     );
-  const parts: TensorsOfFile[] = [];
+  const parts: OpenedFile[] = [];
   for (const shard of names) {
-    const part = await within(shard, () => readTensorsOf(files.get(shard)!, signal));
-    const strays = [...part.tensors.keys()].filter((tensor) => map.get(tensor) !== shard);
-    if (strays.length > 0)
-      throw new CheckpointError(
-        'shard-unexpected',
-        `${shard}: expected the tensors that ${name} says, got ${strays.slice(0, 3).join(', ').slice(0, 200)} besides; get both files again.`,
-        { unexpected: strays },
-      );
+    const part = await namingFile(shard, () => openFile(files.get(shard)!, signal));
+    checkShard(shard, part, indexName, index);
     parts.push(part);
   }
-  const held = new Set(parts.flatMap(({ tensors }) => [...tensors.keys()]));
-  const lost = [...map.keys()].filter((tensor) => !held.has(tensor));
-  if (lost.length > 0)
+  checkComplete(parts, indexName, index);
+  return parts;
+}
+
+function checkShard(shard: string, { tensors }: OpenedFile, indexName: string, index: ShardIndex): void {
+  const unexpected = [...tensors.keys()].filter((tensor) => index.get(tensor) !== shard);
+  if (unexpected.length > 0)
+    throw new CheckpointError(
+      'shard-unexpected',
+      `${shard}: expected the tensors that ${indexName} lists for it, ` +
+        `got ${unexpected.slice(0, 3).join(', ').slice(0, 200)} as well; download both files again.`,
+      { unexpected },
+    );
+}
+
+function checkComplete(parts: readonly OpenedFile[], indexName: string, index: ShardIndex): void {
+  const found = new Set(parts.flatMap(({ tensors }) => [...tensors.keys()]));
+  const missing = [...index.keys()].filter((tensor) => !found.has(tensor));
+  if (missing.length > 0)
     throw new CheckpointError(
       'shard-incomplete',
-      `openCheckpoint: expected all tensors of ${name}, got none called ${lost.slice(0, 3).join(', ').slice(0, 200)}; get the files again.`,
-      { missing: lost },
+      `openCheckpoint: expected all tensors of ${indexName}, ` +
+        `got none called ${missing.slice(0, 3).join(', ').slice(0, 200)}; download the files again.`,
+      { missing },
     );
-  return parts;
 }

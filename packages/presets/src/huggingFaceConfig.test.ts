@@ -4,7 +4,7 @@ import {
   fromHuggingFaceConfig,
   fromPreprocessorConfig,
   labelsOf,
-  nameOf,
+  modelNameOf,
   toHuggingFaceConfig,
 } from './index.ts';
 import { huggingFace } from './preprocessing.ts';
@@ -57,7 +57,7 @@ describe('fromHuggingFaceConfig', () => {
     expect(config).toEqual(
       pvtConfig({ version: 'v1', dims: [64, 128, 320, 512], depths: [2, 2, 2, 2], eps }),
     );
-    expect(nameOf(config)).toBe('pvt_tiny');
+    expect(modelNameOf(config)).toBe('pvt_tiny');
   });
 
   it('reads a v2 backbone', () => {
@@ -78,7 +78,7 @@ describe('fromHuggingFaceConfig', () => {
 
   it('fills in what the two classes have', () => {
     expect(fromHuggingFaceConfig({ model_type: 'pvt' })).toEqual(fromHuggingFaceConfig(tiny));
-    expect(nameOf(fromHuggingFaceConfig({ model_type: 'pvt_v2' }))).toBe('pvt_v2_b0');
+    expect(modelNameOf(fromHuggingFaceConfig({ model_type: 'pvt_v2' }))).toBe('pvt_v2_b0');
     expect(fromHuggingFaceConfig({ model_type: 'pvt_v2' }).classes).toBe(2);
   });
 

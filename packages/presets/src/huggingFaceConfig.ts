@@ -1,15 +1,6 @@
-import {
-  ConfigError,
-  pvtConfig,
-  type Activation,
-  type PvtConfig,
-  type PvtConfigInput,
-  type Preprocessing,
-  type Resampling,
-  imageNetNormalization,
-} from '@pvt/core';
-
-type JsonObject = Readonly<Record<string, unknown>>;
+import { ConfigError, pvtConfig, resamplings, type Activation, type PvtConfig, type PvtConfigInput, type Preprocessing, imageNetNormalization } from '@pvt/core';
+import { isJsonObject, type JsonObject } from './json.ts';
+import { namings } from './names/naming.ts';
 
 function fail(file: string, field: string, expected: string, got: unknown, remedy: string): never {
   const shown = got === undefined ? 'nothing' : JSON.stringify(got).slice(0, 80);
@@ -19,10 +10,7 @@ function fail(file: string, field: string, expected: string, got: unknown, remed
   );
 }
 
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Our fields and theirs, where only the name differs. */
+/** Our fields and theirs of another name but the same meaning. */
 const sharedFields = {
   channels: 'num_channels',
   dims: 'hidden_sizes',
@@ -36,7 +24,7 @@ const sharedFields = {
   initRange: 'initializer_range',
 } as const satisfies { readonly [F in keyof PvtConfig]?: string };
 
-/** Their names of activations that we have; the first of each is written. */
+/** Their names of our activations; of several, the first is written. */
 const activationNames: readonly (readonly [theirs: string, ours: Activation])[] = [
   ['gelu', 'gelu'],
   ['gelu_pytorch_tanh', 'gelu_tanh'],
@@ -46,15 +34,18 @@ const activationNames: readonly (readonly [theirs: string, ours: Activation])[] 
   ['swish', 'silu'],
 ];
 
-/** What the two classes have where a config.json says nothing (`configuration_pvt.py`, `configuration_pvt_v2.py`). */
+/**
+ * Defaults of their two classes for what a config.json leaves out (`configuration_pvt.py`,
+ * `configuration_pvt_v2.py`).
+ */
 const classDefaults = {
   v1: { dims: [64, 128, 320, 512], classes: 1000 },
   v2: { dims: [32, 64, 160, 256], classes: 2 },
 } as const;
 
 /**
- * transformers' `PvtPatchEmbeddings` takes its kernel from `strides` and its stride from `patch_sizes`, in v1 only. The
- * published configs have the same numbers in both.
+ * In v1, transformers' `PvtPatchEmbeddings` takes its kernel from `strides` and its stride from
+ * `patch_sizes`. The published configs have the same numbers in both.
  */
 const patchFields = {
   v1: { patchSizes: 'strides', strides: 'patch_sizes' },
@@ -62,14 +53,14 @@ const patchFields = {
 } as const;
 
 /**
- * Class names out of a config.json, by index.
+ * Class names from a transformers config.json, by index.
  *
- * @throws ConfigError where `id2label` does not name the classes 0, 1, 2, … once each
+ * @throws ConfigError if `id2label` does not name the classes 0, 1, 2, … once each
  */
 export function labelsOf(json: unknown): string[] | undefined {
-  const names = isObject(json) ? json['id2label'] : undefined;
+  const names = isJsonObject(json) ? json['id2label'] : undefined;
   if (names === undefined || names === null) return undefined;
-  if (!isObject(names))
+  if (!isJsonObject(names))
     return fail('config.json', 'id2label', 'an object of class names by index', names, 'correct the file');
   return Object.keys(names).map((_, index) => {
     const label = Object.hasOwn(names, index) ? names[index] : undefined;
@@ -101,21 +92,23 @@ function classesOf(json: JsonObject, version: 'v1' | 'v2'): number {
 }
 
 /**
- * A transformers `config.json` (`PvtConfig` or `PvtV2Config`) as ours. Their one epsilon goes to every site.
+ * A transformers `config.json` (`PvtConfig` or `PvtV2Config`) as our config. Their one epsilon goes to every
+ * LayerNorm.
  *
- * @throws ConfigError naming the field, what was expected, what came, and the remedy
+ * @throws ConfigError `hugging-face-config`, naming the field
  * @example
  * const config = fromHuggingFaceConfig(JSON.parse(await readFile('config.json', 'utf8')));
  */
 export function fromHuggingFaceConfig(json: unknown): PvtConfig {
-  if (!isObject(json)) return fail('config.json', 'its content', 'an object', json, 'give the parsed file');
+  if (!isJsonObject(json))
+    return fail('config.json', 'its content', 'an object', json, 'give the parsed file');
   const type = json['model_type'];
   if (type !== 'pvt' && type !== 'pvt_v2')
     fail('config.json', 'model_type', '"pvt" or "pvt_v2"', type, 'this is the config of another model');
   const version = type === 'pvt' ? 'v1' : 'v2';
   const { dims } = classDefaults[version];
 
-  // Older v1 files say sr_ratios.
+  // Older v1 files call them sr_ratios.
   const reductions = json['sequence_reduction_ratios'] ?? json['sr_ratios'];
   const fields: Record<string, unknown> = {
     version,
@@ -149,27 +142,32 @@ export function fromHuggingFaceConfig(json: unknown): PvtConfig {
       act,
       'no published PVT uses another',
     );
-  const eps = json['layer_norm_eps'] ?? 1e-6;
+  const eps = json['layer_norm_eps'] ?? namings.huggingFace.eps.block;
+  // pvtConfig checks what the file says.
   return pvtConfig({
     ...fields,
     imageSize: Array.isArray(size) ? size : [size, size],
     activation,
     eps: { block: eps, patchEmbed: eps, reduction: eps },
     ...(version === 'v2' && { linear: json['linear_attention'] ?? false }),
-  } as unknown as PvtConfigInput);
+  } as JsonObject as PvtConfigInput);
 }
 
 export interface ToHuggingFaceOptions {
-  /** Class names by index; without them transformers numbers the classes. */
+  /** Class names by index. Default: `LABEL_0`, `LABEL_1`, …, as in transformers. */
   readonly labels?: readonly string[];
-  /** The one epsilon that transformers has, where the config's sites differ: 1e-6 is what published conversions use, and moves logits by about 1e-5. */
+  /**
+   * transformers' one epsilon, for a config whose LayerNorms have several: 1e-6 is what published conversions
+   * use, and moves logits by about 1e-5. Default: the config's, if it has one only.
+   */
   readonly layerNormEps?: number;
 }
 
 /**
  * The inverse of {@link fromHuggingFaceConfig}: the content of a `config.json`.
  *
- * @throws ConfigError for what transformers cannot express: a v1 without class token, epsilons that differ by site
+ * @throws ConfigError for what transformers cannot express: a v1 without class token or with an input that is
+ *   not square, epsilons that differ
  * @example
  * const json = JSON.stringify(toHuggingFaceConfig(config, { layerNormEps: 1e-6 }), null, 2);
  */
@@ -182,29 +180,16 @@ export function toHuggingFaceConfig(
     fail('config.json', 'classToken', 'true', false, 'transformers has no PVT v1 without a class token');
   const sites = new Set([eps.block, eps.patchEmbed, eps.reduction]);
   if (sites.size > 1 && layerNormEps === undefined)
-    fail('config.json', 'eps', 'one epsilon for all sites', eps, 'choose one with layerNormEps');
+    fail('config.json', 'eps', 'one epsilon for every LayerNorm', eps, 'choose one with layerNormEps');
   if (labels !== undefined && labels.length !== classes)
     fail('config.json', 'labels', `${classes} class names`, labels.length, 'give one per class');
   const name = version === 'v1' ? 'Pvt' : 'PvtV2';
   const [hiddenAct] = activationNames.find(([, ours]) => ours === config.activation)!;
   const names = labels ?? Array.from({ length: classes }, (_, index) => `LABEL_${index}`);
-  const [height, width] = config.imageSize;
   return {
     architectures: [classes > 0 ? `${name}ForImageClassification` : `${name}Model`],
     model_type: version === 'v1' ? 'pvt' : 'pvt_v2',
-    // transformers' v1 takes a single side.
-    image_size:
-      height === width
-        ? height
-        : version === 'v2'
-          ? [height, width]
-          : fail(
-              'config.json',
-              'imageSize',
-              'a square',
-              config.imageSize,
-              'transformers has no other PVT v1',
-            ),
+    image_size: imageSizeOf(config),
     num_encoder_blocks: config.dims.length,
     ...Object.fromEntries(
       Object.entries({ ...sharedFields, ...patchFields[version] }).map(([ours, theirs]) => [
@@ -224,10 +209,15 @@ export function toHuggingFaceConfig(
   };
 }
 
-/** Pillow's numbers of its filters, as `resample` has them. */
-const resamplings: readonly Resampling[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
+/** transformers' v1 takes a single side. */
+function imageSizeOf({ version, imageSize }: PvtConfig): number | readonly number[] {
+  const [height, width] = imageSize;
+  if (height === width) return height;
+  if (version === 'v2') return imageSize;
+  return fail('config.json', 'imageSize', 'a square', imageSize, 'transformers has no other PVT v1');
+}
 
-/** Processors with the steps and the meaning of `PvtImageProcessor`; the second is what the first uploads of v2 called it. */
+/** Processors with the steps of `PvtImageProcessor`; the first uploads of v2 used the second name. */
 const stretching = [
   'PvtImageProcessor',
   'PvtV2ImageProcessor',
@@ -238,100 +228,110 @@ const stretching = [
 /** Processors that resize the short side and crop the centre before they rescale and normalise. */
 const cropping = ['BitImageProcessor', 'BitImageProcessorFast'];
 
-/** What `BitImageProcessor` normalises by where its file does not say (`OPENAI_CLIP_MEAN` and `OPENAI_CLIP_STD`). */
+/** `BitImageProcessor`'s default mean and standard deviation (`OPENAI_CLIP_MEAN` and `OPENAI_CLIP_STD`). */
 const clip = {
   mean: [0.48145466, 0.4578275, 0.40821073],
   std: [0.26862954, 0.26130258, 0.27577711],
 } as const;
 
+const preprocessorFile = 'preprocessor_config.json';
+
 /**
- * A transformers `preprocessor_config.json` of `PvtImageProcessor` or `BitImageProcessor` as a recipe; what it leaves out
+ * A transformers `preprocessor_config.json` of `PvtImageProcessor` or `BitImageProcessor`; what it leaves out
  * has that class's default.
  *
- * @throws ConfigError naming the field, what was expected, what came, and the remedy
+ * @throws ConfigError `hugging-face-config`, naming the field
  * @example
- * const recipe = fromPreprocessorConfig({ size: { height: 224, width: 224 }, resample: 2 });
+ * const preprocessing = fromPreprocessorConfig({ size: { height: 224, width: 224 }, resample: 2 });
  */
 export function fromPreprocessorConfig(json: unknown): Preprocessing {
-  const file = 'preprocessor_config.json';
-  if (!isObject(json)) return fail(file, 'its content', 'an object', json, 'give the parsed file');
+  if (!isJsonObject(json))
+    return fail(preprocessorFile, 'its content', 'an object', json, 'give the parsed file');
   const type = json['image_processor_type'] ?? json['feature_extractor_type'] ?? stretching[0];
   const crops = cropping.includes(type as string);
-  if (!crops && !stretching.includes(type as string))
-    fail(
-      file,
-      'image_processor_type',
-      [...stretching, ...cropping].join(', '),
-      type,
-      'write the recipe by hand',
-    );
-  const normal = crops ? clip : imageNetNormalization;
-  const flag = (field: string): boolean => {
-    const value = json[field] ?? true;
-    return typeof value === 'boolean' ? value : fail(file, field, 'true or false', value, 'correct the file');
-  };
-  const isSide = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
-  const sizeOf = (field: string): readonly [height: number, width: number] => {
-    const size = json[field] ?? 224;
-    if (isSide(size)) return [size, size];
-    if (isObject(size) && isSide(size['height']) && isSide(size['width']))
-      return [size['height'], size['width']];
-    return fail(file, field, 'a number of pixels, or height and width', size, 'correct the file');
-  };
-  const targetOf = (): { shortSide: number } | { size: readonly [height: number, width: number] } => {
-    if (!crops) return { size: sizeOf('size') };
-    const size = json['size'] ?? { shortest_edge: 224 };
-    if (isSide(size)) return { shortSide: size };
-    return isObject(size) && isSide(size['shortest_edge'])
-      ? { shortSide: size['shortest_edge'] }
-      : { size: sizeOf('size') };
-  };
-  const threeOf = (field: string, fallback: readonly number[], positive: boolean): readonly number[] => {
-    const value = json[field] ?? fallback;
-    const list: unknown[] = Array.isArray(value) ? value : [value, value, value];
-    const fits =
-      list.length > 0 &&
-      list.every((entry) => typeof entry === 'number' && Number.isFinite(entry) && (!positive || entry > 0));
-    return fits
-      ? (list as number[])
-      : fail(
-          file,
-          field,
-          `one ${positive ? 'positive ' : ''}number, or one per channel`,
-          value,
-          'correct the file',
-        );
-  };
+  if (!crops && !stretching.includes(type as string)) {
+    const known = [...stretching, ...cropping].join(', ');
+    fail(preprocessorFile, 'image_processor_type', known, type, 'write the preprocessing by hand');
+  }
+  const defaults = crops
+    ? { resample: resamplings.indexOf('bicubic'), ...clip }
+    : { resample: resamplings.indexOf('bilinear'), ...imageNetNormalization };
+  const resampling = resamplingAt(json, defaults.resample);
   const rescale = json['rescale_factor'] ?? 1 / 255;
   if (typeof rescale !== 'number' || !Number.isFinite(rescale))
-    fail(file, 'rescale_factor', 'a number', rescale, 'the usual one is 1/255');
-  const resample = json['resample'] ?? (crops ? 3 : 2);
-  const resampling =
-    resamplings.find((_, number) => number === resample) ??
-    fail(
-      file,
-      'resample',
-      `one of Pillow's numbers 0 to ${resamplings.length - 1}`,
-      resample,
-      'bilinear is 2',
-    );
+    fail(preprocessorFile, 'rescale_factor', 'a number', rescale, 'the usual one is 1/255');
   return {
-    ...(flag('do_resize') && { resize: { to: targetOf(), resampling } }),
-    ...(crops && flag('do_center_crop') && { crop: sizeOf('crop_size') }),
-    ...(flag('do_rescale') && { rescale }),
-    ...(flag('do_normalize') && {
+    ...(flagAt(json, 'do_resize') && {
+      resize: { to: crops ? croppedTarget(json) : { size: sidesAt(json, 'size') }, resampling },
+    }),
+    ...(crops && flagAt(json, 'do_center_crop') && { crop: sidesAt(json, 'crop_size') }),
+    ...(flagAt(json, 'do_rescale') && { rescale }),
+    ...(flagAt(json, 'do_normalize') && {
       normalize: {
-        mean: threeOf('image_mean', normal.mean, false),
-        std: threeOf('image_std', normal.std, true),
+        mean: channelsAt(json, 'image_mean', defaults.mean, 'number'),
+        std: channelsAt(json, 'image_std', defaults.std, 'positive number'),
       },
     }),
   };
 }
 
+function flagAt(json: JsonObject, field: string): boolean {
+  const value = json[field] ?? true;
+  return typeof value === 'boolean'
+    ? value
+    : fail(preprocessorFile, field, 'true or false', value, 'correct the file');
+}
+
+const isSide = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
+
+function sidesAt(json: JsonObject, field: string): readonly [height: number, width: number] {
+  const size = json[field] ?? 224;
+  if (isSide(size)) return [size, size];
+  if (isJsonObject(size) && isSide(size['height']) && isSide(size['width']))
+    return [size['height'], size['width']];
+  return fail(preprocessorFile, field, 'a number of pixels, or height and width', size, 'correct the file');
+}
+
+/** What an image is resized to before the crop. */
+function croppedTarget(json: JsonObject): NonNullable<Preprocessing['resize']>['to'] {
+  const size = json['size'] ?? { shortest_edge: 224 };
+  if (isSide(size)) return { shortSide: size };
+  return isJsonObject(size) && isSide(size['shortest_edge'])
+    ? { shortSide: size['shortest_edge'] }
+    : { size: sidesAt(json, 'size') };
+}
+
+/** `resample` has Pillow's numbers of its filters. */
+function resamplingAt(json: JsonObject, fallback: number) {
+  const resample = json['resample'] ?? fallback;
+  const expected = `one of Pillow's numbers 0 to ${resamplings.length - 1}`;
+  return (
+    resamplings.find((_, number) => number === resample) ??
+    fail(preprocessorFile, 'resample', expected, resample, 'bilinear is 2')
+  );
+}
+
+function channelsAt(
+  json: JsonObject,
+  field: string,
+  fallback: readonly number[],
+  what: 'number' | 'positive number',
+): readonly number[] {
+  const value = json[field] ?? fallback;
+  const list: unknown[] = Array.isArray(value) ? value : [value, value, value];
+  const isValid = (entry: unknown): entry is number =>
+    typeof entry === 'number' && Number.isFinite(entry) && (what === 'number' || entry > 0);
+  return list.length > 0 && list.every(isValid)
+    ? list
+    : fail(preprocessorFile, field, `one ${what}, or one per channel`, value, 'correct the file');
+}
+
 /**
- * The inverse of {@link fromPreprocessorConfig}: a preprocessing that crops becomes a `BitImageProcessor`, any other a `PvtImageProcessor`.
+ * The inverse of {@link fromPreprocessorConfig}: a preprocessing that crops becomes a `BitImageProcessor`,
+ * any other a `PvtImageProcessor`.
  *
- * @throws ConfigError for a recipe that resizes the short side and does not crop, which would leave images of any size
+ * @throws ConfigError for a preprocessing that resizes the short side and does not crop, which would leave
+ *   images of any size
  * @example
  * const json = JSON.stringify(toPreprocessorConfig(checkpoint.preprocessing), null, 2);
  */
@@ -342,13 +342,7 @@ export function toPreprocessorConfig({
   normalize,
 }: Preprocessing): Record<string, unknown> {
   if (resize !== undefined && 'shortSide' in resize.to && crop === undefined)
-    fail(
-      'preprocessor_config.json',
-      'crop',
-      'a centre crop after a resize of the short side',
-      crop,
-      'give a recipe with one',
-    );
+    fail(preprocessorFile, 'crop', 'a centre crop after a resize of the short side', crop, 'add one');
   const sides = ([height, width]: readonly [height: number, width: number]) => ({ height, width });
   return {
     image_processor_type: crop === undefined ? stretching[0] : cropping[0],

@@ -1,170 +1,176 @@
 import { CheckpointError, pvtConfig, type PvtConfig, type PvtConfigInput, type StateDict } from '@pvt/core';
 import { getModel, listModels, type ModelName } from './models.ts';
-import type { Naming, Version } from './names/naming.ts';
+import { namings, type DetectedNaming } from './names/naming.ts';
 
 /** A config read off a checkpoint's names and shapes. */
 export interface InferredConfig {
   readonly config: PvtConfig;
-  /** The variant with these shapes, where there is one. */
+  /** The variant with these shapes, if there is one. */
   readonly model?: ModelName;
-  /** Fields that leave no trace in shapes, and were filled in by the published rule instead. */
+  /** Fields that leave no trace in shapes and were filled in by the published rule. */
   readonly assumed: readonly string[];
 }
-
-/**
- * Epsilons by where a checkpoint comes from: Hugging Face runs every LayerNorm with 1e-6, the official code and timm
- * keep PyTorch's 1e-5 in patch embeddings and reductions.
- */
-const epsOf = (naming: Naming): PvtConfig['eps'] =>
-  naming === 'huggingFace'
-    ? { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 }
-    : { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 };
 
 const unclear = (expected: string, got: string): never => {
   throw new CheckpointError(
     'config-unclear',
-    `readCheckpoint: expected ${expected} to tell the config from, got ${got}; name the model or give its config.`,
+    `readCheckpoint: expected ${expected} to infer the config from, got ${got}; ` +
+      'name the model or give its config.',
   );
 };
 
-function shapeOf(state: StateDict, path: string, rank: number): readonly number[] {
+function shapeOf(state: StateDict, path: string, rank: 2 | 3 | 4): readonly [number, number, number, number] {
   const shape = state.get(path)?.shape;
   if (shape === undefined || shape.length !== rank || shape.some((side) => side < 1))
     return unclear(`${path} with ${rank} axes`, shape === undefined ? 'none' : `[${shape}]`);
-  return shape;
+  const [a, b, c = 1, d = 1] = shape;
+  return [a!, b!, c, d];
 }
 
 /**
- * What a checkpoint says for itself even where a config is given: classes, channels, epsilons, biases, and for v1 the
- * image size of its position embeddings (square) and whether it has a class token.
+ * Fields that come from the checkpoint even if a config is given: classes, channels, epsilons, biases, and
+ * for v1 the (square) image size of its position embeddings and whether it has a class token.
  */
-export function factsOf(
-  state: StateDict,
-  { naming, version }: { readonly naming: Naming; readonly version: Version },
-) {
-  const [, channels, patch] = shapeOf(state, 'stages.0.patch_embed.proj.weight', 4) as [
-    number,
-    number,
-    number,
-  ];
+export function inferFields(state: StateDict, { naming, version }: DetectedNaming) {
+  const [, channels, patchSize] = shapeOf(state, 'stages.0.patch_embed.proj.weight', 4);
   const shared = {
     channels,
-    classes: state.has('head.weight') ? shapeOf(state, 'head.weight', 2)[0]! : 0,
+    classes: state.has('head.weight') ? shapeOf(state, 'head.weight', 2)[0] : 0,
     qkvBias: state.has('stages.0.blocks.0.attn.q.bias'),
-    eps: epsOf(naming),
+    eps: namings[naming].eps,
   };
   if (version === 'v2') return shared;
-  const tokens = shapeOf(state, 'stages.0.pos_embed', 3)[1]!;
+  const [, tokens] = shapeOf(state, 'stages.0.pos_embed', 3);
   const side = Math.sqrt(tokens);
   if (!Number.isInteger(side))
     return unclear('position embeddings of a square image', `${tokens} in the first stage`);
   return {
     ...shared,
-    imageSize: [side * patch, side * patch] as const,
+    imageSize: [side * patchSize, side * patchSize] as const,
     classToken: [...state.keys()].some((path) => path.endsWith('.cls_token')),
   };
 }
 
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+const isEqual = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** What shapes show of an architecture. */
-const visible = ({ version, dims, depths, mlpRatios, patchSizes, reductions, ...rest }: PvtConfig) => {
+/** The part of a config that shapes show. */
+function visibleFields({ version, dims, depths, mlpRatios, patchSizes, reductions, ...rest }: PvtConfig) {
   const linear = 'linear' in rest && rest.linear;
   return { version, dims, depths, mlpRatios, patchSizes, linear, reductions: linear ? 'unused' : reductions };
-};
+}
+
+const completePreset = (name: ModelName): PvtConfig => pvtConfig<PvtConfigInput>(getModel(name).config);
 
 /**
  * The variant that a config describes, whatever its classes, channels and image size.
  *
  * @example
- * nameOf(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] })); // 'pvt_v2_b0'
+ * modelNameOf(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] })); // 'pvt_v2_b0'
  */
-export function nameOf(config: PvtConfig): ModelName | undefined {
+export function modelNameOf(config: PvtConfig): ModelName | undefined {
   return listModels().find((name) => {
-    const preset: PvtConfig = pvtConfig<PvtConfigInput>(getModel(name).config);
+    const preset = completePreset(name);
     return (
-      same(visible(preset), visible(config)) &&
-      same(preset.heads, config.heads) &&
-      same(preset.strides, config.strides)
+      isEqual(visibleFields(preset), visibleFields(config)) &&
+      isEqual(preset.heads, config.heads) &&
+      isEqual(preset.strides, config.strides)
     );
   });
 }
 
-/**
- * Reads a config off a canonical state. Heads, strides and drop path leave no trace: they are those of the variant
- * with the same shapes, else heads 1, 2, 5, 8 where they divide the widths, and strides of half a patch.
- *
- * @throws CheckpointError where the shapes do not tell enough
- */
-export function inferConfig(
-  state: StateDict,
-  { naming, version }: { readonly naming: Naming; readonly version: Version },
-): InferredConfig {
+/** Blocks in each stage; a gap for a stage without parameters. */
+function depthsOf(state: StateDict): number[] {
   const depths: number[] = [];
   for (const path of state.keys()) {
-    const [, stage, , block] = /^stages\.(\d+)\.(blocks\.(\d+)\.)?/.exec(path) ?? [];
-    if (stage !== undefined)
-      depths[Number(stage)] = Math.max(
-        depths[Number(stage)] ?? 0,
-        block === undefined ? 0 : Number(block) + 1,
-      );
+    const [, stage, , block = -1] = /^stages\.(\d+)\.(blocks\.(\d+)\.)?/.exec(path) ?? [];
+    if (stage === undefined) continue;
+    const index = Number(stage);
+    depths[index] = Math.max(depths[index] ?? 0, Number(block) + 1);
   }
-  const stages = Array.from(depths, (_, stage) => {
-    const [width, , patchSize, patchWidth] = shapeOf(state, `stages.${stage}.patch_embed.proj.weight`, 4) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    if (patchSize !== patchWidth)
-      unclear('square patches', `${patchSize}x${patchWidth} in stage ${stage + 1}`);
-    const reduction = state.has(`stages.${stage}.blocks.0.attn.sr.weight`)
-      ? shapeOf(state, `stages.${stage}.blocks.0.attn.sr.weight`, 4)[2]!
-      : undefined;
-    return {
-      width,
-      patchSize,
-      reduction,
-      mlpRatio: shapeOf(state, `stages.${stage}.blocks.0.mlp.fc1.weight`, 2)[0]! / width,
-    };
-  });
-  // Only linear attention has a 1x1 convolution where others reduce.
+  return depths;
+}
+
+interface StageShapes {
+  readonly width: number;
+  readonly depth: number;
+  readonly patchSize: number;
+  /** Side of the spatial reduction's kernel; undefined if the stage has none. */
+  readonly reduction: number | undefined;
+  readonly mlpRatio: number;
+}
+
+function stageShapes(state: StateDict, stage: number, depth: number): StageShapes {
+  const [width, , patchSize, patchWidth] = shapeOf(state, `stages.${stage}.patch_embed.proj.weight`, 4);
+  if (patchSize !== patchWidth) unclear('square patches', `${patchSize}x${patchWidth} in stage ${stage + 1}`);
+  const reductionPath = `stages.${stage}.blocks.0.attn.sr.weight`;
+  const reduction = state.has(reductionPath) ? shapeOf(state, reductionPath, 4)[2] : undefined;
+  const [hidden] = shapeOf(state, `stages.${stage}.blocks.0.mlp.fc1.weight`, 2);
+  return { width, depth, patchSize, reduction, mlpRatio: hidden / width };
+}
+
+/**
+ * Reads a config off a canonical state. Heads, strides and drop path leave no trace: they are those of the
+ * variant with the same shapes, else 1, 2, 5 and 8 heads if these divide the widths, and strides of half a
+ * patch.
+ *
+ * @throws CheckpointError `config-unclear` if the shapes do not say enough
+ */
+export function inferConfig(state: StateDict, detected: DetectedNaming): InferredConfig {
+  const { version } = detected;
+  const stages = Array.from(depthsOf(state), (depth = 0, stage) => stageShapes(state, stage, depth));
+  // Only linear attention has a 1x1 convolution in place of the spatial reduction.
   const linear = version === 'v2' && stages.some(({ reduction }) => reduction === 1);
-  const dims = stages.map(({ width }) => width);
   const shapes = {
-    dims,
-    depths: [...depths],
+    dims: stages.map(({ width }) => width),
+    depths: stages.map(({ depth }) => depth),
     mlpRatios: stages.map(({ mlpRatio }) => mlpRatio),
     patchSizes: stages.map(({ patchSize }) => patchSize),
-    ...(!linear && { reductions: stages.map(({ reduction }) => reduction ?? 1) }),
-    ...factsOf(state, { naming, version }),
+    ...(!linear && { reductions: stages.map(({ reduction = 1 }) => reduction) }),
+    ...inferFields(state, detected),
   };
-  const architecture = (
-    version === 'v1' ? { version, ...shapes } : { version, linear, ...shapes }
-  ) as PvtConfigInput;
-  const complete = (more: Partial<PvtConfig>): PvtConfig =>
-    pvtConfig<PvtConfigInput>({ ...architecture, ...more } as PvtConfigInput);
+  const architecture: Architecture =
+    version === 'v1' ? { version, ...shapes } : { version, linear, ...shapes };
+  return asVariant(architecture) ?? byPublishedRule(architecture);
+}
 
-  for (const name of listModels()) {
-    const preset: PvtConfig = pvtConfig<PvtConfigInput>(getModel(name).config);
-    const { heads, strides, dropPath, imageSize } = preset;
-    if (!same(dims, preset.dims)) continue;
-    const config = complete({
+/** What shapes say of a config. */
+interface Architecture {
+  readonly version: PvtConfig['version'];
+  readonly dims: readonly number[];
+  readonly patchSizes: readonly number[];
+  readonly linear?: boolean;
+}
+
+const complete = (architecture: Architecture, more: Partial<PvtConfig>): PvtConfig =>
+  pvtConfig<PvtConfigInput>({ ...architecture, ...more } as PvtConfigInput);
+
+/** The config with what shapes do not show taken from the variant that has the same ones. */
+function asVariant(architecture: Architecture): InferredConfig | undefined {
+  for (const model of listModels()) {
+    const preset = completePreset(model);
+    if (!isEqual(architecture.dims, preset.dims)) continue;
+    const { heads, strides, dropPath, imageSize, reductions } = preset;
+    const config = complete(architecture, {
       heads,
       strides,
       dropPath,
-      reductions: linear ? preset.reductions : stages.map(({ reduction }) => reduction ?? 1),
-      ...(version === 'v2' && { imageSize }),
+      ...(architecture.linear && { reductions }),
+      ...(architecture.version === 'v2' && { imageSize }),
     });
-    if (same(visible(preset), visible(config))) return { config, model: name, assumed: [] };
+    if (isEqual(visibleFields(preset), visibleFields(config))) return { config, model, assumed: [] };
   }
+  return undefined;
+}
+
+/** The config with heads and strides as every published variant of four stages has them. */
+function byPublishedRule(architecture: Architecture): InferredConfig {
+  const { version, dims, patchSizes, linear } = architecture;
   const heads = [1, 2, 5, 8];
-  if (dims.length !== 4 || dims.some((width, stage) => width % heads[stage]! !== 0)) {
+  if (dims.length !== 4 || dims.some((width, stage) => width % heads[stage]! !== 0))
     unclear('a known variant, or four widths that 1, 2, 5 and 8 heads divide,', `widths ${dims.join(', ')}`);
-  }
-  const strides = stages.map(({ patchSize }) => (version === 'v1' ? patchSize : Math.ceil(patchSize / 2)));
+  const strides = patchSizes.map((size) => (version === 'v1' ? size : Math.ceil(size / 2)));
   return {
-    config: complete({ heads, strides }),
+    config: complete(architecture, { heads, strides }),
     assumed: ['heads', 'strides', ...(linear ? ['reductions'] : [])],
   };
 }

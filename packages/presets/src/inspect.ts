@@ -1,23 +1,30 @@
 import { CheckpointError, ConfigError, PvtError, sizeOf, type PvtConfig } from '@pvt/core';
-import { checkFit } from './fit.ts';
+import { checkFit, describeMismatch } from './fit.ts';
 import { readParts } from './folder.ts';
 import { dtypes, type Dtype } from './formats/dtypes.ts';
 import type { ReadableFile } from './formats/readableFile.ts';
 import type { Format } from './formats/tensorFile.ts';
+import { checkpointOf, checkpointSpec, type Checkpoint } from './load.ts';
 import type { ModelName } from './models.ts';
 import { detectNaming, type Naming, type Version } from './names/naming.ts';
-import { checkpointSpec, checkpointOf, type Checkpoint } from './load.ts';
+import { firstOf } from './text.ts';
 
-/** Something that is wrong with a file, or worth knowing of it. */
+/** Something that is wrong with a file, or worth knowing about it. */
 export interface Finding {
-  /** The code of the error that reading the file throws, or what of a checkpoint does not fit its own config. */
+  /** Code of the error that reading the file throws, or which problem of a `FitReport` this is. */
   readonly code: string;
   readonly message: string;
 }
 
-/** What a checkpoint holds, as far as it could be told. */
+export interface InspectedTensor {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** What a checkpoint holds, as far as it could be read. */
 export interface Inspection {
-  /** The file's, or those of all files. */
+  /** The file's name, or all files' names. */
   readonly name: string;
   /** Bytes of all files. */
   readonly size: number;
@@ -26,23 +33,20 @@ export interface Inspection {
   readonly version?: Version;
   readonly model?: ModelName;
   readonly config?: PvtConfig;
-  /** Fields of the config that nothing tells. */
+  /** Fields of the config that the file does not show. */
   readonly assumed: readonly string[];
-  readonly tensors: readonly {
-    readonly name: string;
-    readonly dtype: Dtype;
-    readonly shape: readonly number[];
-  }[];
+  readonly tensors: readonly InspectedTensor[];
   readonly metadata: ReadonlyMap<string, string>;
-  /** What lies beside the state: optimizer state, arguments. */
+  /** What the file holds beside the state: optimizer state, arguments. */
   readonly skipped: readonly string[];
   readonly findings: readonly Finding[];
 }
 
 /**
- * Looks into a checkpoint, one file or the files of a folder by name, and tells what it is instead of throwing where it is broken.
+ * Looks into a checkpoint, one file or a folder's files by name. What is wrong with it becomes a finding
+ * instead of an error.
  *
- * @throws SourceError where a file cannot be read
+ * @throws SourceError if a file cannot be read
  * @example
  * console.log(renderInspection(await inspect(fromBytes('pvt_v2_b0.pth', bytes))));
  */
@@ -50,17 +54,6 @@ export async function inspect(
   files: ReadonlyMap<string, ReadableFile> | ReadableFile,
   signal?: AbortSignal,
 ): Promise<Inspection> {
-  const findings: Finding[] = [];
-  /** Runs one step; an error of ours becomes a finding. */
-  const attempt = <T>(step: () => T): T | undefined => {
-    try {
-      return step();
-    } catch (error) {
-      if (!(error instanceof PvtError)) throw error;
-      findings.push({ code: error.code, message: error.message });
-      return undefined;
-    }
-  };
   const all = 'read' in files ? [files] : [...files.values()];
   const blank = {
     name: all.map(({ name }) => name).join(', '),
@@ -69,126 +62,105 @@ export async function inspect(
     tensors: [],
     metadata: new Map<string, string>(),
     skipped: [],
-    findings,
   };
-  let read: Awaited<ReturnType<typeof readParts>>;
   try {
-    read = await readParts(files, signal);
+    return { ...blank, ...inspectParts(await readParts(files, signal)) };
   } catch (error) {
     if (!(error instanceof CheckpointError || error instanceof ConfigError)) throw error;
-    return { ...blank, findings: [{ code: error.code, message: error.message }] };
+    return { ...blank, findings: [findingOf(error)] };
   }
-  const { parts, companions } = read;
+}
+
+const findingOf = ({ code, message }: PvtError): Finding => ({ code, message });
+
+function inspectParts({ parts, companions }: Awaited<ReturnType<typeof readParts>>) {
+  const findings: Finding[] = [];
+  /** Runs one step; an error of ours becomes a finding. */
+  const attempt = <T>(step: () => T): T | undefined => {
+    try {
+      return step();
+    } catch (error) {
+      if (!(error instanceof PvtError)) throw error;
+      findings.push(findingOf(error));
+      return undefined;
+    }
+  };
   const tensors = parts.flatMap((part) =>
     Array.from(part.tensors, ([name, { dtype, shape }]) => ({ name, dtype, shape })),
   );
-  const known = attempt(() => detectNaming(tensors.map(({ name }) => name)));
-  const checkpoint = known && attempt(() => checkpointOf(parts, {}, companions));
+  const detected = attempt(() => detectNaming(tensors.map(({ name }) => name)));
+  const checkpoint = detected && attempt(() => checkpointOf(parts, {}, companions));
   if (checkpoint !== undefined) attempt(() => findings.push(...misfits(checkpoint)));
   const { config, model, assumed = [] } = checkpoint ?? {};
   return {
-    ...blank,
     format: parts[0]!.format,
-    ...known,
+    ...detected,
     ...(model !== undefined && { model }),
     ...(config !== undefined && { config }),
     assumed,
     tensors,
     metadata: new Map(parts.flatMap(({ metadata }) => [...metadata])),
     skipped: parts.flatMap(({ skipped }) => skipped),
+    findings,
   };
 }
 
 function misfits(checkpoint: Checkpoint): Finding[] {
-  const { missing, unexpected, mismatched, nonFinite } = checkFit(
-    checkpointSpec(checkpoint.config),
-    checkpoint,
-  );
+  const report = checkFit(checkpointSpec(checkpoint.config), checkpoint);
   const finding = (code: string, items: readonly string[], what: string): Finding[] =>
-    items.length === 0
-      ? []
-      : [
-          {
-            code,
-            message: `${items.length} ${what}: ${items.slice(0, 4).join(', ').slice(0, 300)}${items.length > 4 ? ` and ${items.length - 4} more` : ''}`,
-          },
-        ];
+    items.length === 0 ? [] : [{ code, message: `${items.length} ${what}: ${firstOf(items, 4, 300)}` }];
   return [
-    ...finding('missing', missing, 'missing'),
-    ...finding('unexpected', unexpected, 'that mean nothing to the backbone or its classifier'),
-    ...finding(
-      'mismatched',
-      mismatched.map(
-        ({ path, expected, found }) =>
-          `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`,
-      ),
-      'of another shape',
-    ),
-    ...finding('not-finite', nonFinite, 'with NaN or infinite values'),
+    ...finding('missing', report.missing, 'missing'),
+    ...finding('unexpected', report.unexpected, 'that belong neither to the backbone nor to its classifier'),
+    ...finding('mismatched', report.mismatched.map(describeMismatch), 'of another shape'),
+    ...finding('not-finite', report.nonFinite, 'with NaN or infinite values'),
   ];
 }
 
-/** An inspection as a few lines of text; with `tensors`, one more for each of them. */
+/** An inspection as a few lines of text; with `tensors`, one more for each tensor. */
 export function renderInspection(
-  {
-    name,
-    size,
-    format,
-    naming,
-    version,
-    model,
-    config,
-    assumed,
-    tensors,
-    metadata,
-    skipped,
-    findings,
-  }: Inspection,
-  options: { readonly tensors?: boolean } = {},
+  inspection: Inspection,
+  { tensors: listTensors = false }: { readonly tensors?: boolean } = {},
 ): string {
-  const byDtype = new Map<Dtype, number>();
-  let values = 0;
-  for (const { dtype, shape } of tensors) {
-    byDtype.set(dtype, (byDtype.get(dtype) ?? 0) + 1);
-    values += sizeOf(shape);
-  }
-  const dtypeText = Array.from(byDtype, ([dtype, count]) => `${count} ${dtype}`).join(', ');
-  const bytes = tensors.reduce((sum, { dtype, shape }) => sum + sizeOf(shape) * dtypes[dtype].size, 0);
-  const list = (items: readonly string[]) =>
-    `${items.slice(0, 6).join(', ')}${items.length > 6 ? ` and ${items.length - 6} more` : ''}`;
-  const rows: [what: string, text: string | undefined][] = [
+  const { name, size, format, naming, version, model, config } = inspection;
+  const { assumed, tensors, metadata, skipped, findings } = inspection;
+  const entries = [...metadata].map(([key, value]) => `${key} = ${value.slice(0, 60)}`);
+  const rows: (readonly [what: string, text: string | undefined])[] = [
     ['file', `${name}, ${size} bytes`],
     ['format', format],
     ['names', naming && `${naming}, PVT ${version}`],
-    [
-      'model',
-      config &&
-        `${model ?? 'no published variant'}: widths ${config.dims.join(', ')}; depths ${config.depths.join(', ')}; ${config.classes === 0 ? 'no classifier' : `${config.classes} classes`}`,
-    ],
-    ['assumed', assumed.length > 0 ? assumed.join(', ') : undefined],
-    [
-      'tensors',
-      tensors.length > 0 ? `${tensors.length} (${dtypeText}), ${values} values, ${bytes} bytes` : undefined,
-    ],
-    [
-      'metadata',
-      metadata.size > 0
-        ? list([...metadata].map(([key, value]) => `${key} = ${value.slice(0, 60)}`))
-        : undefined,
-    ],
-    ['skipped', skipped.length > 0 ? list(skipped) : undefined],
-    ...findings.map(({ code, message }): [string, string] => ['wrong', `${code}: ${message}`]),
-    ...(options.tensors === true
-      ? tensors.map((tensor): [string, string] => [
-          '',
-          `${tensor.name} ${tensor.dtype} [${tensor.shape.join(', ')}]`,
-        ])
-      : []),
+    ['model', config && describeModel(config, model)],
+    ['assumed', assumed.join(', ')],
+    ['tensors', describeTensors(tensors)],
+    ['metadata', firstOf(entries, 6)],
+    ['skipped', firstOf(skipped, 6)],
+    ...findings.map(({ code, message }) => ['wrong', `${code}: ${message}`] as const),
+    ...(listTensors ? tensors : []).map(
+      (tensor) => ['', `${tensor.name} ${tensor.dtype} [${tensor.shape.join(', ')}]`] as const,
+    ),
   ];
-  // What a file says may hold anything; control characters would reach the terminal.
+  // A file's texts may hold anything; control characters would reach the terminal.
   return rows
-    .flatMap(([what, text]) =>
-      text === undefined ? [] : [`${what.padEnd(10)}${text.replace(/\p{Cc}/gu, '\ufffd')}`],
-    )
+    .flatMap(([what, text]) => (text ? [`${what.padEnd(10)}${text.replace(/\p{Cc}/gu, '\ufffd')}`] : []))
     .join('\n');
+}
+
+function describeModel({ dims, depths, classes }: PvtConfig, model: ModelName | undefined): string {
+  const classifier = classes === 0 ? 'no classifier' : `${classes} classes`;
+  const stages = `widths ${dims.join(', ')}; depths ${depths.join(', ')}`;
+  return `${model ?? 'no published variant'}: ${stages}; ${classifier}`;
+}
+
+function describeTensors(tensors: readonly InspectedTensor[]): string | undefined {
+  if (tensors.length === 0) return undefined;
+  const byDtype = new Map<Dtype, number>();
+  let values = 0;
+  let bytes = 0;
+  for (const { dtype, shape } of tensors) {
+    byDtype.set(dtype, (byDtype.get(dtype) ?? 0) + 1);
+    values += sizeOf(shape);
+    bytes += sizeOf(shape) * dtypes[dtype].size;
+  }
+  const counts = Array.from(byDtype, ([dtype, count]) => `${count} ${dtype}`).join(', ');
+  return `${tensors.length} (${counts}), ${values} values, ${bytes} bytes`;
 }

@@ -65,20 +65,23 @@ describe('a config read off names and shapes', () => {
     expect(fit).toMatchObject(clean);
   });
 
-  it.each(['official', 'timm', 'huggingFace'] as const)('knows the variant and its %s recipe', (naming) => {
-    const { config, preprocessing } = getModel('pvt_v2_b0');
-    const complete: PvtConfig = pvtConfig<PvtConfigInput>({ ...config, classes: 3 });
-    const checkpoint = readCheckpoint(saved(complete, naming, { dtype: 'F16' }));
-    expect(checkpoint).toMatchObject({
-      model: 'pvt_v2_b0',
-      assumed: [],
-      preprocessing: preprocessing[naming],
-    });
-    expect(checkpoint.config).toEqual({
-      ...complete,
-      eps: naming === 'huggingFace' ? everywhere : complete.eps,
-    });
-  });
+  it.each(['official', 'timm', 'huggingFace'] as const)(
+    'knows the variant and its %s preprocessing',
+    (naming) => {
+      const { config, preprocessing } = getModel('pvt_v2_b0');
+      const complete: PvtConfig = pvtConfig<PvtConfigInput>({ ...config, classes: 3 });
+      const checkpoint = readCheckpoint(saved(complete, naming, { dtype: 'F16' }));
+      expect(checkpoint).toMatchObject({
+        model: 'pvt_v2_b0',
+        assumed: [],
+        preprocessing: preprocessing[naming],
+      });
+      expect(checkpoint.config).toEqual({
+        ...complete,
+        eps: naming === 'huggingFace' ? everywhere : complete.eps,
+      });
+    },
+  );
 
   it('does not guess heads that cannot be', () => {
     const config = pvtConfig({ version: 'v2', ...shared, dims: [16, 32, 64, 128], heads: [1, 2, 4, 8] });
@@ -130,7 +133,9 @@ describe('a config that is given', () => {
     ]);
     const total = other.loaded.length + 2;
     expect(renderFit(other)).toBe(
-      `loaded ${total - 2} of ${total} parameters\nmismatched 2: head.weight expected [5, 64] but found [10, 64], head.bias expected [5] but found [10]`,
+      `loaded ${total - 2} of ${total} parameters\n` +
+        'mismatched 2: head.weight expected [5, 64] but found [10, 64], ' +
+        'head.bias expected [5] but found [10]',
     );
   });
 

@@ -1,6 +1,6 @@
 import { ConfigError, countParams, pvtConfig, type PvtConfigInput } from '@pvt/core';
 import { expect, it } from 'vitest';
-import { checkpointSpec, nameOf } from './index.ts';
+import { checkpointSpec, modelNameOf } from './index.ts';
 import { getModel, listModels } from './models.ts';
 
 it('lists variants by shell patterns', () => {
@@ -25,7 +25,7 @@ it.each(listModels())(
     const { config, params } = getModel(name);
     const complete = pvtConfig<PvtConfigInput>(config);
     expect(countParams(checkpointSpec(complete))).toBe(params);
-    expect(nameOf(complete)).toBe(name);
+    expect(modelNameOf(complete)).toBe(name);
   },
 );
 

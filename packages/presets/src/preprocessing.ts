@@ -1,6 +1,6 @@
 import { type Preprocessing, imageNetNormalization } from '@pvt/core';
 
-/** Whose evaluation a recipe reproduces: the same image reaches the same model differently in each code base. */
+/** Preprocessing by whose evaluation it reproduces: each code base feeds the same model other pixels. */
 export interface PreprocessingByNaming {
   /** whai362/PVT: `classification/datasets.py`. */
   readonly official?: Preprocessing;
@@ -28,3 +28,6 @@ export const huggingFace = {
   rescale: 1 / 255,
   normalize: imageNetNormalization,
 } as const satisfies Preprocessing;
+
+/** Each code base's evaluation on ImageNet-1k at 224x224. */
+export const imageNetEvaluation = { official, timm, huggingFace } as const satisfies PreprocessingByNaming;

@@ -4,10 +4,11 @@ import { basename, join } from 'node:path';
 import { ConfigError } from '@pvt/core';
 
 /**
- * Writes files into a folder, which is made where it does not exist. Each file appears whole or not at all, and none before
- * all of them are on the disk; what had its name is replaced, other files stay.
+ * Writes files into a folder, which is created if it does not exist. Each file appears complete or not at
+ * all, and none before all of them are on the disk. Files of the same names are replaced, others stay.
  *
- * @throws ConfigError for names that are paths; what the file system throws, with no draft left behind
+ * @throws ConfigError `file-name` for names that are paths; errors of the file system, with no partial file
+ *   left behind
  * @example
  * await saveFolder('my-pvt', savePretrained(checkpoint, { layout: 'huggingFace', epsilon: 'layout' }));
  */
@@ -16,7 +17,8 @@ export async function saveFolder(folder: string, files: ReadonlyMap<string, Uint
     if (name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name) || basename(name) !== name)
       throw new ConfigError(
         'file-name',
-        `saveFolder: expected names of files, got ${JSON.stringify(name.slice(0, 80))}; give them without folders.`,
+        `saveFolder: expected names of files, got ${JSON.stringify(name.slice(0, 80))}; ` +
+          'leave folders out of them.',
       );
   }
   await mkdir(folder, { recursive: true });

@@ -1,4 +1,7 @@
-/** Shell-style match without a regular expression, so that no pattern can be slow: a star only ever backtracks to itself. */
+/**
+ * Shell-style match. It uses no regular expression, so that no pattern is slow: only the last star ever
+ * backtracks.
+ */
 export function matches(name: string, pattern: string): boolean {
   let at = 0;
   let p = 0;
@@ -20,7 +23,7 @@ export function matches(name: string, pattern: string): boolean {
   return p === pattern.length;
 }
 
-/** The three known names most like one that is not. */
+/** The three known names that are most like an unknown one. */
 export const nearest = (name: string, known: readonly string[]): string[] =>
   known
     .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
@@ -28,7 +31,7 @@ export const nearest = (name: string, known: readonly string[]): string[] =>
     .slice(0, 3)
     .map(({ candidate }) => candidate);
 
-/** Levenshtein's: insertions, deletions and substitutions between two short texts. */
+/** Levenshtein distance of two short texts; of the first, 64 characters count. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= Math.min(a.length, 64); i++) {
@@ -39,4 +42,10 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
+}
+
+/** The first few items for a message, at most `limit` characters of them, and how many more there are. */
+export function firstOf(items: readonly string[], count: number, limit = Infinity): string {
+  const first = items.slice(0, count).join(', ').slice(0, limit);
+  return items.length > count ? `${first} and ${items.length - count} more` : first;
 }

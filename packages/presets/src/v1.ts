@@ -1,4 +1,4 @@
-import type { Preset } from './models.ts';
+import type { Preset } from './preset.ts';
 import { huggingFace, official } from './preprocessing.ts';
 
 const dims = [64, 128, 320, 512] as const;
@@ -6,7 +6,10 @@ const dims = [64, 128, 320, 512] as const;
 /** timm has no PVT v1. */
 const preprocessing = { official, huggingFace } as const;
 
-/** PVT (arXiv:2102.12122, table 1; `classification/pvt.py` of whai362/PVT). `dropPath` is the rate of the published training. */
+/**
+ * PVT (arXiv:2102.12122, table 1; `classification/pvt.py` of whai362/PVT). `dropPath` is the published
+ * training's.
+ */
 export const v1 = {
   pvt_tiny: {
     config: { version: 'v1', dims, depths: [2, 2, 2, 2], dropPath: 0.1 },
@@ -32,7 +35,10 @@ export const v1 = {
     params: 61_369_320,
     top1: 81.7,
   },
-  /** In the official code as `pvt_huge_v2`, a v1 all the same; no weights were published. The drop path is the one its source notes in a comment. */
+  /**
+   * The official code's `pvt_huge_v2`, which is a v1. No weights were published; the drop path is the one
+   * that a comment in the code notes.
+   */
   pvt_huge: {
     config: {
       version: 'v1',

@@ -1,11 +1,14 @@
 import { imageNetNormalization } from '@pvt/core';
-import type { Preset } from './models.ts';
+import type { Preset } from './preset.ts';
 import { huggingFace, official, timm } from './preprocessing.ts';
 
 const dims = [64, 128, 320, 512] as const;
 const preprocessing = { official, timm, huggingFace } as const;
 
-/** PVT v2 (arXiv:2106.13797, table 1; `classification/pvt_v2.py` of whai362/PVT). `dropPath` is the rate of the published training. */
+/**
+ * PVT v2 (arXiv:2106.13797, table 1; `classification/pvt_v2.py` of whai362/PVT). `dropPath` is the published
+ * training's.
+ */
 export const v2 = {
   pvt_v2_b0: {
     config: { version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2], dropPath: 0.1 },
@@ -49,7 +52,10 @@ export const v2 = {
     params: 81_956_008,
     top1: 83.8,
   },
-  /** Not a published variant: the small model of `@pvt/checkpoints`, trained on CIFAR-10 at 64x64. `top1` is on its 10,000 test images. */
+  /**
+   * Not a published variant: the small model of `@pvt/checkpoints`, trained on CIFAR-10 at 64x64. `top1` is
+   * on the 10,000 test images.
+   */
   pvt_v2_nano: {
     config: {
       version: 'v2',

@@ -6,14 +6,11 @@ import {
   scoped,
   type ParamSource,
   type PvtConfig,
-  type Preprocessing,
   type Spec,
   type StateDict,
-  type InputSize,
-  type Normalization,
 } from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
-import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
+import { checkFit, type Checkpoint, type FitReport, type HeaderMetadata } from '@pvt/presets';
 
 /** A part of a dense model as a checkpoint holds it. */
 export interface PartSpec {
@@ -100,60 +97,10 @@ const finite = (source: ParamSource): ParamSource => ({
   },
 });
 
-/** What our own training writes into a file's header besides. */
-export interface HeaderMetadata {
-  readonly labels?: readonly string[];
-  readonly preprocessing?: Preprocessing;
-  readonly input?: { readonly size: Partial<InputSize>; readonly normalize?: Normalization };
-  /** See `retinaNetRules`. */
-  readonly anchorScale?: number;
-}
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-const isNumbers = (value: unknown): value is number[] =>
-  Array.isArray(value) && value.every((one) => Number.isFinite(one));
-
-/**
- * What a checkpoint says of itself.
- *
- * @throws CheckpointError `header-invalid` for a header entry that is not what training writes
- */
-export function readHeader({ labels, preprocessing, metadata }: Checkpoint): HeaderMetadata {
-  const read = <T>(key: string, valid: (value: unknown) => boolean): T | undefined => {
-    const text = metadata.get(key);
-    if (text === undefined) return undefined;
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw new CheckpointError(
-        'header-invalid',
-        `createTask: expected JSON in the file's header under ${key}, got ${text.slice(0, 40)}; convert the file again.`,
-        {},
-        { cause },
-      );
-    }
-    if (!valid(value))
-      throw new CheckpointError(
-        'header-invalid',
-        `createTask: expected ${key} in the file's header as training writes it, got ${text.slice(0, 40)}; convert the file again.`,
-      );
-    return value as T;
-  };
-  const isInput = (value: unknown): boolean =>
-    isObject(value) &&
-    (value['normalize'] === undefined ||
-      (isObject(value['normalize']) &&
-        isNumbers(value['normalize']['mean']) &&
-        isNumbers(value['normalize']['std'])));
-  const { normalize, ...size } =
-    read<InputSize & { readonly normalize?: Normalization }>('input', isInput) ?? {};
-  const anchorScale = read<number>('anchorScale', (value) => typeof value === 'number' && value > 0);
-  return {
-    ...(labels && { labels }),
-    ...(preprocessing && { preprocessing }),
-    input: { size, ...(normalize && { normalize }) },
-    ...(anchorScale && { anchorScale }),
-  };
-}
+/** A checkpoint's header, with the class names and the preprocessing that apply to its model. */
+export const readHeader = ({ header, labels, preprocessing }: Checkpoint): HeaderMetadata => ({
+  ...(labels && { labels }),
+  ...(preprocessing && { preprocessing }),
+  ...(header.input && { input: header.input }),
+  ...(header.anchorScale && { anchorScale: header.anchorScale }),
+});

@@ -1,6 +1,6 @@
 import { isImage } from '@pvt/core';
 import { readImage } from '@pvt/adapter-image/node';
-import { loadCheckpoint } from '@pvt/presets/node';
+import { loadCheckpoint } from '@pvt/presets';
 import { createTasks } from './tasks.ts';
 
 export * from './types.ts';

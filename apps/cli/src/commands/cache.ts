@@ -40,7 +40,8 @@ export function cache(program: Command, io: Io): void {
       throw new UsageError(
         `cache ${what}: expected a part of an address, got an empty one; leave it out to ${what} everything.`,
       );
-    const { clearCache, defaultCacheFolder, listCache } = await import('@pvt/presets/node');
+    const { clearCache, listCache } = await import('@pvt/presets');
+    const { defaultCacheFolder } = await import('@pvt/presets/node');
     const folder = defaultCacheFolder();
     let found: CacheEntry[];
     try {

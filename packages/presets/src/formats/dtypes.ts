@@ -5,15 +5,15 @@ interface Codec {
   /** Bytes per value. */
   readonly size: number;
   readonly read: (view: DataView, at: number) => number;
-  /** Rounds to the nearest value, ties to even. Integer types want an integer in range. */
+  /** Rounds to the nearest value, ties to even. Integer types need an integer in range. */
   readonly write: (view: DataView, at: number, value: number) => void;
   /** Least and greatest value of an integer type. */
   readonly range?: readonly [least: number, greatest: number];
 }
 
 /**
- * The dtypes of safetensors whose values take whole bytes.
- * F8_E4M3 is the variant without infinities (Micikevicius et al., arXiv:2209.05433); F8_E5M2 is the upper half of an F16.
+ * The dtypes of safetensors whose values take whole bytes. F8_E4M3 is the variant without infinities
+ * (Micikevicius et al., arXiv:2209.05433); F8_E5M2 is an F16's upper byte.
  */
 export const dtypes = {
   F64: { size: 8, read: (v, at) => v.getFloat64(at, true), write: (v, at, x) => v.setFloat64(at, x, true) },
@@ -70,7 +70,7 @@ export const dtypes = {
 
 export type Dtype = keyof typeof dtypes;
 
-/** Nearest integer, ties to even, for 0 <= x < 2^52: beyond 2^52 a double has no room for a fraction. */
+/** Nearest integer, ties to even, for 0 <= x < 2^52: from 2^52 on, a double has no bits for a fraction. */
 const roundEven = (x: number): number => x + 2 ** 52 - 2 ** 52;
 
 /** Exponent of the power of two at or below a positive double, from its bits. */
@@ -80,8 +80,9 @@ function binaryExponent(x: number, scratch: DataView): number {
 }
 
 /**
- * A float of `1 + exponent + mantissa` bits, 8 or 16 in all. `finite`: no infinities, and only the topmost code is NaN.
- * Values come from a table of all codes, made at first use; what is too large becomes infinity, or else NaN.
+ * A float of `1 + exponent + mantissa` bits, 8 or 16 in all. `finite` means without infinities, and with NaN
+ * as the highest code only. Values come from a table of all codes, computed at first use; values that are too
+ * large become infinity, or NaN if there is none.
  */
 function smallFloat(exponent: number, mantissa: number, finite = false): Codec {
   const steps = 2 ** mantissa;
@@ -116,7 +117,7 @@ function smallFloat(exponent: number, mantissa: number, finite = false): Codec {
     const sign = value < 0 || Object.is(value, -0) ? negative : 0;
     const power = Math.max(0, binaryExponent(Math.abs(value), scratch) - least);
     if (power > top) return sign + overflow;
-    // Codes are consecutive across powers, so a mantissa that rounds up to 2 carries into the exponent by itself.
+    // Codes are consecutive across powers: a mantissa that rounds up to 2 carries into the exponent.
     return sign + Math.min(power * steps + roundEven(Math.abs(value) * scales[power]!), overflow);
   };
   return {
@@ -134,7 +135,7 @@ const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /**
- * Stored bytes as float32: a view of them where they are aligned F32, else a conversion.
+ * Stored bytes as float32: a view if they are aligned F32, else a conversion.
  * F64, I32, U32, I64 and U64 round to the nearest float32.
  *
  * @example
@@ -143,7 +144,7 @@ const viewOf = (bytes: Uint8Array): DataView =>
 export function decode(bytes: Uint8Array, dtype: Dtype): Float32Array {
   const { size, read }: Codec = dtypes[dtype];
   if (dtype === 'F32') {
-    // Every platform with typed arrays that runs tfjs is little-endian, as the format is.
+    // Every platform that runs tfjs is little-endian, as the format is.
     const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
     return new Float32Array(aligned.buffer, aligned.byteOffset, bytes.byteLength / 4);
   }
@@ -156,7 +157,7 @@ export function decode(bytes: Uint8Array, dtype: Dtype): Float32Array {
 /**
  * Values as the bytes of a dtype, rounded to nearest, ties to even.
  *
- * @throws CheckpointError where an integer dtype cannot hold a value
+ * @throws CheckpointError `dtype-range` if an integer dtype cannot hold a value
  * @example
  * const half = encode(values, 'F16');
  */
@@ -170,7 +171,8 @@ export function encode(values: ArrayLike<number>, dtype: Dtype): Uint8Array {
     if (range && !(Number.isInteger(value) && value >= range[0] && value <= range[1])) {
       throw new CheckpointError(
         'dtype-range',
-        `encode: expected integers from ${range[0]} to ${range[1]} for ${dtype}, got ${value} at ${i}; choose a floating-point dtype.`,
+        `encode: expected integers from ${range[0]} to ${range[1]} for ${dtype}, got ${value} at ${i}; ` +
+          'choose a floating-point dtype.',
       );
     }
     write(view, i * size, value);

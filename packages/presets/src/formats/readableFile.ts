@@ -1,18 +1,19 @@
 import { CheckpointError } from '@pvt/core';
 
-/** A file of known size that can be read in pieces: bytes in memory, a Blob, a file on disk, ranges of a URL. */
+/** A file of known size that is read in pieces: bytes in memory, a Blob, a file on disk, ranges of a URL. */
 export interface ReadableFile {
-  /** What errors call the file by. */
+  /** The file's name in errors. */
   readonly name: string;
   /** Bytes. */
   readonly size: number;
-  /** The bytes from `begin` up to, not including, `end`, both within the file; may be a view, and is only read. */
+  /** The bytes from `begin` up to, not including, `end`. They may be a view and are not written to. */
   read(begin: number, end: number): Promise<Uint8Array>;
   /**
-   * The same at once, where the file can: then parameters are read one by one as they are needed, and never held together.
-   * Bytes that have to be copied anyway may be put into `room`, which is as long as what is asked for and will be used again.
+   * The same synchronously, if the file can: parameters are then read one by one as they are needed, and
+   * never held in memory together. Bytes that have to be copied anyway may be written to `target`, which has
+   * their length and is reused.
    */
-  readNow?(begin: number, end: number, room?: Uint8Array): Uint8Array;
+  readNow?(begin: number, end: number, target?: Uint8Array): Uint8Array;
 }
 
 export type SynchronousFile = ReadableFile & Required<Pick<ReadableFile, 'readNow'>>;
@@ -29,10 +30,13 @@ export function fromBytes(name: string, content: Uint8Array | ArrayBuffer): Sync
   return { name, size: bytes.length, readNow, read: async (begin, end) => readNow(begin, end) };
 }
 
-/** A reader that yields the ranges it needs and is given their bytes: one and the same for files read at once and files read in time. */
+/**
+ * A reader that yields the ranges it needs and is given their bytes, so that it serves sync and async files
+ * alike.
+ */
 export type Reading<T> = Generator<readonly [begin: number, end: number], T, Uint8Array>;
 
-/** The simplest of readers: the bytes from `begin` up to `end`. */
+/** Reads the bytes from `begin` up to, not including, `end`. */
 export function* readRange(begin: number, end: number): Reading<Uint8Array> {
   return yield [begin, end];
 }
@@ -45,11 +49,12 @@ function checked(
   if (bytes.length === end - begin) return bytes;
   throw new CheckpointError(
     'file-changed',
-    `${file.name}: expected ${end - begin} bytes from byte ${begin} on, got ${bytes.length}; the file changed while it was read, read it again.`,
+    `${file.name}: expected ${end - begin} bytes from byte ${begin} on, got ${bytes.length}; ` +
+      'the file changed while it was read, read it again.',
   );
 }
 
-/** Runs a reader on a file in time. */
+/** Runs a reader on a file asynchronously. */
 export async function readFrom<T>(file: ReadableFile, reading: Reading<T>, signal?: AbortSignal): Promise<T> {
   let step = reading.next();
   while (!step.done) {
@@ -59,13 +64,17 @@ export async function readFrom<T>(file: ReadableFile, reading: Reading<T>, signa
   return step.value;
 }
 
-/** Runs a reader on a file at once; a range as long as `room` may be read into it. */
-export function readAtOnce<T>(file: SynchronousFile, reading: Reading<T>, room?: Uint8Array): T {
+/** Runs a reader on a file synchronously; a range of the length of `target` may be read into it. */
+export function readSync<T>(file: SynchronousFile, reading: Reading<T>, target?: Uint8Array): T {
   let step = reading.next();
   while (!step.done) {
     const [begin, end] = step.value;
     step = reading.next(
-      checked(file, step.value, file.readNow(begin, end, room?.length === end - begin ? room : undefined)),
+      checked(
+        file,
+        step.value,
+        file.readNow(begin, end, target?.length === end - begin ? target : undefined),
+      ),
     );
   }
   return step.value;

@@ -25,14 +25,14 @@ export interface Safetensors<T = TensorEntry> {
 
 /** Longest header that the reference implementation reads, bytes. */
 const maxHeader = 100_000_000;
-/** Sixty times the largest PVT; a file with more names is an attack, or no model. */
+/** Sixty times the largest PVT's; a file with more names is an attack or no model. */
 const maxTensors = 65_536;
 
 const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(
     `safetensors-${problem}`,
@@ -40,7 +40,7 @@ const fail = (
   );
 };
 
-/** A name out of a file, short enough to print. */
+/** A value from a file, short enough to print. */
 const shown = (value: unknown): string => {
   const text =
     JSON.stringify(value, (_, inner: unknown) =>
@@ -50,9 +50,9 @@ const shown = (value: unknown): string => {
 };
 
 /**
- * Bytes from the start of a file to the end of its header, told by its first eight.
+ * Bytes from the start of a file to the end of its header, from the length in the first eight.
  *
- * @throws CheckpointError where no header of that length can be
+ * @throws CheckpointError if there can be no header of that length
  */
 export function safetensorsHeaderEnd(start: Uint8Array, fileSize: number): number {
   if (fileSize === 0) fail('empty', 'a file with a header', 'an empty file');
@@ -70,15 +70,16 @@ export function safetensorsHeaderEnd(start: Uint8Array, fileSize: number): numbe
       'header-cut',
       `a header of ${length} bytes`,
       `a file of ${fileSize} bytes`,
-      'the file is cut off, get it again',
+      'the file is cut off, download it again',
     );
   return end;
 }
 
 /**
- * Reads a header alone, so that tensors can be fetched by ranges: `bytes` must reach to its end, `fileSize` is the whole file's.
+ * Reads a header alone, so that tensors can be fetched by range: `bytes` must contain all of it, `fileSize`
+ * is the whole file's.
  *
- * @throws CheckpointError with a code of its own for each way in which a file can be wrong
+ * @throws CheckpointError with a code for each way in which a file can be broken
  * @example
  * const { tensors } = parseSafetensorsHeader(firstBytes, size);
  * const [begin, end] = tensors.get('head.bias')!.range;
@@ -95,7 +96,7 @@ export function parseSafetensorsHeader(
       `${bytes.length}`,
       'fetch as many as safetensorsHeaderEnd says',
     );
-  const header = readHeader(bytes.subarray(8, dataStart));
+  const header = parseHeader(bytes.subarray(8, dataStart));
   if (!(header instanceof Map))
     fail('header-not-object', 'a JSON object for a header', shown(header), 'this is no safetensors file');
 
@@ -112,9 +113,9 @@ export function parseSafetensorsHeader(
 }
 
 /**
- * Reads a whole file. The entries are views of `bytes`, not copies.
+ * Reads a whole file. The entries are views of `bytes`.
  *
- * @throws CheckpointError with a code of its own for each way in which a file can be wrong
+ * @throws CheckpointError with a code for each way in which a file can be broken
  * @example
  * const { tensors, metadata } = parseSafetensors(new Uint8Array(await file.arrayBuffer()));
  * const bias = toFloat32(tensors.get('head.bias')!);
@@ -128,7 +129,7 @@ export function parseSafetensors(bytes: Uint8Array): Safetensors {
   return { tensors: new Map(entries), metadata };
 }
 
-/** An entry's values as float32: a view where the file holds aligned F32, else a conversion. */
+/** An entry's values as float32: a view if the file holds aligned F32, else a conversion. */
 export const toFloat32 = ({ bytes, dtype }: TensorEntry): Float32Array => decode(bytes, dtype);
 
 /** Values as an entry to write; F16 and BF16 round to nearest, ties to even. */
@@ -139,11 +140,13 @@ export const fromFloat32 = (
 ): TensorEntry => ({ dtype, shape, bytes: encode(values, dtype) });
 
 /**
- * A safetensors file. Tensors lie from wide dtypes to narrow ones, so that each is aligned, and otherwise in the order given.
+ * A safetensors file. Wide dtypes come before narrow ones, so that each tensor is aligned, and otherwise in
+ * the order given.
  *
- * @throws CheckpointError where an entry's bytes are not what its shape and dtype say
+ * @throws CheckpointError if an entry's bytes do not have the length of its shape and dtype
  * @example
- * const file = writeSafetensors([['head.bias', fromFloat32(bias, [10], 'F16')]], { labels: 'cat,dog' });
+ * const metadata = writeHeader({ labels: ['cat', 'dog'] });
+ * const file = writeSafetensors([['head.bias', fromFloat32(bias, [2], 'F16')]], metadata);
  */
 export function writeSafetensors(
   entries: Iterable<readonly [name: string, entry: TensorEntry]>,
@@ -177,14 +180,14 @@ export function writeSafetensors(
   return file;
 }
 
-function readHeader(bytes: Uint8Array): Json {
+function parseHeader(bytes: Uint8Array): Json {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
     throw new CheckpointError(
       'safetensors-not-utf8',
-      'safetensors: expected a header in UTF-8, got bytes that are none; this is no safetensors file.',
+      'safetensors: expected a header in UTF-8, got other bytes; this is no safetensors file.',
       {},
       { cause: error },
     );
@@ -270,7 +273,7 @@ function checkSize(name: string, shape: readonly number[], dtype: Dtype, bytes: 
     );
 }
 
-/** The tensors must cover the data from its first byte to its last, each byte once. */
+/** Checks that the tensors cover the data from its first byte to its last, each byte once. */
 function checkLayout(
   tensors: ReadonlyMap<string, TensorLocation>,
   dataStart: number,
@@ -287,7 +290,7 @@ function checkLayout(
     covered = end;
   }
   if (covered > fileSize)
-    fail('cut', `a file of ${covered} bytes`, `${fileSize}`, 'the file is cut off, get it again');
+    fail('cut', `a file of ${covered} bytes`, `${fileSize}`, 'the file is cut off, download it again');
   if (covered < fileSize)
     fail('trailing', `a file of ${covered} bytes`, `${fileSize}, with bytes of no tensor behind`);
 }

@@ -5,11 +5,11 @@ import type { TensorEntry } from './safetensors.ts';
 
 export type Format = 'safetensors' | 'torch-zip' | 'torch-legacy';
 
-/** Bytes of a file that one or more tensors are views of. */
+/** Bytes of a file that one or more tensors share. */
 export interface Storage {
-  /** Whether each reading inflates and checks anew, so that the bytes are worth keeping. */
-  readonly dear: boolean;
-  /** Reads them and checks them against what the file says of them. */
+  /** Whether each read inflates and checks the bytes again, so that they are worth retaining. */
+  readonly expensive: boolean;
+  /** Reads the bytes and checks them against the file's checksum. */
   read(): Reading<Uint8Array>;
 }
 
@@ -18,22 +18,22 @@ export interface StoredTensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
   readonly storage: Storage;
-  /** Where in the storage its first value lies, bytes. */
+  /** Byte offset of its first value in the storage. */
   readonly offset: number;
-  /** Values from one entry to the next along each axis, where they are not row-major without gaps. */
+  /** Strides in values along each axis, if it is not contiguous. */
   readonly strides?: readonly number[];
 }
 
-/** What a checkpoint file of any format holds; every tensor lies within its storage. */
+/** What a checkpoint file of any format holds. Every tensor lies within its storage. */
 export interface TensorFile {
   readonly format: Format;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   readonly metadata: ReadonlyMap<string, string>;
-  /** What else lies beside the tensors and is not read: optimizer state, arguments. */
+  /** What the file holds beside the tensors and is not read: optimizer state, arguments. */
   readonly skipped: readonly string[];
 }
 
-/** A tensor's values, row-major without gaps: a view of the storage's bytes where they are so already. */
+/** A tensor's contiguous bytes: a view of the storage if they already are. */
 export function entryOf({ dtype, shape, offset, strides }: StoredTensor, storage: Uint8Array): TensorEntry {
   const { size } = dtypes[dtype];
   const count = sizeOf(shape);

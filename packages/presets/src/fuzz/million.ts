@@ -1,6 +1,6 @@
 /**
- * Feeds broken inputs to every reader until it crashes, hangs or throws what is not ours; after a build of `@pvt/core`:
- * `pnpm --filter @pvt/presets fuzz [INPUTS] [SEED] [TARGET]`, a million of each by default.
+ * Feeds broken inputs to every reader until it crashes, hangs or throws what is not ours; after a build of
+ * `@pvt/core`: `pnpm --filter @pvt/presets fuzz [INPUTS] [SEED] [TARGET]`, a million of each by default.
  */
 import * as fc from 'fast-check';
 import { targets, tryOne } from './targets.ts';
@@ -24,6 +24,8 @@ for (const target of targets.filter(({ name }) => only === undefined || name ===
     { numRuns: count, seed: Number(seed) },
   );
   process.stdout.write(
-    `${target.name}: ${tried} inputs, seed ${seed}, ${((performance.now() - start) / 1000).toFixed(0)} s, slowest ${slowest.toFixed(0)} ms, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most\n`,
+    `${target.name}: ${tried} inputs, seed ${seed}, ${((performance.now() - start) / 1000).toFixed(0)} s, ` +
+      `slowest ${slowest.toFixed(0)} ms, ` +
+      `${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most\n`,
   );
 }

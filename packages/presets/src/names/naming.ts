@@ -1,51 +1,76 @@
 import { CheckpointError, type PvtConfig, type StateDict } from '@pvt/core';
+import type { PreprocessingByNaming } from '../preprocessing.ts';
+import { firstOf } from '../text.ts';
 import { huggingFaceV1, huggingFaceV2 } from './huggingFace.ts';
 import { officialV1, officialV2 } from './official.ts';
 import { nameRules, outlineOf, type CanonicalName, type NameRules, type NameTable } from './rules.ts';
 import { timmV2 } from './timm.ts';
 
-/** Whose names a checkpoint's parameters have; `canonical` are the keys of our own parameter tree. */
-export type Naming = 'official' | 'timm' | 'huggingFace' | 'canonical';
 export type Version = PvtConfig['version'];
 
-const itself = (table: NameTable): NameTable =>
+/** What follows from whose names a checkpoint's parameters have. */
+export interface NamingRules {
+  /**
+   * Canonical names to the implementation's, by version of PVT; a version that it does not have is absent.
+   */
+  readonly tables: { readonly [V in Version]?: NameTable };
+  /** Epsilons of LayerNorm that its code runs checkpoints with. */
+  readonly eps: PvtConfig['eps'];
+  /** Whose evaluation its checkpoints are published with: a key of a variant's `preprocessing`. */
+  readonly preprocessing: keyof PreprocessingByNaming;
+}
+
+const identity = (table: NameTable): NameTable =>
   Object.fromEntries(Object.keys(table).map((path) => [path, path]));
 
-/** Every naming's table, by version. */
-export const nameTables: Readonly<Record<Naming, { readonly [V in Version]?: NameTable }>> = {
-  official: { v1: officialV1, v2: officialV2 },
-  timm: { v2: timmV2 },
-  huggingFace: { v1: huggingFaceV1, v2: huggingFaceV2 },
-  canonical: { v1: itself(officialV1), v2: itself(officialV2) },
-};
+/** The official code and timm keep PyTorch's 1e-5 in patch embeddings and reductions. */
+const officialEps = { block: 1e-6, patchEmbed: 1e-5, reduction: 1e-5 } as const;
 
-/** What the names in a checkpoint tell about it. */
+/** Every naming; `canonical` are the keys of our own parameter tree. */
+export const namings = {
+  official: { tables: { v1: officialV1, v2: officialV2 }, eps: officialEps, preprocessing: 'official' },
+  timm: { tables: { v2: timmV2 }, eps: officialEps, preprocessing: 'timm' },
+  huggingFace: {
+    tables: { v1: huggingFaceV1, v2: huggingFaceV2 },
+    eps: { block: 1e-6, patchEmbed: 1e-6, reduction: 1e-6 },
+    preprocessing: 'huggingFace',
+  },
+  canonical: {
+    tables: { v1: identity(officialV1), v2: identity(officialV2) },
+    eps: officialEps,
+    preprocessing: 'official',
+  },
+} as const satisfies Readonly<Record<string, NamingRules>>;
+
+/** Whose names a checkpoint's parameters have. */
+export type Naming = keyof typeof namings;
+
+/** What the names in a checkpoint say about it. */
 export interface DetectedNaming {
   readonly naming: Naming;
   readonly version: Version;
 }
 
-const some = (names: readonly string[]): string =>
-  names.length === 0
-    ? 'none'
-    : names.slice(0, 3).join(', ').slice(0, 120) + (names.length > 3 ? ` and ${names.length - 3} more` : '');
+const shownNames = (names: readonly string[]): string =>
+  names.length === 0 ? 'none' : firstOf(names, 3, 120);
 
 /**
- * Recognises a naming and a version by how many of the names each table has; wrappers such as `module.` and `backbone.` do not matter.
+ * Recognises the naming and the version whose table has most of the names; wrappers such as `module.` and
+ * `backbone.` do not matter.
  *
- * @throws CheckpointError where no table has any of them
+ * @throws CheckpointError `naming-unknown` if no table has any of them
  * @example
  * detectNaming(['patch_embed1.proj.weight', 'norm1.weight']); // { naming: 'official', version: 'v2' }
  */
 export function detectNaming(
   names: Iterable<string>,
-  among: readonly Naming[] = Object.keys(nameTables) as Naming[],
+  among: readonly Naming[] = Object.keys(namings) as Naming[],
 ): DetectedNaming {
   const all = Array.from(names, (name) => ({ name, outline: outlineOf(name) }));
   let best: DetectedNaming | undefined;
   let most = 0;
   for (const naming of among) {
-    for (const [version, table] of Object.entries(nameTables[naming]) as [Version, NameTable][]) {
+    for (const [version, table] of Object.entries(namings[naming].tables) as [Version, NameTable][]) {
       const { read } = nameRules(table);
       const known = all.filter(({ name, outline }) => read(name, outline) !== undefined).length;
       if (known <= most) continue;
@@ -56,18 +81,21 @@ export function detectNaming(
   if (best === undefined) {
     throw new CheckpointError(
       'naming-unknown',
-      `detectNaming: expected parameter names of a PVT (${among.join(', ')}), got ${some(all.map(({ name }) => name))}; is this another model's checkpoint?`,
+      `detectNaming: expected parameter names of a PVT (${among.join(', ')}), ` +
+        `got ${shownNames(all.map(({ name }) => name))}; is this another model's checkpoint?`,
     );
   }
   return best;
 }
 
 function rulesOf({ naming, version }: DetectedNaming): NameRules {
-  const table = nameTables[naming][version];
+  const { tables }: NamingRules = namings[naming];
+  const table = tables[version];
   if (table === undefined)
     throw new CheckpointError(
       'naming-unsupported',
-      `names: expected a naming that has PVT ${version}, got ${naming}, which has none; use official or huggingFace.`,
+      `names: expected a naming that has PVT ${version}, got ${naming}, which has none; ` +
+        'use official or huggingFace.',
     );
   return nameRules(table);
 }
@@ -77,15 +105,15 @@ type Tensor = StateDict extends ReadonlyMap<string, infer T> ? T : never;
 /** A checkpoint under canonical names. */
 export interface CanonicalState extends DetectedNaming {
   readonly state: StateDict;
-  /** Names, as the checkpoint has them, that mean nothing to the backbone or its classifier. */
+  /** The checkpoint's names of tensors that belong neither to the backbone nor to its classifier. */
   readonly unexpected: readonly string[];
 }
 
 /**
- * Renames a checkpoint's tensors to the keys of our parameter tree and joins what an implementation keeps in parts
- * (Hugging Face's key and value). Values are joined when they are asked for.
+ * Renames a checkpoint's tensors to the keys of our parameter tree and joins what an implementation splits
+ * (Hugging Face's key and value). Values are joined when they are first read.
  *
- * @throws CheckpointError where the naming is unknown, two names mean the same parameter, or a part is missing
+ * @throws CheckpointError if the naming is unknown, two names mean the same parameter, or a part is missing
  * @example
  * const { state, unexpected } = toCanonical(tensors);
  * const backbone = createPvt(config, fromStateDict(state));
@@ -94,34 +122,45 @@ export function toCanonical(tensors: StateDict, naming?: Naming): CanonicalState
   const detected = detectNaming(tensors.keys(), naming && [naming]);
   const { read } = rulesOf(detected);
   const unexpected: string[] = [];
-  const known: [name: string, meaning: CanonicalName, tensor: Tensor][] = [];
+  const known: KnownTensor[] = [];
   for (const [name, tensor] of tensors) {
     const meaning = read(name);
     if (meaning === undefined) unexpected.push(name);
-    else known.push([name, meaning, tensor]);
+    else known.push({ name, meaning, tensor });
   }
-  const stages = 1 + Math.max(-1, ...known.map(([, { stage }]) => stage ?? -1));
-
-  const found = new Map<string, { name: string; tensor: Tensor }[]>();
-  for (const [name, meaning, tensor] of known) {
-    const path = meaning.path(stages);
-    const parts = found.get(path) ?? found.set(path, new Array(meaning.parts)).get(path)!;
-    const other = parts[meaning.part];
-    if (other !== undefined) {
-      throw new CheckpointError(
-        'names-collide',
-        `toCanonical: expected one tensor for ${path}, got ${other.name} and ${name}; keep one of them.`,
-        { unexpected: [name] },
-      );
-    }
-    parts[meaning.part] = { name, tensor };
-  }
-  const state = new Map(Array.from(found, ([path, parts]) => [path, join(path, parts)]));
+  const state = new Map(Array.from(partsByPath(known), ([path, parts]) => [path, joinParts(path, parts)]));
   return { ...detected, state, unexpected };
 }
 
+interface KnownTensor {
+  readonly name: string;
+  readonly meaning: CanonicalName;
+  readonly tensor: Tensor;
+}
+
+/** The parts of each parameter by its canonical path, in their order; a part that is missing leaves a gap. */
+function partsByPath(known: readonly KnownTensor[]): ReadonlyMap<string, readonly KnownTensor[]> {
+  const stages = 1 + Math.max(-1, ...known.map(({ meaning }) => meaning.stage ?? -1));
+  const found = new Map<string, KnownTensor[]>();
+  for (const part of known) {
+    const path = part.meaning.path(stages);
+    const parts = found.get(path) ?? found.set(path, new Array(part.meaning.parts)).get(path)!;
+    const other = parts[part.meaning.part];
+    if (other !== undefined) {
+      throw new CheckpointError(
+        'names-collide',
+        `toCanonical: expected one tensor for ${path}, got ${other.name} and ${part.name}; ` +
+          'remove one of them.',
+        { unexpected: [part.name] },
+      );
+    }
+    parts[part.meaning.part] = part;
+  }
+  return found;
+}
+
 /** Stacks parts along their first axis. */
-function join(path: string, parts: readonly { readonly name: string; readonly tensor: Tensor }[]): Tensor {
+function joinParts(path: string, parts: readonly KnownTensor[]): Tensor {
   if (parts.length === 1) return parts[0]!.tensor;
   const tensors = Array.from(parts, (part) => part?.tensor);
   const first = tensors.find((tensor) => tensor !== undefined)!;
@@ -137,7 +176,8 @@ function join(path: string, parts: readonly { readonly name: string; readonly te
       const got = tensors.map((t) => (t === undefined ? 'none' : `[${t.shape}]`)).join(' and ');
       throw new CheckpointError(
         'parts-mismatched',
-        `toCanonical: expected ${tensors.length} tensors of one width to join into ${path}, got ${got}; the checkpoint is damaged.`,
+        `toCanonical: expected ${tensors.length} tensors of one width to join into ${path}, got ${got}; ` +
+          'the checkpoint is damaged.',
         { missing: [path] },
       );
     }
@@ -158,11 +198,15 @@ function join(path: string, parts: readonly { readonly name: string; readonly te
 }
 
 /**
- * The inverse of {@link toCanonical}: a canonical state under another implementation's names, split where it keeps parts.
+ * The inverse of {@link toCanonical}: a canonical state under another implementation's names, split as it
+ * splits.
  *
- * @throws CheckpointError where the naming does not have the config's version or one of the paths
+ * @throws CheckpointError if the naming lacks the config's version or one of the paths
  * @example
- * const file = writeSafetensors(Array.from(fromCanonical(state, 'timm', config), ([name, { shape, values }]) => [name, fromFloat32(values, shape)]));
+ * const named = fromCanonical(state, 'timm', config);
+ * const file = writeSafetensors(
+ *   Array.from(named, ([name, { shape, values }]) => [name, fromFloat32(values, shape)]),
+ * );
  */
 export function fromCanonical(
   state: StateDict,
@@ -182,7 +226,8 @@ export function fromCanonical(
   if (unexpected.length > 0) {
     throw new CheckpointError(
       'names-unmapped',
-      `fromCanonical: expected parameters that ${naming} has for PVT ${config.version}, got ${some(unexpected)} besides; leave them out.`,
+      `fromCanonical: expected parameters that ${naming} has for PVT ${config.version}, ` +
+        `got ${shownNames(unexpected)} as well; leave them out.`,
       { unexpected },
     );
   }
@@ -194,7 +239,8 @@ function slice({ shape: [rows = 0, ...rest], values }: Tensor, part: number, par
   if (rows % parts !== 0) {
     throw new CheckpointError(
       'parts-mismatched',
-      `fromCanonical: expected a first axis that ${parts} parts share equally, got ${rows} rows; the state is damaged.`,
+      `fromCanonical: expected a number of rows that ${parts} parts divide evenly, got ${rows}; ` +
+        'the state is damaged.',
     );
   }
   const size = values.length / parts;

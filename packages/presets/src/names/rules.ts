@@ -1,11 +1,12 @@
 /**
- * Canonical path → the same parameter's path in an implementation. Several paths are parts of one parameter, stacked
- * along its first axis. `{stage}`, `{block}` and `{last}` (the last stage) are zero-based numbers, `{stage+1}` counts
- * from one, and `*` is `weight` or `bias`. Where two rows fit a canonical path, the first is written.
+ * Canonical path → the same parameter's path in an implementation. Several paths are parts of one parameter,
+ * stacked along its first axis. `{stage}`, `{block}` and `{last}` (the last stage) are zero-based numbers,
+ * `{stage+1}` counts from one, and `*` is `weight` or `bias`. Where two rows fit a canonical path, the first
+ * is written.
  */
 export type NameTable = Readonly<Record<string, string | readonly string[]>>;
 
-/** What the placeholders of a template stood for in a name. */
+/** Values of a template's placeholders in a name. */
 interface Fields {
   stage?: number;
   block?: number;
@@ -27,9 +28,8 @@ function template(text: string): Template {
     offset: plus ? 1 : 0,
   }));
   const literals = text.split(/\{[^}]*\}|\*/).map((part) => part.replaceAll('.', '\\.'));
-  const pattern = new RegExp(
-    `^${literals.reduce((left, right, i) => `${left}${holes[i - 1]!.field === 'leaf' ? '(weight|bias)' : '(0|[1-9]\\d{0,3})'}${right}`)}$`,
-  );
+  const groups = holes.map(({ field }) => (field === 'leaf' ? '(weight|bias)' : '(0|[1-9]\\d{0,3})'));
+  const pattern = new RegExp(`^${literals.map((part, i) => part + (groups[i] ?? '')).join('')}$`);
   return {
     text,
     read(name) {
@@ -48,7 +48,10 @@ function template(text: string): Template {
   };
 }
 
-/** A parameter, or a part of one, under its canonical name. `path` knows the last stage only once all names were seen. */
+/**
+ * A parameter, or a part of one, under its canonical name. `path` knows the last stage only once all names
+ * were seen.
+ */
 export interface CanonicalName {
   readonly stage: number | undefined;
   readonly part: number;
@@ -56,20 +59,23 @@ export interface CanonicalName {
   path(stages: number): string;
 }
 
-/** Both directions of a table. */
+/** A table in both directions. */
 export interface NameRules {
-  /** What a name means, or undefined where the table does not have it. */
+  /** What a name means, or undefined if the table does not have it. */
   read(name: string, outline?: string): CanonicalName | undefined;
-  /** The names of a canonical path, or undefined where the table does not have it. */
+  /** The names of a canonical path, or undefined if the table does not have it. */
   write(path: string, stages: number): readonly string[] | undefined;
 }
 
-/** Wrappers that training code puts around a model, and the names of the models inside Hugging Face's classifiers. */
+/**
+ * Wrappers that training code puts around a model, and the names of the models inside Hugging Face's
+ * classifiers.
+ */
 const wrappers = /^(?:(?:module|model|backbone|body|pvt|pvt_v2)\.)+/;
 
 const compiled = /* @__PURE__ */ new WeakMap<NameTable, NameRules>();
 
-/** A table's rules, made at its first use. */
+/** A table's rules, compiled at their first use. */
 export function nameRules(table: NameTable): NameRules {
   const rules = compiled.get(table) ?? compile(table);
   compiled.set(table, rules);

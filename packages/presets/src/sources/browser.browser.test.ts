@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { cdp } from 'vitest/browser';
 import type { ReadableFile } from '../formats/readableFile.ts';
-import { clearCache, fetchCheckpoint, listCache } from './browser.ts';
+import { clearCache, fetchCheckpoint, listCache } from '../index.ts';
 import { browserCache } from './browserCache.ts';
 import type { SourceWarning } from './errors.ts';
 import type { FetchOptions } from './load.ts';

@@ -2,7 +2,7 @@ import type { ReadableFile } from '../formats/readableFile.ts';
 import { fromBlob, MemoryDraft, type CacheEntry, type FileCache } from './cache.ts';
 
 const cacheName = 'pvt';
-/** Keys must be URLs; this host belongs to nobody (RFC 2606). */
+/** Keys must be URLs; this host cannot exist (RFC 2606). */
 const keyOf = (url: string, kind: 'complete' | 'partial') =>
   `https://pvt.invalid/${kind}/${encodeURIComponent(url)}`;
 
@@ -17,7 +17,7 @@ const pack = (blob: Blob, url: string, validator: string | undefined, sha256 = '
     },
   });
 
-/** The browser's Cache API. A file is visible when its `put` is through, which happens as a whole or not at all. */
+/** The browser's Cache API. A file is visible once its `put` has succeeded, which is atomic. */
 export const browserCache = (caches: CacheStorage = globalThis.caches): FileCache => {
   const open = () => caches.open(cacheName);
   return {

@@ -3,49 +3,53 @@ import type { SourceWarning, Warn } from './errors.ts';
 
 /** A file in the cache, whole or in part. */
 export interface CacheEntry {
-  /** Where it was fetched from. */
+  /** Where it was downloaded from. */
   readonly url: string;
   /** Bytes. */
   readonly size: number;
-  /** False for the beginning of a download that was broken off, which no reader sees and the next download goes on with. */
+  /** False for the beginning of an interrupted download, which the next download resumes. */
   readonly complete: boolean;
   readonly modified: Date;
 }
 
-/** A whole file in the cache; `file.size` is what is there, `size` what was stored. */
+/** A complete file in the cache; `file.size` is its size now, `size` the size that was stored. */
 export interface StoredFile {
   readonly file: ReadableFile;
   readonly size: number;
   readonly sha256: string;
-  /** What tells one version of the file from another, see {@link Draft}. */
+  /** Identifies the version of the file, see {@link Draft}. */
   readonly validator: string | undefined;
 }
 
 /**
- * A file on its way into the cache. Nobody else sees it before `commit`, and one of the last three ends it.
+ * A file on its way into the cache. Nobody else sees it before `commit`; `commit`, `suspend` or `discard`
+ * must end it.
  */
 export interface Draft extends ReadableFile {
-  /** The version that the bytes are of: the digest that the hub states, a strong ETag, or the date of the last change. */
+  /** Version of the bytes: the digest that the hub states, a strong ETag, or the date of the last change. */
   readonly validator: string | undefined;
   append(bytes: Uint8Array): Promise<void>;
-  /** Throws the bytes away and begins another version. */
+  /** Discards the bytes and begins another version. */
   restart(validator: string | undefined): Promise<void>;
-  /** Shows the file to everybody. Storages want its digest; where there is none there is no cache either. */
+  /**
+   * Makes the file visible. The digest is undefined only on a platform without hashes, which has no cache
+   * either.
+   */
   commit(sha256: string | undefined): Promise<ReadableFile>;
-  /** Keeps the bytes for a later draft of the same URL. */
+  /** Stores the bytes for a later draft of the same URL. */
   suspend(): Promise<void>;
   discard(): Promise<void>;
 }
 
-/** A cache of files by URL. Any of its functions may fail: loading then goes on without it, and warns. */
+/** A cache of files by URL. If one of its functions fails, loading goes on without it and warns. */
 export interface FileCache {
-  /** The place, as a person would call it. */
+  /** Where it is, for messages. */
   readonly name: string;
   find(url: string): Promise<StoredFile | undefined>;
-  /** Goes on with a suspended draft of the URL where there is one. */
+  /** Resumes a suspended draft of the URL, if there is one. */
   draft(url: string, name: string): Promise<Draft>;
   list(): Promise<CacheEntry[]>;
-  /** Removes what there is of a URL, drafts too. */
+  /** Removes everything of a URL, including drafts. */
   remove(url: string): Promise<void>;
 }
 
@@ -56,7 +60,7 @@ export const fromBlob = (name: string, blob: Blob): ReadableFile => ({
   read: async (begin, end) => new Uint8Array(await blob.slice(begin, end).arrayBuffer()),
 });
 
-/** A draft in memory, which is all there is of it unless somebody stores its `blob`. */
+/** A draft in memory. */
 export class MemoryDraft implements Draft {
   readonly name: string;
   validator: string | undefined;
@@ -76,7 +80,7 @@ export class MemoryDraft implements Draft {
     return this.#size;
   }
 
-  /** Everything so far. A Blob of many parts is made into one of one part, so that reading it again stays cheap. */
+  /** Everything so far. Many parts are joined into one, so that reading it again is cheap. */
   get blob(): Blob {
     const blob =
       this.#parts.length === 1 && this.#parts[0] instanceof Blob ? this.#parts[0] : new Blob(this.#parts);
@@ -110,7 +114,7 @@ export class MemoryDraft implements Draft {
   }
 }
 
-/** Where nothing is kept. */
+/** A cache that stores nothing. */
 export const noCache: FileCache = {
   name: 'nowhere',
   find: async () => undefined,
@@ -128,17 +132,19 @@ const reasons: Readonly<Record<string, SourceWarning['code']>> = {
   EROFS: 'cache-readonly',
 };
 
-/** A cache whose failures cost the cache and not the load; each is told once. */
-export function forgiving(cache: FileCache, warn: Warn): FileCache {
-  const told = new Set<string>();
-  const tell = (cause: unknown): void => {
+/** A cache whose failures do not stop a load; each kind is warned of once. */
+export function faultTolerant(cache: FileCache, warn: Warn): FileCache {
+  const warned = new Set<string>();
+  const warnOnce = (cause: unknown): void => {
     const { code = '', name = '', message } = cause as Error & { readonly code?: string };
     const reason = reasons[code] ?? reasons[name] ?? 'cache-failed';
-    if (told.has(reason)) return;
-    told.add(reason);
+    if (warned.has(reason)) return;
+    warned.add(reason);
     warn({
       code: reason,
-      message: `loadCheckpoint: expected to use the cache in ${cache.name}, got ${message}; going on without it.`,
+      message:
+        `loadCheckpoint: expected to use the cache in ${cache.name}, got ${message}; ` +
+        'continuing without it.',
       cause,
     });
   };
@@ -149,7 +155,7 @@ export function forgiving(cache: FileCache, warn: Warn): FileCache {
     try {
       return await action();
     } catch (cause) {
-      tell(cause);
+      warnOnce(cause);
       return otherwise(cause);
     }
   };
@@ -161,7 +167,7 @@ export function forgiving(cache: FileCache, warn: Warn): FileCache {
         async () => undefined,
       ),
     draft: async (url, name) =>
-      new ForgivingDraft(
+      new FaultTolerantDraft(
         await attempt(
           () => cache.draft(url, name),
           async () => new MemoryDraft(name),
@@ -179,8 +185,8 @@ export function forgiving(cache: FileCache, warn: Warn): FileCache {
 
 type Attempt = <T, U>(action: () => Promise<T>, otherwise: (cause: unknown) => Promise<U>) => Promise<T | U>;
 
-/** Moves to memory, with all it has, where the cache can take no more. */
-class ForgivingDraft implements Draft {
+/** A draft that moves its bytes to memory if the cache fails. */
+class FaultTolerantDraft implements Draft {
   #inner: Draft;
   readonly #attempt: Attempt;
 

@@ -10,11 +10,11 @@ export interface CatalogueEntry {
   readonly top1: number;
   /** Repository on the hub. */
   readonly hub?: string;
-  /** The authors' own file. GitHub lets no other page read it, so only Node can load it. */
+  /** The authors' own file. GitHub allows no cross-origin requests for it, so only Node can load it. */
   readonly url?: string;
   /**
-   * The file's SHA-256, where we have checked it ourselves. None is pinned so far: files of the hub are checked against
-   * the digest that the hub states for each, files of GitHub against their length and what is in them.
+   * The file's SHA-256, if it is pinned. None is so far: files of the hub are checked against the digest that
+   * the hub states, files of GitHub against their length and their content.
    */
   readonly sha256?: string;
 }
@@ -29,7 +29,7 @@ const zetatech = <M extends 'pvt_tiny' | 'pvt_small' | 'pvt_medium' | 'pvt_large
   top1: v1[model].top1,
   hub: `Zetatech/${model.replace('_', '-')}-224`,
 });
-/** All of them are assets of the release `v2` of whai362/PVT, those of v1 too (`classification/README.md`). */
+/** Assets of whai362/PVT's release `v2`, which has those of v1 too (`classification/README.md`). */
 const authors = <M extends Exclude<ModelName, 'pvt_huge' | 'pvt_v2_nano'>>(model: M) => ({
   model,
   top1: { ...v1, ...v2 }[model].top1,
@@ -37,8 +37,8 @@ const authors = <M extends Exclude<ModelName, 'pvt_huge' | 'pvt_v2_nano'>>(model
 });
 
 /**
- * The published checkpoints by name, all trained on ImageNet-1k at 224x224: `.in1k` as timm (v2) and the transformers
- * library (v1) host them on the hub, `.official` as their authors released them.
+ * The published checkpoints by name, all trained on ImageNet-1k at 224x224: `.in1k` as timm (v2) and the
+ * transformers library (v1) host them on the hub, `.official` as their authors released them.
  */
 export const catalogue = {
   'pvt_tiny.in1k': zetatech('pvt_tiny'),
@@ -68,7 +68,7 @@ export const catalogue = {
 export type CheckpointName = keyof typeof catalogue;
 
 /**
- * Names of the published checkpoints; `*` stands for any characters, `?` for one.
+ * Names of the published checkpoints; `*` matches any characters, `?` one.
  *
  * @example
  * listCheckpoints('pvt_v2_b2*.in1k'); // ['pvt_v2_b2.in1k', 'pvt_v2_b2_li.in1k']

@@ -1,16 +1,16 @@
 import type { ReadableFile } from '../formats/readableFile.ts';
 
-/** What a file's content must hash to: its SHA-256, or the SHA-1 that Git knows it by, in hexadecimal. */
+/** A file's SHA-256, or Git's SHA-1 of it, in hexadecimal. */
 export type Digest = `sha256:${string}` | `git:${string}`;
 
-/** Hexadecimal hash of a prefix and a file's content; undefined where the platform has none. */
+/** Hexadecimal hash of a prefix and a file's content; undefined if the platform has none. */
 export type Hash = (
   algorithm: 'SHA-1' | 'SHA-256',
   prefix: Uint8Array,
   file: ReadableFile,
 ) => Promise<string | undefined>;
 
-/** Hash of a file in the form in which a digest states it. */
+/** A file's hash, as a digest of that kind states it. */
 export const digestOf = (
   hash: Hash,
   kind: 'sha256' | 'git',
@@ -20,7 +20,7 @@ export const digestOf = (
     ? hash('SHA-256', new Uint8Array(0), file)
     : hash('SHA-1', new TextEncoder().encode(`blob ${file.size}\0`), file);
 
-/** By the Web Crypto API, which takes its input in one piece and exists on secure pages only. */
+/** Hash by the Web Crypto API, which needs its input in one piece and exists on secure pages only. */
 export const webHash: Hash = async (algorithm, prefix, file) => {
   const subtle: SubtleCrypto | undefined = globalThis.crypto.subtle;
   if (subtle === undefined) return undefined;

@@ -67,7 +67,8 @@ const inCache = async () => (await listCache('*', cache)).map(({ size, complete 
 async function abortAfter(url: string, bytes: number, options: FetchOptions = {}): Promise<unknown> {
   const controller = new AbortController();
   const watching = setInterval(async () => {
-    if ((await cache.list()).some(({ size }) => size >= bytes)) controller.abort();
+    const entries = await cache.list();
+    if (entries.some((entry) => entry.url === url && entry.size >= bytes)) controller.abort();
   }, 5);
   try {
     return await get(url, { signal: controller.signal, ...options }).then(
@@ -495,7 +496,8 @@ describe('a cache that cannot be written', () => {
 describe('two processes at once', () => {
   const script = `
     const { fetchCheckpoint, folderCache } = await import(process.argv[1]);
-    const file = await fetchCheckpoint(process.argv[2], { cache: folderCache(process.argv[3]), retries: { attempts: 3, delay: 1 } });
+    const cache = folderCache(process.argv[3]);
+    const file = await fetchCheckpoint(process.argv[2], { cache, retries: { attempts: 3, delay: 1 } });
     const bytes = await file.read(0, file.size);
     process.stdout.write(Buffer.from(await crypto.subtle.digest('SHA-256', bytes)).toString('hex'));
   `;

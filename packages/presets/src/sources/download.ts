@@ -5,18 +5,18 @@ import type { ProgressTracker } from './progress.ts';
 import { over, retrying, send, shown, type Attempt, type Network } from './request.ts';
 import type { Draft, FileCache, StoredFile } from './cache.ts';
 
-/** A file elsewhere, and what is known of it beforehand. */
+/** A file on a server, and what is known of it beforehand. */
 export interface RemoteFile {
   readonly name: string;
   readonly url: string;
-  /** Bytes, where somebody to be trusted states them. */
+  /** Bytes, if the hub or the catalogue states them. */
   readonly size?: number;
   readonly digest?: Digest;
 }
 
 export interface Downloader {
   readonly network: Network;
-  /** One whose failures cost no load, see `forgiving`. */
+  /** A cache whose failures do not stop a load, see `faultTolerant`. */
   readonly cache: FileCache;
   readonly hash: Hash;
   readonly offline: boolean;
@@ -25,8 +25,8 @@ export interface Downloader {
 }
 
 /**
- * A file out of the cache, or over the network into the cache. With a digest, a cached file that has it is taken
- * without asking the server; without one, the server is asked whether its file is still the same.
+ * A file from the cache, or from the network into the cache. A cached file that has the digest is used
+ * without asking the server; without a digest, the server is asked whether its file is still the same.
  *
  * @throws SourceError; the signal's reason
  */
@@ -40,11 +40,11 @@ export async function download(remote: RemoteFile, downloader: Downloader): Prom
     (await intact(found, remote, downloader))
   )
     return arrived(found.file);
-  if (offline) throw notHere(remote, found, cache);
+  if (offline) throw notCached(remote, found, cache);
 
   const draft = await cache.draft(remote.url, remote.name);
   try {
-    // Bytes of a version that nothing tells cannot be gone on with, nor can those of another one.
+    // A draft of an unknown or another version cannot be resumed.
     if (
       draft.size > 0 &&
       (draft.validator === undefined || (remote.digest !== undefined && draft.validator !== remote.digest))
@@ -58,7 +58,7 @@ export async function download(remote: RemoteFile, downloader: Downloader): Prom
     }
     let verdict = await check(draft, remote, downloader);
     if (verdict.wrong !== undefined && resumed) {
-      // What an earlier download left may be the culprit.
+      // The bytes of the earlier download may be damaged.
       await draft.restart(remote.digest);
       await fetchInto(draft, remote, undefined, downloader);
       verdict = await check(draft, remote, downloader);
@@ -67,8 +67,8 @@ export async function download(remote: RemoteFile, downloader: Downloader): Prom
     network.signal?.throwIfAborted();
     return arrived(await draft.commit(verdict.sha256));
   } catch (error) {
-    const goOnLater = network.signal?.aborted || (error instanceof SourceError && error.temporary);
-    await (goOnLater && draft.size > 0 && draft.validator !== undefined ? draft.suspend() : draft.discard());
+    const resumable = network.signal?.aborted || (error instanceof SourceError && error.temporary);
+    await (resumable && draft.size > 0 && draft.validator !== undefined ? draft.suspend() : draft.discard());
     throw error;
   }
 
@@ -79,13 +79,14 @@ export async function download(remote: RemoteFile, downloader: Downloader): Prom
   }
 }
 
-export const notHere = ({ url }: RemoteFile, found: StoredFile | undefined, cache: FileCache) =>
+export const notCached = ({ url }: RemoteFile, found: StoredFile | undefined, cache: FileCache) =>
   new SourceError(
     'source-offline',
-    `loadCheckpoint: expected ${shown(url)} in the cache (${cache.name}) while offline, got ${found === undefined ? 'nothing' : 'a damaged or another file'}; load it once with a connection.`,
+    `loadCheckpoint: expected ${shown(url)} in the cache (${cache.name}) while offline, ` +
+      `got ${found === undefined ? 'nothing' : 'a damaged or another file'}; load it once with a connection.`,
   );
 
-/** Fetches what a draft lacks; gives the cached file instead where the server still has the same. */
+/** Fetches what a draft lacks, or returns the cached file if the server still has the same. */
 const fetchInto = (
   draft: Draft,
   remote: RemoteFile,
@@ -94,70 +95,118 @@ const fetchInto = (
 ): Promise<StoredFile | undefined> =>
   retrying(downloader.network, remote.url, (attempt) => receive(draft, remote, found, attempt, downloader));
 
+/** One request for what a draft lacks. */
 async function receive(
   draft: Draft,
   remote: RemoteFile,
   found: StoredFile | undefined,
-  { signal, alive }: Attempt,
+  attempt: Attempt,
   downloader: Downloader,
 ): Promise<StoredFile | undefined> {
-  const { network, progress } = downloader;
-  const { url, name, size, digest } = remote;
   const offset = draft.size;
-  if (offset > 0 && offset === size) return undefined;
+  if (offset > 0 && offset === remote.size) return undefined;
+  const answer = await request(draft, remote, attempt, downloader);
+  const { status, response } = answer;
+  if (status === 416 || status === 206) {
+    if (!(await continues(draft, remote, answer))) return undefined;
+  } else {
+    if (await isUnchanged(found, remote, answer, downloader)) {
+      await response.body?.cancel();
+      return found;
+    }
+    await draft.restart(answer.validator);
+  }
+  await appendBody(draft, remote, answer, attempt, downloader);
+  return undefined;
+}
 
-  // A digest tells afterwards whether the pieces belong together; If-Range would cost a browser a question of its own.
-  const rest = offset > 0 && {
-    range: `bytes=${offset}-`,
+/** What a response's headers say of the file. */
+interface Answer {
+  readonly response: Response;
+  readonly status: number;
+  /** Which version the bytes are of. */
+  readonly validator: string | undefined;
+  /** Whether the body is compressed, so that its length is not the file's. */
+  readonly encoded: boolean;
+  /** First byte of the range, and bytes of the whole file, of a partial response. */
+  readonly rangeBegin: number;
+  readonly whole: number | undefined;
+}
+
+async function request(
+  draft: Draft,
+  { url, digest }: RemoteFile,
+  { signal, alive }: Attempt,
+  { network }: Downloader,
+): Promise<Answer> {
+  // With a digest, the pieces are checked afterwards; If-Range would cost a browser a preflight request.
+  const rest = draft.size > 0 && {
+    range: `bytes=${draft.size}-`,
     ...(digest === undefined && { 'if-range': draft.validator! }),
   };
   const response = await send(network, url, { 'accept-encoding': 'identity', ...rest }, signal);
   alive();
-  const { status, headers, body } = response;
-  const validator = digest ?? validatorOf(headers);
-  const encoded = (headers.get('content-encoding') ?? 'identity') !== 'identity';
+  const { status, headers } = response;
   const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(headers.get('content-range') ?? '');
-  const whole = range === null ? undefined : Number(range[2]);
+  return {
+    response,
+    status,
+    validator: digest ?? validatorOf(headers),
+    encoded: (headers.get('content-encoding') ?? 'identity') !== 'identity',
+    rangeBegin: Number(range?.[1]),
+    whole: range === null ? undefined : Number(range[2]),
+  };
+}
 
-  if (status === 416 || status === 206) {
-    if (size !== undefined && whole !== undefined && whole !== size) {
-      await body?.cancel();
-      throw wrongSize(remote, whole);
-    }
-    const complete = status === 416 && whole === offset;
-    const fits =
-      status === 206 &&
-      !encoded &&
-      Number(range?.[1]) === offset &&
-      (validator === undefined || validator === draft.validator);
-    if (!fits) await body?.cancel();
-    if (complete) return undefined;
-    if (!fits) {
-      await draft.restart(validator);
-      throw new SourceError(
-        'source-short',
-        `loadCheckpoint: expected bytes from ${offset} on of ${shown(url)}, got other ones; try again.`,
-        { temporary: true },
-      );
-    }
-  } else {
-    if (
-      digest === undefined &&
-      validator !== undefined &&
-      found?.validator === validator &&
-      (await intact(found, remote, downloader))
-    ) {
-      await body?.cancel();
-      return found;
-    }
-    await draft.restart(validator);
+/**
+ * Whether a response to a range request has the rest of the draft; if not, the draft is complete.
+ *
+ * @throws SourceError if the range is of another file or version
+ */
+async function continues(draft: Draft, remote: RemoteFile, answer: Answer): Promise<boolean> {
+  const { status, validator, encoded, rangeBegin, whole, response } = answer;
+  const offset = draft.size;
+  if (remote.size !== undefined && whole !== undefined && whole !== remote.size) {
+    await response.body?.cancel();
+    throw wrongSize(remote, whole);
   }
+  const sameVersion = validator === undefined || validator === draft.validator;
+  if (status === 206 && !encoded && rangeBegin === offset && sameVersion) return true;
+  await response.body?.cancel();
+  if (status === 416 && whole === offset) return false;
+  await draft.restart(validator);
+  throw new SourceError(
+    'source-short',
+    `loadCheckpoint: expected bytes from ${offset} on of ${shown(remote.url)}, got other ones; try again.`,
+    { temporary: true },
+  );
+}
 
-  const length = headers.get('content-length');
+/** Whether the server's file is still the cached one. */
+const isUnchanged = async (
+  found: StoredFile | undefined,
+  remote: RemoteFile,
+  { validator }: Answer,
+  downloader: Downloader,
+): Promise<boolean> =>
+  remote.digest === undefined &&
+  validator !== undefined &&
+  found?.validator === validator &&
+  (await intact(found, remote, downloader));
+
+async function appendBody(
+  draft: Draft,
+  remote: RemoteFile,
+  { response, encoded, whole }: Answer,
+  { signal, alive }: Attempt,
+  { progress }: Downloader,
+): Promise<void> {
+  const { url, name, size } = remote;
+  const length = response.headers.get('content-length');
   const total = size ?? whole ?? (encoded || length === null ? undefined : Number(length));
   if (total !== undefined) progress.size(name, total);
   progress.update(name, draft.size);
-  const reader = body?.getReader();
+  const reader = response.body?.getReader();
   try {
     for (;;) {
       const { value, done = true } = (await (reader && over(reader.read(), url, signal))) ?? {};
@@ -168,7 +217,7 @@ async function receive(
       if (size !== undefined && draft.size > size) break;
     }
   } catch (error) {
-    // The reader may already have failed by itself; the error at hand is the one to tell.
+    // The reader may already have failed by itself; the first error is the one to report.
     await reader?.cancel(error).catch(() => undefined);
     throw error;
   }
@@ -178,14 +227,14 @@ async function receive(
   if (total !== undefined && draft.size < total) {
     throw new SourceError(
       'source-short',
-      `loadCheckpoint: expected ${total} bytes from ${shown(url)}, got ${draft.size} before the connection ended; try again.`,
+      `loadCheckpoint: expected ${total} bytes from ${shown(url)}, ` +
+        `got ${draft.size} before the connection ended; try again.`,
       { temporary: true },
     );
   }
-  return undefined;
 }
 
-/** What If-Range takes: a strong ETag, else a date. */
+/** A validator for If-Range: a strong ETag, else a date. */
 function validatorOf(headers: Headers): string | undefined {
   const etag = headers.get('etag');
   return etag !== null && !etag.startsWith('W/') ? etag : (headers.get('last-modified') ?? undefined);
@@ -194,10 +243,12 @@ function validatorOf(headers: Headers): string | undefined {
 const wrongSize = ({ url, size }: RemoteFile, got: number) =>
   new SourceError(
     'source-size',
-    `loadCheckpoint: expected ${size} bytes at ${shown(url)}, as is stated for it, got ${got === size ? 'others' : `${got} or more`}; the file was replaced or the server is wrong: try again later.`,
+    `loadCheckpoint: expected ${size} bytes at ${shown(url)}, as stated for it, ` +
+      `got ${got === size ? 'others' : `${got} or more`}; ` +
+      'the file was replaced or the server is wrong: try again later.',
   );
 
-/** Refuses what servers send in place of a file. */
+/** Refuses texts that servers send instead of a file. */
 async function refuseText(draft: Draft, url: string): Promise<void> {
   const start = new TextDecoder()
     .decode(await draft.read(0, Math.min(512, draft.size)))
@@ -206,13 +257,15 @@ async function refuseText(draft: Draft, url: string): Promise<void> {
   if (/^(<!doctype html|<html|<head)/.test(start)) {
     throw new SourceError(
       'source-html',
-      `loadCheckpoint: expected a file at ${shown(url)}, got a web page; give the address of the file itself (on the hub with /resolve/), and check for a login page on the way.`,
+      `loadCheckpoint: expected a file at ${shown(url)}, got a web page; ` +
+        'give the address of the file itself (on the hub with /resolve/), and check for a login page.',
     );
   }
   if (start.startsWith('version https://git-lfs')) {
     throw new SourceError(
       'source-lfs-pointer',
-      `loadCheckpoint: expected a file at ${shown(url)}, got the pointer that Git LFS keeps for it; give the address of the file itself (on the hub with /resolve/).`,
+      `loadCheckpoint: expected a file at ${shown(url)}, got its Git LFS pointer; ` +
+        'give the address of the file itself (on the hub with /resolve/).',
     );
   }
 }
@@ -228,19 +281,22 @@ async function check(
   if (found === undefined) {
     warn({
       code: 'digest-unchecked',
-      message: `loadCheckpoint: expected to check the digest of ${shown(url)}, got a page without Web Crypto; serve the page over https.`,
+      message:
+        `loadCheckpoint: expected to check the digest of ${shown(url)}, got a page without Web Crypto; ` +
+        'serve the page over https.',
     });
     return { sha256 };
   }
   if (digest.endsWith(`:${found}`)) return { sha256 };
   const wrong = new SourceError(
     'source-digest',
-    `loadCheckpoint: expected ${shown(url)} with the digest ${digest}, got ${found}; the file was replaced or damaged on its way: try again later, and do not trust it if it stays so.`,
+    `loadCheckpoint: expected ${shown(url)} with the digest ${digest}, got ${found}; ` +
+      'the file was replaced or damaged in transit: try again later, and do not trust it if this persists.',
   );
   return { sha256, wrong };
 }
 
-/** Whether a cached file is still what was stored; a warning where it is not. */
+/** Whether a cached file is still what was stored; warns if it is not. */
 export async function intact(
   { file, size, sha256 }: StoredFile,
   { url, digest }: RemoteFile,
@@ -250,7 +306,9 @@ export async function intact(
   if (!sound) {
     warn({
       code: 'cache-corrupt',
-      message: `loadCheckpoint: expected ${shown(url)} in the cache (${cache.name}) as it was stored, got other bytes; it is fetched again.`,
+      message:
+        `loadCheckpoint: expected ${shown(url)} in the cache (${cache.name}) as it was stored, ` +
+        'got other bytes; it is downloaded again.',
     });
   }
   return sound && (digest === undefined || !digest.startsWith('sha256:') || digest === `sha256:${sha256}`);

@@ -1,35 +1,35 @@
 import { PvtError } from '@pvt/core';
 
-/** What can go wrong between a reference and the bytes it stands for. */
+/** What can go wrong between a reference and its bytes. */
 export type SourceErrorCode =
-  /** The reference is no name, hub repository, URL, file or folder that we know. */
+  /** The reference is no published name, hub repository, URL, file or folder. */
   | 'source-unknown'
-  /** Nothing there: 404, or no such path. */
+  /** 404, or no such path. */
   | 'source-missing'
-  /** 401: a token is needed, or the repository does not exist for whoever has none. */
+  /** 401: a token is needed, or the repository does not exist. */
   | 'source-unauthorized'
-  /** 403: terms to accept, or a token without the right. */
+  /** 403: terms must be accepted, or the token has no access. */
   | 'source-forbidden'
-  /** Another status that will not change by asking again. */
+  /** Another status that a retry will not change. */
   | 'source-refused'
-  /** 408, 429 or 5xx to the last attempt. */
+  /** 408, 429 or 5xx at the last attempt. */
   | 'source-busy'
   | 'source-network'
   /** No byte for longer than `stallTimeout`. */
   | 'source-stalled'
-  /** The connection ended before the file did, to the last attempt. */
+  /** The connection ended before the file did, at the last attempt. */
   | 'source-short'
   /** Another length than the hub or the catalogue states. */
   | 'source-size'
   /** Another digest than the hub, the catalogue or the caller states. */
   | 'source-digest'
-  /** A web page where a file should be. */
+  /** A web page instead of a file. */
   | 'source-html'
-  /** The text that Git keeps in place of a large file. */
+  /** The pointer that Git LFS stores instead of a large file. */
   | 'source-lfs-pointer'
-  /** Too many redirects, or one that leaves https. */
+  /** Too many redirects, or one from https to http. */
   | 'source-redirect'
-  /** The hub's answer about a repository is not the list of files it should be. */
+  /** The hub's response about a repository is no list of files. */
   | 'source-listing'
   | 'source-offline'
   | 'source-no-weights'
@@ -39,7 +39,7 @@ export type SourceErrorCode =
 
 export interface SourceErrorDetails extends ErrorOptions {
   readonly status?: number;
-  /** Whether the same request may well succeed later. */
+  /** Whether the same request may succeed later. */
   readonly temporary?: boolean;
   /** Milliseconds that the server asks to wait. */
   readonly retryAfter?: number;
@@ -49,7 +49,11 @@ export interface SourceErrorDetails extends ErrorOptions {
  * A checkpoint that could not be fetched.
  *
  * @example
- * try { await loadCheckpoint('timm/pvt_v2_b0.in1k'); } catch (error) { if (error instanceof SourceError && error.temporary) tryLater(); }
+ * try {
+ *   await loadCheckpoint('timm/pvt_v2_b0.in1k');
+ * } catch (error) {
+ *   if (error instanceof SourceError && error.temporary) console.log('try again later');
+ * }
  */
 export class SourceError extends PvtError {
   declare readonly code: SourceErrorCode;
@@ -69,20 +73,20 @@ export class SourceError extends PvtError {
   }
 }
 
-/** Something that did not stop a load, and should not pass in silence. */
+/** Something that did not stop a load but should be known. */
 export interface SourceWarning {
   readonly code:
-    /** There is no cache here, as on a page without https. */
+    /** The platform has no cache, as a page without https. */
     | 'cache-unavailable'
-    /** No room: the load goes on without caching. */
+    /** The cache is full: the load goes on without it. */
     | 'cache-full'
     | 'cache-readonly'
     | 'cache-failed'
-    /** A cached file was not what had been stored; it is fetched again. */
+    /** A cached file was not what had been stored; it is downloaded again. */
     | 'cache-corrupt'
     /** The server could not be asked whether the cached copy is still the newest. */
     | 'cache-stale'
-    /** Without https a page has no digests: the length alone was checked. */
+    /** A page without https cannot compute digests: only the length was checked. */
     | 'digest-unchecked';
   readonly message: string;
   readonly cause?: unknown;

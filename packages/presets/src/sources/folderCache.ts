@@ -17,7 +17,7 @@ import type { ReadableFile, SynchronousFile } from '../formats/readableFile.ts';
 import { SourceError } from './errors.ts';
 import type { CacheEntry, Draft, FileCache, StoredFile } from './cache.ts';
 
-/** What stands beside a file: `entry.json` beside a whole one, `<id>.partial.json` beside a draft. */
+/** Describes a file: `entry.json` a complete one, `<id>.partial.json` a draft. */
 interface Manifest {
   readonly url: string;
   readonly validator?: string | undefined;
@@ -25,26 +25,26 @@ interface Manifest {
   readonly data: string;
   readonly size?: number;
   readonly sha256?: string | undefined;
-  /** The process that is writing; none where a draft is suspended. */
+  /** The process that is writing; absent if the draft is suspended. */
   readonly owner?: { readonly host: string; readonly pid: number };
 }
 
 const entryName = 'entry.json';
 const partialEnd = '.partial.json';
-/** A draft of another machine that has not grown for so long belongs to nobody any more, milliseconds. */
+/** Milliseconds without growth after which another machine's draft is abandoned. */
 const abandoned = 600_000;
 
-const absent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
-/** What a path holds; undefined where there is nothing. */
-const orNothing = <T>(work: Promise<T>): Promise<T | undefined> =>
+const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
+/** The result, or undefined if the path does not exist. */
+const orUndefined = <T>(work: Promise<T>): Promise<T | undefined> =>
   work.catch((error: unknown) => {
-    if (absent(error)) return undefined;
+    if (isAbsent(error)) return undefined;
     throw error;
   });
 
 /**
- * The folder where a program of this platform keeps what it can fetch again: `PVT_CACHE` where that is set, else
- * `pvt` in `XDG_CACHE_HOME` or `~/.cache` (Linux), in `~/Library/Caches` (macOS), in `%LOCALAPPDATA%` (Windows).
+ * The platform's folder for cached files: `PVT_CACHE` if it is set, else `pvt` in `XDG_CACHE_HOME` or
+ * `~/.cache` (Linux), `~/Library/Caches` (macOS) or `%LOCALAPPDATA%` (Windows).
  *
  * @example
  * console.log(defaultCacheFolder());
@@ -57,7 +57,7 @@ export function defaultCacheFolder(
   if (PVT_CACHE) return PVT_CACHE;
   if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'pvt');
   if (platform === 'win32') return join(LOCALAPPDATA || join(homedir(), 'AppData', 'Local'), 'pvt', 'Cache');
-  // The specification of XDG_CACHE_HOME has relative paths ignored.
+  // By its specification, a relative XDG_CACHE_HOME is ignored.
   return join(
     XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : join(homedir(), '.cache'),
     'pvt',
@@ -65,8 +65,8 @@ export function defaultCacheFolder(
 }
 
 /**
- * A cache in a folder that any number of processes may share without locks: each URL has a folder of its own, each writer
- * a file of its own in it, and what is whole appears by renaming, under its digest.
+ * A cache in a folder that any number of processes may share without locks: each URL has its own folder, each
+ * writer its own file in it, and a complete file appears by renaming, under its digest.
  */
 export function folderCache(folder: string): FileCache {
   const folderOf = (url: string) => join(folder, createHash('sha256').update(url).digest('hex').slice(0, 32));
@@ -76,7 +76,7 @@ export function folderCache(folder: string): FileCache {
       const record = await readRecord(join(folderOf(url), entryName));
       if (record === undefined) return undefined;
       const path = join(folderOf(url), record.data);
-      const there = await orNothing(stat(path));
+      const there = await orUndefined(stat(path));
       return (
         there && {
           file: fileAt(path, url, there.size),
@@ -92,10 +92,10 @@ export function folderCache(folder: string): FileCache {
     },
     async list() {
       const entries: CacheEntry[] = [];
-      for (const key of (await orNothing(readdir(folder))) ?? []) {
+      for (const key of (await orUndefined(readdir(folder))) ?? []) {
         for (const name of (await recordNames(join(folder, key))) ?? []) {
           const record = await readRecord(join(folder, key, name));
-          const there = record && (await orNothing(stat(join(folder, key, record.data))));
+          const there = record && (await orUndefined(stat(join(folder, key, record.data))));
           if (there)
             entries.push({
               url: record.url,
@@ -112,10 +112,10 @@ export function folderCache(folder: string): FileCache {
 }
 
 /**
- * A file on disk. It is open only while one piece of code reads it without a pause, as `createPvt` does for each parameter,
- * so that a cache can be cleared at any time.
+ * A file on disk. It is open only while synchronous code reads it, as `createPvt` does, so that a cache can
+ * be cleared at any time.
  *
- * @param unchanged what the file must still be when it is opened; without it, its length alone
+ * @param unchanged what the file must still be when it is opened. Default: its length only.
  */
 export function fileAt(
   path: string,
@@ -152,7 +152,9 @@ export function fileAt(
       close();
       throw new SourceError(
         'source-unreadable',
-        `loadCheckpoint: expected to read bytes ${begin} to ${end} of ${path}, got ${(cause as Error).message}; load it again, and check that nobody removes or changes it meanwhile.`,
+        `loadCheckpoint: expected to read bytes ${begin} to ${end} of ${path}, ` +
+          `got ${(cause as Error).message}; ` +
+          'load it again, and check that nobody removes or changes it meanwhile.',
         { cause },
       );
     }
@@ -162,12 +164,12 @@ export function fileAt(
 }
 
 async function readRecord(path: string): Promise<Manifest | undefined> {
-  const text = await orNothing(readFile(path, 'utf8'));
+  const text = await orUndefined(readFile(path, 'utf8'));
   if (text === undefined) return undefined;
   try {
     return JSON.parse(text) as Manifest;
   } catch (error) {
-    // Half a record: its writer is at it right now, or died there. Either way there is nothing to read.
+    // Half a record: its writer is still writing, or died.
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
@@ -176,7 +178,7 @@ async function readRecord(path: string): Promise<Manifest | undefined> {
 const recordNames = async (folder: string): Promise<string[] | undefined> =>
   (
     await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-      if (absent(error) || error.code === 'ENOTDIR') return undefined;
+      if (isAbsent(error) || error.code === 'ENOTDIR') return undefined;
       throw error;
     })
   )?.filter((name) => name === entryName || name.endsWith(partialEnd));
@@ -189,7 +191,7 @@ function alive(pid: number): boolean {
   }
 }
 
-/** Drafts in a folder whose writers are gone, the longest first. */
+/** Drafts in a folder that no process is writing, the longest first. */
 async function orphans(
   folder: string,
 ): Promise<{ readonly name: string; readonly record: Manifest; readonly size: number }[]> {
@@ -197,7 +199,7 @@ async function orphans(
   for (const name of (await recordNames(folder)) ?? []) {
     if (name === entryName) continue;
     const record = await readRecord(join(folder, name));
-    const there = record && (await orNothing(stat(join(folder, record.data))));
+    const there = record && (await orUndefined(stat(join(folder, record.data))));
     if (!there) continue;
     const { owner } = record;
     const free =
@@ -244,11 +246,11 @@ class FileDraft implements Draft {
     }
   }
 
-  /** Takes over the longest draft that nobody is writing. Renaming its record decides who gets it. */
+  /** Takes over the longest draft that no process is writing; whoever renames its record first gets it. */
   static async resume(folder: string, url: string, name: string): Promise<FileDraft | undefined> {
     for (const orphan of await orphans(folder)) {
       const id = randomUUID();
-      const won = await orNothing(
+      const won = await orUndefined(
         rename(join(folder, orphan.name), join(folder, id + partialEnd)).then(() => true),
       );
       if (won === undefined) continue;

@@ -250,7 +250,7 @@ describe('what the hub states', () => {
       /no such repository, or a private one.*published: .*HF_TOKEN/,
     ],
     [401, '', undefined, 'source-unauthorized', /HF_TOKEN/],
-    [401, '', 'hf_old', 'source-unauthorized', /token is not valid/],
+    [401, '', 'hf_old', 'source-unauthorized', /token is no longer valid/],
     [403, 'GatedRepo', 'hf_new', 'source-forbidden', /accept the terms of timm\/pvt_v2_b0\.in1k/],
     [
       404,

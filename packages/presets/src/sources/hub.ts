@@ -3,19 +3,19 @@ import type { ReadableFile } from '../formats/readableFile.ts';
 import { JsonError, parseJson, type Json } from '../json.ts';
 import { matches } from '../text.ts';
 import { digestOf, type Digest } from './digest.ts';
-import { intact, notHere, type Downloader, type RemoteFile } from './download.ts';
+import { intact, notCached, type Downloader, type RemoteFile } from './download.ts';
 import { SourceError } from './errors.ts';
 import type { HubReference } from './reference.ts';
 import { over, retrying, send, shown, type Network } from './request.ts';
 
-/** A commit's name: what it stands for never changes. */
+/** A commit's hash: its files never change. */
 const commit = /^[0-9a-f]{40}$/;
-/** Files at the top of a repository that we are ready to read about. */
+/** Most files of a repository that are listed. */
 const maxFiles = 10_000;
 
 /**
- * The files of a hub repository that make up its checkpoint, with the sizes and digests that the hub states for them.
- * The list is kept in the cache, for when there is no connection.
+ * The files of a hub repository that make up its checkpoint, with the sizes and digests that the hub states
+ * for them. The list is cached, for use without a connection.
  *
  * @throws SourceError
  */
@@ -54,7 +54,8 @@ const listName = 'list of files';
 const refuse = (at: string, got: string, cause?: unknown): never => {
   throw new SourceError(
     'source-listing',
-    `loadCheckpoint: expected a list of files from ${shown(at)}, got ${got}; check the endpoint, and for a login page on the way.`,
+    `loadCheckpoint: expected a list of files from ${shown(at)}, got ${got}; ` +
+      'check the endpoint, and for a login page.',
     { cause },
   );
 };
@@ -69,23 +70,25 @@ async function listing(
 ): Promise<Listed> {
   const { cache, offline, network, hash, warn } = downloader;
   const stored = await cache.find(at);
-  const kept =
+  const cached =
     stored && (await intact(stored, { name: listName, url: at }, downloader)) ? stored.file : undefined;
-  const readKept = async (file: ReadableFile) =>
+  const readCached = async (file: ReadableFile) =>
     readListing(new TextDecoder().decode(await file.read(0, file.size)), at, folder);
-  if (kept !== undefined && (offline || immutable)) return readKept(kept);
-  if (offline) throw notHere({ name: listName, url: at }, stored, cache);
+  if (cached !== undefined && (offline || immutable)) return readCached(cached);
+  if (offline) throw notCached({ name: listName, url: at }, stored, cache);
   let text: string;
   try {
     text = await fetchListing(at, network);
   } catch (error) {
-    if (!(error instanceof SourceError && error.temporary) || kept === undefined) throw error;
+    if (!(error instanceof SourceError && error.temporary) || cached === undefined) throw error;
     warn({
       code: 'cache-stale',
-      message: `loadCheckpoint: expected ${shown(at)} to tell whether the cached files are the newest, got ${error.code}; taking them as they are.`,
+      message:
+        `loadCheckpoint: expected ${shown(at)} to say whether the cached files are the newest, ` +
+        `got ${error.code}; using them as they are.`,
       cause: error,
     });
-    return readKept(kept);
+    return readCached(cached);
   }
   const files = readListing(text, at, folder);
   const draft = await cache.draft(at, listName);
@@ -129,7 +132,7 @@ function readListing(text: string, at: string, folder: string): Listed {
       (entry as ReadonlyMap<string, Json>).get(key),
     );
     if (type !== 'file') continue;
-    // The SHA-256 of what is in large-file cache, the SHA-1 of Git of what is not.
+    // Files in Git LFS have a SHA-256, others Git's SHA-1.
     const large = lfs instanceof Map ? (lfs as ReadonlyMap<string, Json>).get('oid') : undefined;
     const digest = typeof large === 'string' ? `sha256:${large}` : `git:${String(oid)}`;
     if (
@@ -147,13 +150,14 @@ function readListing(text: string, at: string, folder: string): Listed {
 }
 
 const descriptions = ['config.json', 'preprocessor_config.json'];
-/** Other names that weights go by; a file of these must be the only one. */
+/** Other names of weights; a repository must have only one file of such a name. */
 const loneWeights = ['*.safetensors', '*.pth', '*.pt', '*.bin'];
 
 /**
- * Of the files in a repository or folder those that make up its checkpoint: the weights, or those that are wanted, and what describes them.
+ * The files of a repository or folder that make up its checkpoint: the weights, or those that are wanted, and
+ * the JSON files that describe them.
  *
- * @throws SourceError with code `source-missing`, `source-no-weights` or `source-ambiguous`
+ * @throws SourceError `source-missing`, `source-no-weights` or `source-ambiguous`
  */
 export function chooseFiles(names: readonly string[], where: string, wanted?: string): string[] {
   const shown = names.slice(0, 8).join(', ') || 'no files';
@@ -166,7 +170,8 @@ export function chooseFiles(names: readonly string[], where: string, wanted?: st
   if (weights === undefined)
     throw new SourceError(
       'source-no-weights',
-      `loadCheckpoint: expected weights (${[...weightFiles, ...loneWeights].join(', ')}) in ${where}, got ${shown}; check the name, or name the file (option file).`,
+      `loadCheckpoint: expected weights (${[...weightFiles, ...loneWeights].join(', ')}) in ${where}, ` +
+        `got ${shown}; check the name, or name the file (option file).`,
     );
   const shards = weights.endsWith('.index.json')
     ? names.filter((name) =>
@@ -183,6 +188,7 @@ function loneFile(names: readonly string[], where: string): string | undefined {
   if (found === undefined || found.length === 1) return found?.[0];
   throw new SourceError(
     'source-ambiguous',
-    `loadCheckpoint: expected one checkpoint in ${where}, got ${found.slice(0, 5).join(', ')}; name one of them (option file).`,
+    `loadCheckpoint: expected one checkpoint in ${where}, got ${found.slice(0, 5).join(', ')}; ` +
+      'name one of them (option file).',
   );
 }

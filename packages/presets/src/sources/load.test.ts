@@ -55,7 +55,7 @@ it.each([
   ['a hub repository', () => loadCheckpoint('me/mine', options())],
   ['the cache', () => loadCheckpoint('me/mine', { ...options(), offline: true })],
   ['a folder', () => loadCheckpoint(join(folder, 'mine'))],
-] as const)('comes with config, recipe and labels from %s', async (_what, load) => {
+] as const)('comes with config, preprocessing and labels from %s', async (_what, load) => {
   const checkpoint = await load();
   expect(checkpoint.config).toMatchObject({
     version: 'v2',

@@ -8,17 +8,19 @@ import { fileAt } from './folderCache.ts';
 import { chooseFiles } from './hub.ts';
 import type { CheckpointFiles } from './load.ts';
 
-/** Texts that can be meant as a path only. */
-const surelyPath = (text: string) =>
+/** Whether a string can only be a path. */
+const isSurelyPath = (text: string) =>
   isAbsolute(text) || /^[.~]|\\|\.(safetensors|pth|pt|bin|ckpt)$/i.test(text);
 
-/** The file at a path, or those of a folder that make up its checkpoint; undefined for a text that is no path. */
+/**
+ * The file at a path, or the files of a folder that make up its checkpoint; undefined for what is no path.
+ */
 export async function openPath(text: string, file: string | undefined): Promise<CheckpointFiles | undefined> {
   if (/^(?!file:)[a-z][a-z0-9+.-]+:/i.test(text)) return undefined;
   const path = text.startsWith('file:') ? fileURLToPath(text) : text;
-  const found = await look(path);
+  const found = await statOf(path);
   if (found === undefined) {
-    if (!surelyPath(path)) return undefined;
+    if (!isSurelyPath(path)) return undefined;
     throw new SourceError(
       'source-missing',
       `loadCheckpoint: expected a file or folder at ${path}, got nothing there; check the path.`,
@@ -34,7 +36,7 @@ export async function openPath(text: string, file: string | undefined): Promise<
 
 async function fileIn(folder: string, name: string) {
   const path = join(folder, name);
-  const found = await look(path);
+  const found = await statOf(path);
   if (found === undefined)
     throw new SourceError(
       'source-missing',
@@ -43,7 +45,7 @@ async function fileIn(folder: string, name: string) {
   return fileAt(path, name, found.size, found);
 }
 
-async function look(path: string) {
+async function statOf(path: string) {
   try {
     return await stat(path);
   } catch (cause) {
@@ -57,7 +59,7 @@ async function look(path: string) {
   }
 }
 
-/** Node's own hashes, piece by piece. */
+/** Hash by Node's crypto module, in pieces. */
 export const nodeHash: Hash = async (algorithm, prefix, file) => {
   const hash = createHash(algorithm.replace('-', '').toLowerCase()).update(prefix);
   const piece = 4 << 20;

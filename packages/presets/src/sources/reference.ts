@@ -2,7 +2,7 @@ import { nearest } from '../text.ts';
 import { catalogue, listCheckpoints, type CatalogueEntry } from './catalogue.ts';
 import { SourceError } from './errors.ts';
 
-/** A repository on the hub at one of its revisions, and the one file wanted of it where the reference says so. */
+/** A repository on the hub at a revision, and the file of it that the reference names. */
 export interface HubReference {
   readonly repo: string;
   readonly revision: string;
@@ -15,10 +15,10 @@ const hubName = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
 const remoteProtocols = ['http:', 'https:', 'data:', 'blob:'];
 
 /**
- * What a text stands for: a published checkpoint (`pvt_v2_b2.in1k`, or the variant alone for the hub's), a hub
- * repository (`owner/repo`, `owner/repo@revision`), or a URL; one of the hub's own pages counts as its repository.
+ * What a string refers to: a published checkpoint (`pvt_v2_b2.in1k`, or the variant alone for the hub's), a
+ * hub repository (`owner/repo`, `owner/repo@revision`), or a URL; a page of the hub refers to its repository.
  *
- * @throws SourceError with code `source-unknown`, and the published names most like the text
+ * @throws SourceError `source-unknown`, with the published names that are most like it
  */
 export function parseReference(text: string, endpoint: string): Reference {
   const published: CatalogueEntry | undefined = (catalogue as Record<string, CatalogueEntry>)[
@@ -55,6 +55,8 @@ function unknown(text: string): never {
   const shown = JSON.stringify(text.slice(0, 80));
   throw new SourceError(
     'source-unknown',
-    `loadCheckpoint: expected the name of a published checkpoint, owner/repo on the hub, a URL, or in Node a file or folder, got ${shown}; did you mean ${nearest(text, listCheckpoints()).join(', ')}?`,
+    'loadCheckpoint: expected the name of a published checkpoint, owner/repo on the hub, a URL, ' +
+      `or in Node a file or folder, got ${shown}; ` +
+      `did you mean ${nearest(text, listCheckpoints()).join(', ')}?`,
   );
 }

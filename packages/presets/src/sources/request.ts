@@ -1,26 +1,32 @@
 import { nearest } from '../text.ts';
 import { listCheckpoints } from './catalogue.ts';
-import { SourceError, type SourceErrorDetails } from './errors.ts';
+import { SourceError, type SourceErrorCode, type SourceErrorDetails } from './errors.ts';
 
 /** How requests are made. */
 export interface Network {
   readonly fetch: typeof fetch;
   readonly signal: AbortSignal | undefined;
-  /** The hub's address without a slash at its end. */
+  /** The hub's address, without a trailing slash. */
   readonly endpoint: string;
-  /** Goes to the endpoint's own origin and nowhere else. */
+  /** Sent to the endpoint's origin only. */
   readonly token: string | undefined;
   readonly retries: Retries;
 }
 
 export interface Retries {
-  /** Requests without a megabyte of progress before giving up; 5 by default. */
+  /** Requests without a megabyte of progress before giving up. Default: 5. */
   readonly attempts: number;
-  /** Longest wait before the second attempt, milliseconds; 500 by default. It doubles with each attempt, and the wait is a random part of it. */
+  /**
+   * Longest wait before the second attempt, milliseconds; it doubles with each attempt, and the wait is a
+   * random part of it. Default: 500.
+   */
   readonly delay: number;
-  /** Longest wait between two attempts, milliseconds; a server that asks for more is not waited for. 60,000 by default. */
+  /**
+   * Longest wait between two attempts, milliseconds; if a server asks for more, the load fails. Default:
+   * 60,000.
+   */
   readonly longestDelay: number;
-  /** Milliseconds without a byte after which an attempt counts as failed; 30,000 by default. */
+  /** Milliseconds without a byte after which an attempt has failed. Default: 30,000. */
   readonly stallTimeout: number;
 }
 
@@ -31,19 +37,20 @@ export const defaultRetries: Retries = {
   stallTimeout: 30_000,
 };
 
-/** Enough of a download to call an attempt a success, though its connection broke. */
+/** Bytes that make an attempt count as progress, although its connection broke. */
 const worthwhile = 1 << 20;
 const maxRedirects = 10;
 
 export interface Attempt {
-  /** Aborts with the caller's signal and when nothing has come for too long. */
+  /** Aborts with the caller's signal, and when nothing has arrived for too long. */
   readonly signal: AbortSignal;
-  /** To be called for all that arrives. */
+  /** Must be called for everything that arrives. */
   alive(bytes?: number): void;
 }
 
 /**
- * Runs an attempt until one succeeds: again after temporary failures, with growing random pauses or as long as the server asks.
+ * Runs an attempt until it succeeds. After temporary failures it is repeated, with growing random pauses or
+ * those that the server asks for.
  *
  * @throws the signal's reason; SourceError of the last attempt
  */
@@ -87,7 +94,8 @@ export async function retrying<T>(
 const stalled = (url: string, timeout: number) =>
   new SourceError(
     'source-stalled',
-    `loadCheckpoint: expected bytes from ${shown(url)}, got none for ${timeout} ms; try again later, or allow a longer stallTimeout.`,
+    `loadCheckpoint: expected bytes from ${shown(url)}, got none for ${timeout} ms; ` +
+      'try again later, or allow a longer stallTimeout.',
     { temporary: true },
   );
 
@@ -108,7 +116,7 @@ function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<v
 /** A URL for a message: without its query, which may hold a signature. */
 export const shown = (url: string): string => url.replace(/[?#].*$/s, '').slice(0, 200);
 
-/** What the network did, with its failures as SourceErrors and an abort as the signal's reason. */
+/** Awaits network activity, with failures as SourceErrors and an abort as the signal's reason. */
 export async function over<T>(work: Promise<T>, url: string, signal: AbortSignal | undefined): Promise<T> {
   try {
     return await work;
@@ -118,7 +126,8 @@ export async function over<T>(work: Promise<T>, url: string, signal: AbortSignal
     const why = deeper instanceof Error ? `${message}: ${deeper.message}` : message;
     throw new SourceError(
       'source-network',
-      `loadCheckpoint: expected an answer from ${shown(url)}, got ${why}; check the connection, and in a browser that this server lets other pages read its files.`,
+      `loadCheckpoint: expected a response from ${shown(url)}, got ${why}; ` +
+        'check the connection, and in a browser that this server allows cross-origin requests.',
       {
         cause,
         temporary: true,
@@ -128,9 +137,9 @@ export async function over<T>(work: Promise<T>, url: string, signal: AbortSignal
 }
 
 /**
- * One request, redirects followed by hand so that the token stays with the endpoint.
+ * One request. Redirects are followed by hand, so that only the endpoint gets the token.
  *
- * @throws SourceError for every answer that is no success, 416 aside
+ * @throws SourceError for every response that is no success, except 416
  */
 export async function send(
   network: Network,
@@ -148,7 +157,7 @@ export async function send(
     } as const;
     const { fetch } = network;
     let response = await over(fetch(url, { ...init, redirect: 'manual' }), url, signal);
-    // A browser hides where a redirect leads; it drops the token by itself when it follows one to another origin.
+    // A browser hides a redirect's target; it drops the token itself if the target has another origin.
     if (response.type === 'opaqueredirect')
       response = await over(fetch(url, { ...init, redirect: 'follow' }), url, signal);
     const location =
@@ -175,73 +184,84 @@ export async function send(
   }
 }
 
-/** An answer's status as an error with what to do about it. */
+/** An error response as an error that says what to do about it. */
 function refusal({ status, headers }: Response, url: string, { endpoint, token }: Network): SourceError {
-  const expected = `loadCheckpoint: expected ${shown(url)}, got`;
   const atHub = url.startsWith(`${endpoint}/`);
-  const [, owner, name] = /([\w.-]+)\/([\w.-]+)\/(?:tree|resolve)\//.exec(url) ?? [];
-  const repo = owner === undefined ? 'it' : `${owner}/${name}`;
   const hubCode = headers.get('x-error-code');
-  const fail = (
-    code: ConstructorParameters<typeof SourceError>[0],
-    got: string,
-    remedy: string,
-    details: SourceErrorDetails = {},
-  ) => new SourceError(code, `${expected} ${got}; ${remedy}.`, { status, ...details });
+  const [, owner, name] = /([\w.-]+)\/([\w.-]+)\/(?:tree|resolve)\//.exec(url) ?? [];
+  const asked: Asked = { atHub, hubCode, token, repo: owner === undefined ? 'it' : `${owner}/${name}` };
+  const { code, got = `status ${status}`, remedy, ...details } = reasonFor(status, headers, asked);
+  const message = `loadCheckpoint: expected ${shown(url)}, got ${got}; ${remedy}.`;
+  return new SourceError(code, message, { status, ...details });
+}
 
-  if (status === 408 || status === 429 || status >= 500) {
-    const retryAfter = parseRetryAfter(headers.get('retry-after'));
-    const patience =
-      retryAfter === undefined ? 'try again later' : `try again in ${Math.ceil(retryAfter / 1000)} s`;
-    return fail('source-busy', `status ${status}`, patience, {
-      temporary: true,
-      ...(retryAfter !== undefined && { retryAfter }),
-    });
-  }
-  if (status === 401 && atHub && hubCode === 'RepoNotFound' && token === undefined) {
-    return fail(
-      'source-unauthorized',
-      'status 401: no such repository, or a private one',
-      `check the name (published: ${likely(repo)}), or give a token that may read it (option token; HF_TOKEN in Node)`,
-    );
-  }
-  if (status === 401) {
-    const remedy = !atHub
-      ? 'this address wants a login'
-      : token === undefined
-        ? `give a token that may read ${repo} (option token; HF_TOKEN in Node)`
-        : 'the token is not valid any more: make a new one';
-    return fail('source-unauthorized', 'status 401', remedy);
-  }
-  if (status === 403) {
-    const remedy =
-      hubCode === 'GatedRepo'
-        ? `accept the terms of ${repo} on its page, with the account whose token you give`
-        : atHub
-          ? `the token may not read ${repo}: give it that right`
-          : 'this address is not open to you';
-    return fail(
-      'source-forbidden',
-      hubCode === 'GatedRepo' ? 'status 403: a repository with terms to accept' : 'status 403',
-      remedy,
-    );
-  }
-  if (status === 404 || status === 410) {
-    const what =
-      {
-        RevisionNotFound: ': no such revision',
-        EntryNotFound: ': no such file in the repository',
-        RepoNotFound: ': no such repository',
-      }[hubCode ?? ''] ?? '';
-    return fail(
-      'source-missing',
-      `status ${status}${what}`,
-      atHub && hubCode !== 'EntryNotFound' && hubCode !== 'RevisionNotFound'
-        ? `check the name; published are ${likely(repo)}`
-        : 'check the address',
-    );
-  }
-  return fail('source-refused', `status ${status}`, 'check the address');
+interface Asked {
+  readonly atHub: boolean;
+  readonly hubCode: string | null;
+  readonly token: string | undefined;
+  readonly repo: string;
+}
+
+interface Reason extends SourceErrorDetails {
+  readonly code: SourceErrorCode;
+  readonly got?: string;
+  readonly remedy: string;
+}
+
+function reasonFor(status: number, headers: Headers, asked: Asked): Reason {
+  if (status === 408 || status === 429 || status >= 500) return busy(headers);
+  if (status === 401) return unauthorized(asked);
+  if (status === 403) return forbidden(asked);
+  if (status === 404 || status === 410) return missing(status, asked);
+  return { code: 'source-refused', remedy: 'check the address' };
+}
+
+function busy(headers: Headers): Reason {
+  const retryAfter = parseRetryAfter(headers.get('retry-after'));
+  if (retryAfter === undefined) return { code: 'source-busy', remedy: 'try again later', temporary: true };
+  const remedy = `try again in ${Math.ceil(retryAfter / 1000)} s`;
+  return { code: 'source-busy', remedy, temporary: true, retryAfter };
+}
+
+function unauthorized({ atHub, hubCode, token, repo }: Asked): Reason {
+  const code = 'source-unauthorized';
+  if (!atHub) return { code, remedy: 'this address needs a login' };
+  if (token !== undefined) return { code, remedy: 'the token is no longer valid: create a new one' };
+  if (hubCode !== 'RepoNotFound')
+    return { code, remedy: `give a token that may read ${repo} (option token; HF_TOKEN in Node)` };
+  return {
+    code,
+    got: 'status 401: no such repository, or a private one',
+    remedy:
+      `check the name (published: ${likely(repo)}), ` +
+      'or give a token that may read it (option token; HF_TOKEN in Node)',
+  };
+}
+
+function forbidden({ atHub, hubCode, repo }: Asked): Reason {
+  const code = 'source-forbidden';
+  if (hubCode === 'GatedRepo')
+    return {
+      code,
+      got: 'status 403: a repository with terms to accept',
+      remedy: `accept the terms of ${repo} on its page, with the account whose token you give`,
+    };
+  if (atHub) return { code, remedy: `the token may not read ${repo}: grant it access` };
+  return { code, remedy: 'you have no access to this address' };
+}
+
+function missing(status: number, { atHub, hubCode, repo }: Asked): Reason {
+  const details: Readonly<Record<string, string>> = {
+    RevisionNotFound: ': no such revision',
+    EntryNotFound: ': no such file in the repository',
+    RepoNotFound: ': no such repository',
+  };
+  const inRepo = hubCode === 'EntryNotFound' || hubCode === 'RevisionNotFound';
+  return {
+    code: 'source-missing',
+    got: `status ${status}${details[hubCode ?? ''] ?? ''}`,
+    remedy: atHub && !inRepo ? `check the name; published are ${likely(repo)}` : 'check the address',
+  };
 }
 
 const likely = (repo: string) => nearest(repo.replace(/^.*\//, ''), listCheckpoints()).join(', ');

@@ -151,7 +151,7 @@ export function createDetectionLearner(options: DetectionLearnerOptions): Detect
         weights,
         'backbone.',
         backbone.config,
-        { labels: names, input: { ...size, normalize }, anchorScale },
+        { labels: names, input: { size, normalize }, ...(anchorScale && { anchorScale }) },
         dtype,
       ),
     dispose: () => disposeAll([backbone, neck, head]),

@@ -7,7 +7,15 @@ import {
   type StateDict,
   type TrainingContext,
 } from '@pvt/core';
-import { fromCanonical, fromFloat32, writeSafetensors, type Checkpoint, type Dtype } from '@pvt/presets';
+import {
+  fromCanonical,
+  fromFloat32,
+  writeHeader,
+  writeSafetensors,
+  type Checkpoint,
+  type Dtype,
+  type HeaderMetadata,
+} from '@pvt/presets';
 import type { Models } from '@pvt/training';
 import * as tf from '@tensorflow/tfjs-core';
 import { denseConfig, partsOf } from '../checkpoint.ts';
@@ -67,20 +75,12 @@ export function backboneOf(start: Start): Pvt {
 export const inputOf = <T>({ inputs, shape }: LearningBatch<T>): tf.Tensor4D =>
   tf.tensor4d(inputs, [...shape]);
 
-/** Header entries as JSON. */
-const header = (told: Readonly<Record<string, unknown>>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(told).flatMap(([key, value]) =>
-      value === undefined ? [] : [[key, JSON.stringify(value)]],
-    ),
-  );
-
 /** A file of a model whose backbone's paths begin with `prefix`: there in official names, elsewhere in their own. */
 export function encode(
   weights: StateDict,
   prefix: string,
   config: PvtConfig,
-  told: Readonly<Record<string, unknown>>,
+  header: HeaderMetadata,
   dtype: Dtype = 'F32',
 ): Uint8Array {
   const own = Array.from(weights).filter(([path]) => path.startsWith(prefix));
@@ -95,6 +95,6 @@ export function encode(
   ];
   return writeSafetensors(
     named.map(([name, { values, shape }]) => [name, fromFloat32(values, shape, dtype)]),
-    { format: 'pt', ...header(told) },
+    { format: 'pt', ...writeHeader(header) },
   );
 }

@@ -116,7 +116,7 @@ export function createSegmentationLearner(options: SegmentationLearnerOptions): 
         );
       }),
     encode: (weights, dtype) =>
-      encode(weights, 'backbone.', backbone.config, { labels: names, input: { ...size, normalize } }, dtype),
+      encode(weights, 'backbone.', backbone.config, { labels: names, input: { size, normalize } }, dtype),
     dispose: () => disposeAll([backbone, ...(neck ? [neck] : []), head]),
   };
 }

@@ -9,7 +9,7 @@ const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(`torch-${problem}`, `torch: expected ${expected}, got ${got}; ${remedy}.`);
 };
@@ -66,7 +66,7 @@ export interface StorageClaim {
   readonly key: string;
   /** Undefined for an untyped storage, whose tensors say it. */
   readonly dtype: Dtype | undefined;
-  /** What its type counts: values, or bytes where it is untyped. */
+  /** Its length in values, or in bytes if it is untyped. */
   readonly count: number;
   readonly bytes: number;
 }
@@ -199,7 +199,7 @@ export function torchWorld(): PickleWorld & { readonly storages: ReadonlyMap<str
           'storage',
           'whole storages',
           `a view of ${JSON.stringify(key.slice(0, 40))}`,
-          'save the checkpoint anew with a newer torch',
+          'save the checkpoint again with a newer torch',
         );
       const count = countOf(counted, 'values of a storage');
       const bytes = countOf(count * (dtype === undefined ? 1 : dtypes[dtype].size), 'bytes of a storage');
@@ -273,8 +273,8 @@ export function findState(root: unknown): {
 }
 
 /**
- * Joins tensors with the storages that hold them. All of them together may not be much larger than the file: views
- * of one storage that overlap a thousand times would fill the memory when they are converted.
+ * Joins tensors with the storages that hold them. All of them together may not be much larger than the file:
+ * views of one storage that overlap a thousand times would fill the memory when they are converted.
  */
 export function storedTensors(
   tensors: ReadonlyMap<string, TensorRef>,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { CheckpointError } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
 import { readTensorFile } from '../detect.ts';
-import { fromBytes, readAtOnce, readFrom, type ReadableFile } from '../readableFile.ts';
+import { fromBytes, readSync, readFrom, type ReadableFile } from '../readableFile.ts';
 import { toFloat32 } from '../safetensors.ts';
 import { entryOf, type TensorFile } from '../tensorFile.ts';
 import expected from './fixtures/tensors.json';
@@ -22,7 +22,7 @@ import { crc32 } from './zip.ts';
 
 const fixture = (name: string) => new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url)));
 const open = (bytes: Uint8Array): TensorFile =>
-  readAtOnce(fromBytes('it', bytes), readTensorFile(bytes.length));
+  readSync(fromBytes('it', bytes), readTensorFile(bytes.length));
 
 /** Every tensor of a file, its storage read and checked. */
 function valuesOf(bytes: Uint8Array): Record<string, { shape: readonly number[]; values: number[] }> {
@@ -33,7 +33,7 @@ function valuesOf(bytes: Uint8Array): Record<string, { shape: readonly number[];
       name,
       {
         shape: stored.shape,
-        values: Array.from(toFloat32(entryOf(stored, readAtOnce(file, stored.storage.read())))),
+        values: Array.from(toFloat32(entryOf(stored, readSync(file, stored.storage.read())))),
       },
     ]),
   );
@@ -423,9 +423,7 @@ describe('a file that is none', () => {
     [
       'tar',
       'file-tar',
-      Uint8Array.from({ length: 1024 }, (_, i) =>
-        i < 4 ? 0x61 : i >= 257 && i < 262 ? 'ustar'.charCodeAt(i - 257) : 0,
-      ),
+      Uint8Array.from({ length: 1024 }, (_, i) => (i < 4 ? 0x61 : 'ustar'.charCodeAt(i - 257) || 0)),
     ],
     ['HDF5', 'file-hdf5', Uint8Array.of(0x89, 0x48, 0x44, 0x46, 13, 10, 26, 10)],
     ['ONNX', 'file-onnx', Uint8Array.of(8, 7, 18, 7, 112, 121, 116, 111, 114, 99, 104)],

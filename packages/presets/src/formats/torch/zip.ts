@@ -8,25 +8,26 @@ export interface ZipRecord {
   /** Bytes it has once it is inflated. */
   readonly size: number;
   /**
-   * Reads and inflates it, and checks its CRC. A stored record, as torch writes all of them, is returned as it was read.
+   * Reads and inflates it, and checks its CRC. A stored record, as torch writes all of them, is returned as
+   * it was read.
    *
-   * @param expected the size it must have, refused before anything is read where it has another
+   * @param expected the size it must have, checked before anything is read
    */
   read(expected?: number): Reading<Uint8Array>;
 }
 
 const maxDirectory = 33_554_432;
 const maxRecords = 65_536;
-/** Weights deflate to no less than a twentieth; a record that claims more is a bomb. */
+/** Weights deflate to no less than a twentieth; a record that claims more is a zip bomb. */
 const maxRatio = 20;
-/** Below this size, a record may be as compressible as it likes. */
+/** Records up to this size may be compressed more. */
 const harmless = 16_777_216;
 
 const fail = (
   problem: string,
   expected: string,
   got: string,
-  remedy = 'the file is broken, get it again',
+  remedy = 'the file is broken, download it again',
 ): never => {
   throw new CheckpointError(`zip-${problem}`, `zip: expected ${expected}, got ${got}; ${remedy}.`);
 };
@@ -35,10 +36,10 @@ const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /**
- * Reads an archive's directory. Ours, and not a library's, because records are read by ranges and stored ones without a
- * copy; what is deflated goes through fflate.
+ * Reads an archive's directory. Ours, and not a library's, because records are read by ranges and stored ones
+ * without a copy; what is deflated goes through fflate.
  *
- * @throws CheckpointError with a code of its own for each way in which an archive can be wrong
+ * @throws CheckpointError with a code for each way in which an archive can be broken
  */
 export function* readZip(fileSize: number): Reading<ReadonlyMap<string, ZipRecord>> {
   const end = yield* readEnd(fileSize);
@@ -92,7 +93,10 @@ interface Entry {
 
 const shown = (name: string): string => JSON.stringify(name.slice(0, 80));
 
-/** Where the directory lies, from the record at the end of the file and, in large archives, the one of zip64 before it. */
+/**
+ * Where the directory lies, from the record at the end of the file and, in large archives, the one of zip64
+ * before it.
+ */
 function* readEnd(fileSize: number): Reading<{
   readonly count: number;
   readonly size: number;
@@ -103,13 +107,13 @@ function* readEnd(fileSize: number): Reading<{
   const tail = yield [tailBegin, fileSize];
   const view = viewOf(tail);
   let at = tail.length - 22;
-  // The comment behind the record, which torch leaves empty, must end where the file ends.
+  // The comment after the record, which torch leaves empty, must end with the file.
   while (
     at >= 0 &&
     !(view.getUint32(at, true) === 0x06054b50 && at + 22 + view.getUint16(at + 20, true) === tail.length)
   )
     at--;
-  if (at < 0) return fail('cut', 'a directory at the end', 'none', 'the file is cut off, get it again');
+  if (at < 0) return fail('cut', 'a directory at the end', 'none', 'the file is cut off, download it again');
   const limit = tailBegin + at;
   const disks = view.getUint16(at + 4, true) | view.getUint16(at + 6, true);
   const [count, size, begin] = [
@@ -164,7 +168,7 @@ function parseDirectory(bytes: Uint8Array, count: number, limit: number): Entry[
         'method',
         'records that are stored or deflated',
         `${shown(name)}, packed by method ${method}`,
-        'save the checkpoint anew',
+        'save the checkpoint again',
       );
     let [packed, size, begin] = [20, 24, 42].map((field) => view.getUint32(at + field, true)) as [
       number,
@@ -246,7 +250,9 @@ function* readRecord(
   return bytes;
 }
 
-/** Inflates in small steps, so that a stream that holds more than it says is left before it fills the memory. */
+/**
+ * Inflates in small steps, so that a stream that holds more than it says is left before it fills the memory.
+ */
 function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
   const bytes = new Uint8Array(size);
   let length = 0;
@@ -266,7 +272,8 @@ function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
     if (error instanceof CheckpointError) throw error;
     throw new CheckpointError(
       'zip-deflate',
-      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); the file is broken, get it again.`,
+      `zip: expected deflated bytes in ${shown(name)}, got others (${(error as Error).message}); ` +
+        'the file is broken, download it again.',
       {},
       { cause: error },
     );
@@ -275,7 +282,7 @@ function inflate(data: Uint8Array, size: number, name: string): Uint8Array {
   return bytes;
 }
 
-/** Eight tables, of which each looks one byte further ahead than the one before: eight bytes a step. */
+/** Tables for eight bytes at a time (slicing-by-8). */
 let tables: readonly Int32Array[] | undefined;
 
 function crcTables(): readonly Int32Array[] {

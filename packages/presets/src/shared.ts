@@ -1,0 +1,26 @@
+/** What `index.ts` (browsers) and `node.ts` (Node) both export. */
+export type { Dtype } from './formats/dtypes.ts';
+export * from './formats/safetensors.ts';
+export { checkFit, renderFit, type FitReport } from './fit.ts';
+export { inferConfig, modelNameOf, type InferredConfig } from './infer.ts';
+export { readHeader, writeHeader, type HeaderMetadata, type InputMetadata } from './header.ts';
+export * from './huggingFaceConfig.ts';
+export { checkpointSpec, readCheckpoint, type Checkpoint, type ReadOptions } from './load.ts';
+export * from './models.ts';
+export * from './names/naming.ts';
+export type { NameTable } from './names/rules.ts';
+export type { PreprocessingByNaming } from './preprocessing.ts';
+export * from './transfer.ts';
+export { fromBytes, type ReadableFile, type SynchronousFile } from './formats/readableFile.ts';
+export type { Format } from './formats/tensorFile.ts';
+export { openCheckpoint, parseShardIndex, weightFiles, type OpenOptions, type ShardIndex } from './folder.ts';
+export * from './inspect.ts';
+export * from './save.ts';
+export * from './timmConfig.ts';
+export type { CacheEntry, Draft, FileCache, StoredFile } from './sources/cache.ts';
+export { browserCache } from './sources/browserCache.ts';
+export * from './sources/catalogue.ts';
+export * from './sources/errors.ts';
+export type { CheckpointFiles, CheckpointReference, FetchOptions, LoadOptions } from './sources/load.ts';
+export type { LoadProgress } from './sources/progress.ts';
+export type { Retries } from './sources/request.ts';
