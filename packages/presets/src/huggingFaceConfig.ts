@@ -1,4 +1,13 @@
-import { ConfigError, pvtConfig, resamplings, type Activation, type PvtConfig, type PvtConfigInput, type Preprocessing, imageNetNormalization } from '@pvt/core';
+import {
+  ConfigError,
+  pvtConfig,
+  resamplings,
+  type Activation,
+  type PvtConfig,
+  type PvtConfigInput,
+  type Preprocessing,
+  imageNetNormalization,
+} from '@pvt/core';
 import { isJsonObject, type JsonObject } from './json.ts';
 import { namings } from './names/naming.ts';
 

@@ -1,4 +1,13 @@
-import { ConfigError, pvtConfig, resamplings, type PvtConfig, type PvtConfigInput, type PvtV2Config, type Preprocessing, imageNetNormalization } from '@pvt/core';
+import {
+  ConfigError,
+  pvtConfig,
+  resamplings,
+  type PvtConfig,
+  type PvtConfigInput,
+  type PvtV2Config,
+  type Preprocessing,
+  imageNetNormalization,
+} from '@pvt/core';
 import { modelNameOf } from './infer.ts';
 import { isJsonObject, type JsonObject } from './json.ts';
 import { getModel, type ModelName } from './models.ts';
