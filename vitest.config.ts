@@ -25,10 +25,16 @@ const alias = {
   ),
 };
 
+/** In Node, a package with a condition `node` is its src/node.ts. */
+const nodeAlias = Object.fromEntries(
+  ['@pvt/adapter-image', '@pvt/data'].map((name) => [name, alias[`${name}/node` as keyof typeof alias]]),
+);
+
 const wasmPath = `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`;
 
 const node: TestProjectConfiguration = {
   extends: true,
+  resolve: { alias: nodeAlias },
   test: {
     name: 'node',
     environment: 'node',

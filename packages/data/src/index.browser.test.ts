@@ -51,7 +51,7 @@ it('reads boxes and masks too', async () => {
       file('masks/2.png', png(1, 1, 255)),
     ],
     'segment',
-    { share: 0.5 },
+    { validationSplit: 0.5 },
   );
   const targets = [];
   for (const data of [masks.train, masks.validation])

@@ -14,7 +14,7 @@ import {
   type AugmentStep,
   type Batch,
   type DataSet,
-  type NodeLoaderOptions,
+  type LoaderOptions,
   type Task,
 } from './node.ts';
 
@@ -40,10 +40,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const plain = (width: number, height: number, colour: number[]): Image => ({
+const plain = (width: number, height: number, color: number[]): Image => ({
   width,
   height,
-  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colour[i % 3]!),
+  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => color[i % 3]!),
 });
 const write = async (path: string, image: Image) => writeFile(join(folder, path), await encodePng(image));
 /** All images of a folder as one set, in their order. */
@@ -61,7 +61,7 @@ async function all<T>(batches: AsyncIterable<T>): Promise<T[]> {
 }
 async function epochOf<K extends Task>(
   data: DataSet<K>,
-  options: NodeLoaderOptions,
+  options: LoaderOptions,
   epoch = 0,
 ): Promise<Batch<K>[]> {
   const loader = createLoader(data, options);
@@ -75,7 +75,7 @@ const unit = { mean: [0, 0, 0], std: [1, 1, 1] };
 const steps: AugmentStep[] = [
   { kind: 'scaledCrop', scale: [0.5, 2] },
   { kind: 'flip', horizontal: 0.5, vertical: 0.5 },
-  { kind: 'colour', brightness: 0.5 },
+  { kind: 'colorJitter', brightness: 0.5 },
 ];
 
 describe('epochs', () => {
@@ -148,7 +148,7 @@ describe('epochs', () => {
       expect(pixel(0)[i]).toBeCloseTo(value, 6),
     );
     expect(pixel(5)).toEqual([0, 0, 0]);
-    expect(batch!.placements[3]).toEqual({ inside: [5, 10], original: [10, 20] });
+    expect(batch!.placements[3]).toEqual({ contentSize: [5, 10], originalSize: [10, 20] });
     // The third mask's first 6 of 20 columns, at half the size.
     expect([...batch!.targets[3]!.labels.subarray(40)]).toEqual([
       1,
@@ -172,7 +172,7 @@ describe('epochs', () => {
     const [stretched] = await epochOf(data, {
       size: [40, 40],
       batch: 5,
-      fit: 'stretch',
+      resizeMode: 'stretch',
       shuffle: false,
       workers: 0,
     });
@@ -187,7 +187,7 @@ describe('epochs', () => {
       workers: 0,
     });
     expect(batch!.shape).toEqual([5, 16, 32, 3]);
-    expect(batch!.placements[0]).toEqual({ inside: [15, 30], original: [20, 40] });
+    expect(batch!.placements[0]).toEqual({ contentSize: [15, 30], originalSize: [20, 40] });
   });
 
   it('mix classes in the share of their pixels', async () => {
@@ -230,13 +230,13 @@ describe('evaluation', () => {
       { box: [4, 2, 21, 12], label: 0 },
       { box: [0, 0, 4, 4], label: 0, crowd: true },
     ]);
-    expect(batches[0]!.placements[1]).toEqual({ inside: [5, 10], original: [20, 40] });
+    expect(batches[0]!.placements[1]).toEqual({ contentSize: [5, 10], originalSize: [20, 40] });
     const masks = createLoader(await setOf('masks', 'segment'), { size: [5, 5], batch: 5, workers: 0 });
     expect((await all(masks.evaluation()))[0]!.targets[1]).toMatchObject({ width: 20, height: 10 });
   });
 });
 
-describe('truths', () => {
+describe('labelledImages', () => {
   it('are the images and targets of the files themselves', async () => {
     const data = await setOf('masks', 'segment');
     const list = await all(labelledImages(data));
@@ -329,9 +329,9 @@ describe('what goes wrong', () => {
     const refused: [() => unknown, string][] = [
       [
         () => createLoader(data, { ...options, batch: 0 }),
-        'expected batch to be an integer from 1 on, got 0',
+        'expected batch to be an integer of at least 1, got 0',
       ],
-      [() => createLoader(data, { ...options, workers: -1 }), 'expected workers to be an integer from 0 on'],
+      [() => createLoader(data, { ...options, workers: -1 }), 'expected workers to be an integer of at least 0'],
       [() => createLoader(data, { ...options, size: [8, 0] }), 'positive whole pixels, got [8,0]'],
       [
         () => createLoader(data, { ...options, batch: 11, dropLast: true }),
@@ -340,7 +340,7 @@ describe('what goes wrong', () => {
       [() => createLoader(data, { ...options, augment: [{ kind: 'shift', by: 2 }] }), 'shift.by'],
       [() => createLoader(data, { ...options, mix: {} }), 'mixup or cutmix'],
       [() => createLoader(boxes, { ...options, mix: { mixup: 1 } }), 'got them to detect'],
-      [() => createLoader(boxes, { ...options, fit: 'cover' }), 'which cuts what has to be found'],
+      [() => createLoader(boxes, { ...options, resizeMode: 'crop' }), 'which cuts what has to be found'],
       [
         () =>
           createLoader(boxes, {
@@ -351,7 +351,7 @@ describe('what goes wrong', () => {
         'a size [height, width] for scaledCrop',
       ],
       [() => createLoader({ ...data, samples: [] }, options), 'a data set with samples, got none'],
-      [() => createLoader(data, { ...options, workers: 0 }).epoch(-1), 'a number from 0 on, got -1'],
+      [() => createLoader(data, { ...options, workers: 0 }).epoch(-1), 'an integer of at least 0, got -1'],
     ];
     for (const [call, message] of refused) expect(call).toThrow(message);
     await expect(readDataSet(join(folder, 'nowhere'), 'classify')).rejects.toThrow(
@@ -363,7 +363,7 @@ describe('what goes wrong', () => {
 // Needs the package to be built, as the whole test run does first.
 describe('the built package', () => {
   const run = async (end: string) => {
-    const script = `import { createLoader, readDataSet } from '@pvt/data/node';
+    const script = `import { createLoader, readDataSet } from '@pvt/data';
       const { train } = await readDataSet(process.argv[1], 'classify');
       const loader = createLoader(train, { size: [8, 8], batch: 2, workers: 2 });
       let count = 0;

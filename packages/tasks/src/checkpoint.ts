@@ -1,3 +1,4 @@
+import { resizeMethods, type ResizeMethod } from '@pvt/adapter-image';
 import {
   CheckpointError,
   fromStateDict,
@@ -104,7 +105,12 @@ const finite = (source: ParamSource): ParamSource => ({
 export interface HeaderMetadata {
   readonly labels?: readonly string[];
   readonly preprocessing?: Preprocessing;
-  readonly input?: { readonly size: Partial<InputSize>; readonly normalize?: Normalization };
+  readonly input?: {
+    readonly size: Partial<InputSize>;
+    readonly normalize?: Normalization;
+    /** Only our own training writes an `input`, and always with Pillow's resize; older files do not say so. */
+    readonly resize?: ResizeMethod;
+  };
   /** See `retinaNetRules`. */
   readonly anchorScale?: number;
 }
@@ -143,17 +149,24 @@ export function readHeader({ labels, preprocessing, metadata }: Checkpoint): Hea
   };
   const isInput = (value: unknown): boolean =>
     isObject(value) &&
+    (value['resize'] === undefined || resizeMethods.includes(value['resize'] as ResizeMethod)) &&
     (value['normalize'] === undefined ||
       (isObject(value['normalize']) &&
         isNumbers(value['normalize']['mean']) &&
         isNumbers(value['normalize']['std'])));
-  const { normalize, ...size } =
-    read<InputSize & { readonly normalize?: Normalization }>('input', isInput) ?? {};
+  const {
+    normalize,
+    resize = metadata.has('input') ? 'pillow' : undefined,
+    ...size
+  } = read<InputSize & Pick<NonNullable<HeaderMetadata['input']>, 'normalize' | 'resize'>>(
+    'input',
+    isInput,
+  ) ?? {};
   const anchorScale = read<number>('anchorScale', (value) => typeof value === 'number' && value > 0);
   return {
     ...(labels && { labels }),
     ...(preprocessing && { preprocessing }),
-    input: { size, ...(normalize && { normalize }) },
+    input: { size, ...(normalize && { normalize }), ...(resize && { resize }) },
     ...(anchorScale && { anchorScale }),
   };
 }

@@ -188,7 +188,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
   const { options, folder, resumed } = await argumentsOf(task, given);
   const { mkdir } = await import('node:fs/promises');
   const { join, resolve } = await import('node:path');
-  const { createLoader, readDataSet, labelledImages } = await import('@pvt/data/node');
+  const { createLoader, readDataSet, labelledImages } = await import('@pvt/data');
   const {
     adamW,
     everything,

@@ -1,5 +1,5 @@
 /** The worker: everything that computes. The page calls it through comlink, one job at a time. */
-import { imageFrom } from '@pvt/adapter-image';
+import { readImage } from '@pvt/adapter-image';
 import { BackendError, cost, type Image, type PvtConfig, type Preprocessing } from '@pvt/core';
 import { drawDetections, drawLabels } from '@pvt/draw';
 import { classColor } from '@pvt/heads';
@@ -89,7 +89,7 @@ const hex = (label: number) =>
 
 async function imageOf(bitmap: ImageBitmap): Promise<Image> {
   try {
-    return await imageFrom(bitmap);
+    return await readImage(bitmap);
   } finally {
     bitmap.close();
   }

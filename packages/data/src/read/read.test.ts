@@ -1,13 +1,13 @@
 import { decode, encode } from 'fast-png';
 import { describe, expect, it } from 'vitest';
 import { readLabels } from '../mask.ts';
-import type { Opener, Task } from '../dataSet.ts';
+import type { SourceReader, Task } from '../dataSet.ts';
 import { readFiles, type ReadOptions } from './read.ts';
 
 /** Files in memory; a source is the content. */
-const opener: Opener<string | Uint8Array> = {
-  image: () => Promise.reject(new Error('no image is decoded to read a data set')),
-  bytes: (content) =>
+const reader: SourceReader<string | Uint8Array> = {
+  readImage: () => Promise.reject(new Error('no image is decoded to read a data set')),
+  readBytes: (content) =>
     Promise.resolve(typeof content === 'string' ? new TextEncoder().encode(content) : content),
 };
 type Tree = Record<string, string | Uint8Array>;
@@ -15,7 +15,7 @@ const read = <K extends Task>(tree: Tree, task: K, options: ReadOptions = {}) =>
   readFiles(
     Object.entries(tree).map(([path, source]) => ({ path, source })),
     task,
-    opener,
+    reader,
     'the tree',
     options,
   );
@@ -54,14 +54,14 @@ describe('folders', () => {
       ...Array.from({ length: 20 }, (_, i) => `a/${i}.jpg`),
       ...Array.from({ length: 10 }, (_, i) => `b/${i}.jpg`),
     );
-    const { train, validation, notes } = await read(tree, 'classify', { seed: 3, share: 0.1 });
+    const { train, validation, notes } = await read(tree, 'classify', { seed: 3, validationSplit: 0.1 });
     expect(validation.samples.map(({ target }) => target)).toEqual([0, 0, 1]);
     expect([...names(train), ...names(validation)].sort()).toEqual(Object.keys(tree).sort());
-    expect(notes).toEqual([expect.stringContaining('3 of 30 images are held back')]);
-    expect(names((await read(tree, 'classify', { seed: 3, share: 0.1 })).validation)).toEqual(
+    expect(notes).toEqual([expect.stringContaining('3 of 30 images are held out')]);
+    expect(names((await read(tree, 'classify', { seed: 3, validationSplit: 0.1 })).validation)).toEqual(
       names(validation),
     );
-    expect(names((await read(tree, 'classify', { seed: 4, share: 0.1 })).validation)).not.toEqual(
+    expect(names((await read(tree, 'classify', { seed: 4, validationSplit: 0.1 })).validation)).not.toEqual(
       names(validation),
     );
   });
@@ -82,7 +82,7 @@ describe('folders', () => {
     await expect(read({}, 'draw' as Task)).rejects.toThrow(
       'expected the task classify, segment, detect, got draw',
     );
-    await expect(read({}, 'classify', { share: 1 })).rejects.toThrow('expected a share between 0 and 1');
+    await expect(read({}, 'classify', { validationSplit: 1 })).rejects.toThrow('expected a validationSplit between 0 and 1');
     await expect(read({}, 'classify', { classes: ['a', 'a'] })).rejects.toThrow('expected distinct names');
   });
 });
@@ -334,13 +334,13 @@ describe('masks', () => {
     const { train } = await read(two, 'segment', { classes: ['background', 'nucleus'] });
     const target = train.samples[0]!.target as { mask: Uint8Array; foreground: boolean };
     expect(target.foreground).toBe(true);
-    expect(await readLabels(target, 2, 'a', opener)).toEqual({
+    expect(await readLabels(target, 2, 'a', reader)).toEqual({
       width: 3,
       height: 1,
       labels: Uint16Array.of(0, 1, 1),
     });
-    await expect(readLabels({ mask: grey(0, 7), foreground: true }, 2, 'a', opener)).rejects.toThrow(
-      'expected 0 and 255 alone, as in the masks beside it, got 7 in a',
+    await expect(readLabels({ mask: grey(0, 7), foreground: true }, 2, 'a', reader)).rejects.toThrow(
+      'expected only 0 and 255, as in the other masks, got 7 in a',
     );
   });
 
@@ -368,14 +368,14 @@ describe('masks', () => {
       },
       'segment',
       'mask-coloured',
-      'the colour 1, 2, 3 in masks/b.png',
+      'the color 1, 2, 3 in masks/b.png',
     );
     await fails(images('a.jpg'), 'segment', 'data-empty', 'images in images/ and their masks');
   });
 
   it('reads palettes, levels of few bits and alpha', async () => {
     const values = async (bytes: Uint8Array) => [
-      ...(await readLabels({ mask: bytes, foreground: false }, 16, 'a', opener)).labels,
+      ...(await readLabels({ mask: bytes, foreground: false }, 16, 'a', reader)).labels,
     ];
     const png = (settings: object, data: number[]) =>
       encode({ width: 3, height: 2, channels: 1, depth: 8, data: Uint8Array.from(data), ...settings });
