@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { constant, warmupCosine } from './schedule.ts';
+import { constantSchedule, warmupCosine } from './schedule.ts';
 
 describe('schedules', () => {
   it('rise in a line and fall along half a cosine', () => {
@@ -17,7 +17,7 @@ describe('schedules', () => {
 
   it('begin at the full rate without a warm-up', () => expect(warmupCosine({ warmup: 0 })(0)).toBe(1));
 
-  it('may stay where they are', () => expect([0, 0.5, 1].map(constant)).toEqual([1, 1, 1]));
+  it('may stay where they are', () => expect([0, 0.5, 1].map(constantSchedule)).toEqual([1, 1, 1]));
 
   it('refuse a warm-up that never ends', () =>
     expect(() => warmupCosine({ warmup: 1 })).toThrow(/share of the run/));

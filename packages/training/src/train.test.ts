@@ -8,7 +8,7 @@ import {
   headOnly,
   loadWeights,
   parametersOf,
-  readState,
+  readStateDict,
   train,
   TrainingError,
   warmupCosine,
@@ -166,7 +166,7 @@ describe('a run', () => {
       randomInit(1),
       (params) => (x: tf.Tensor2D) => linear(x, params),
     );
-    const start = await readState(parametersOf(model));
+    const start = await readStateDict(parametersOf(model));
     const gradientNorms: number[] = [];
     for (const [rows, accumulate] of [
       [
@@ -196,9 +196,9 @@ describe('a run', () => {
 
   it('changes what was chosen alone', async () => {
     const toy = createToy();
-    const before = await readState(parametersOf(toy.models));
+    const before = await readStateDict(parametersOf(toy.models));
     await run({ select: headOnly }, toy);
-    const after = await readState(parametersOf(toy.models));
+    const after = await readStateDict(parametersOf(toy.models));
     const changed = [...before]
       .filter(([path, { values }]) => values.some((value, i) => value !== after.get(path)!.values[i]))
       .map(([path]) => path);

@@ -23,8 +23,8 @@ import {
 import {
   adamW,
   fromStage,
-  readState,
-  stateOf,
+  readStateDict,
+  stateEntries,
   train,
   warmupCosine,
   type Models,
@@ -126,8 +126,8 @@ export class Tuner {
       }
       // A head alone leaves the backbone as it was.
       const state = new Map([
-        ...(await readState(stateOf(this.backbone))),
-        ...(await readState(stateOf(learner.models))),
+        ...(await readStateDict(stateEntries(this.backbone))),
+        ...(await readStateDict(stateEntries(learner.models))),
       ]);
       return { file: this.#write(state, config, names), right: await countRight(), ...ended };
     } finally {

@@ -2,7 +2,7 @@ import { createRandom, materialize, pvtConfig, stateDict } from '@pvt/core';
 import { readCheckpoint } from '@pvt/presets';
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
-import { readState, stateOf } from '@pvt/training';
+import { readStateDict, stateEntries } from '@pvt/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createDetector, createSegmenter } from '../node.ts';
 import {
@@ -51,7 +51,7 @@ describe('createClassificationLearner', () => {
 
   it('saves what it is: the same parameters, names and recipe', async () => {
     const learner = start();
-    const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), {
+    const checkpoint = readCheckpoint(learner.encode(await readStateDict(stateEntries(learner.models))), {
       config: { ...config, classes: 2 },
     });
     expect(checkpoint).toMatchObject({ labels: names, preprocessing: learner.preprocessing, unexpected: [] });
@@ -72,7 +72,7 @@ describe.each([
 ] as const)('a %s that learns', (kind, create) => {
   it('is the task that its file makes, to the bit', async () => {
     const learner = create();
-    const bytes = learner.encode(await readState(stateOf(learner.models)));
+    const bytes = learner.encode(await readStateDict(stateEntries(learner.models)));
     const image = {
       width: 80,
       height: 64,
@@ -105,10 +105,10 @@ it('goes on with a head of as many classes, and starts another where they differ
     head: 'segFormer',
     channels: 16,
   });
-  const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), { config });
+  const checkpoint = readCheckpoint(learner.encode(await readStateDict(stateEntries(learner.models))), { config });
   const same = createSegmentationLearner({ from: checkpoint, names, size });
   const other = createSegmentationLearner({ from: checkpoint, names: ['a', 'b', 'c'], size });
-  const paths = (one: typeof learner) => stateOf(one.models).map(({ path }) => path);
+  const paths = (one: typeof learner) => stateEntries(one.models).map(({ path }) => path);
   expect(paths(same)).toEqual(paths(learner));
   expect(paths(other)).toContain('decode_head.blocks.0.conv1.conv.weight');
   for (const one of [learner, same, other]) one.dispose();
