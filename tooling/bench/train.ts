@@ -1,7 +1,8 @@
 /**
- * Times a training step of pvt_v2_nano (64 px, batch 32, AdamW, clipping) on tfjs's wasm backend, with and without our
- * kernels, beside PyTorch on one thread, interleaved, and can watch the memory of many steps:
- * `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. The times of a run compare with each other alone.
+ * Times a training step of pvt_v2_nano (64 px, batch 32, AdamW, clipping) on tfjs's wasm backend, with and
+ * without our kernels, beside PyTorch on one thread, interleaved, and can watch the memory of many steps:
+ * `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. The times of a run compare with
+ * each other alone.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

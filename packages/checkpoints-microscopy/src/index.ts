@@ -1,7 +1,8 @@
 /**
- * Two models for the microscope that were trained with this library, as data; the model cards are in the README. `url` points to a safetensors file with float16
- * values; class names and the input's size are in its header, where `createSegmenter` and `createDetector` find them.
- * `scores` were measured on these files: on the 134 images to validate, and on the 72 test images.
+ * Two models for the microscope that were trained with this library; their cards are in the README. `url`
+ * points to a safetensors file with float16 values, whose header has the class names and the input's size and
+ * resize, where `createSegmenter` and `createDetector` read them. `scores` are those of these files, on 134
+ * validation images and on 72 test images.
  *
  * @example
  * const segmenter = await createSegmenter(microscopy['pvt_v2_nano.nuclei'].url);

@@ -21,7 +21,10 @@ export interface LabelledImage<T extends Target = Target> {
 /** Where a file is: a path in Node or a URL in a browser, or its content. */
 export type FileSource = string | Blob;
 
-/** A label map that is still in its file: class indices, or with `foreground` 0 and 255 for the classes 0 and 1. */
+/**
+ * A label map that is still in its file: class indices, or with `foreground` 0 and 255 for the classes 0 and
+ * 1.
+ */
 export interface Mask<Source = FileSource> {
   readonly mask: Source;
   readonly foreground: boolean;

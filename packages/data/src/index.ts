@@ -22,14 +22,15 @@ const browserReader: SourceReader = {
 };
 
 /**
- * Reads a data set whose layout is recognized by its files. To classify: a folder per class. To detect: Pascal VOC
- * (`Annotations`, `JPEGImages`, `ImageSets/Main`, or XML files beside their images) or COCO (JSON files). To segment:
- * `images/` beside `masks/`. Splits are `train`, `val` and `test`, as folders or lists; without them, a seeded share is
- * held out for validation.
+ * Reads a data set whose layout is recognized by its files. To classify: a folder per class. To detect:
+ * Pascal VOC (`Annotations`, `JPEGImages`, `ImageSets/Main`, or XML files beside their images) or COCO (JSON
+ * files). To segment: `images/` beside `masks/`. Splits are `train`, `val` and `test`, as folders or lists;
+ * without them, a seeded share is held out for validation.
  *
  * @param source in Node the path of a folder; in a browser the files of a folder that the user has chosen
  * (`<input type="file" webkitdirectory>`)
- * @throws DataError if there is no such data set, or a file of it is broken, missing or unknown; the message names the file
+ * @throws DataError if there is no such data set, or a file of it is broken, missing or unknown; the message
+ * names the file
  * @throws ConfigError for invalid options
  * @example
  * const { train, validation, summary } = await readDataSet('bccd', 'detect');
@@ -54,11 +55,11 @@ export async function readDataSet<K extends Task>(
 }
 
 /**
- * Batches of a data set. In Node, worker threads prepare images ahead; the batches do not depend on how many, and idle
- * threads do not keep the process alive. In a browser, images are prepared on the calling thread.
+ * Batches of a data set. In Node, worker threads prepare images ahead; the batches do not depend on how many,
+ * and idle threads do not keep the process alive. In a browser, images are prepared on the calling thread.
  *
- * @throws ConfigError for invalid options, DataError for a data set without samples; iterating throws DataError for a file
- * that cannot be read, naming it, and the signal's reason after an abort
+ * @throws ConfigError for invalid options, DataError for a data set without samples; iterating throws
+ * DataError for a file that cannot be read, naming it, and the signal's reason after an abort
  * @example
  * const augment = [{ kind: 'flip', horizontal: 0.5 }];
  * const loader = createLoader(train, { size: [240, 320], batch: 8, augment, seed: 7 });

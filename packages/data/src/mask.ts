@@ -12,10 +12,11 @@ export interface MaskValues {
 }
 
 /**
- * A mask's values as its file stores them: gray levels, or the indices of a palette, whose colors do not matter.
+ * A mask's values as its file stores them: gray levels, or the indices of a palette, whose colors do not
+ * matter.
  *
- * @throws DataError `mask-broken` for a file that cannot be decoded, `mask-too-large`, or `mask-coloured` for a file with
- * more than one value per pixel
+ * @throws DataError `mask-broken` for a file that cannot be decoded, `mask-too-large`, or `mask-coloured` for
+ * a file with more than one value per pixel
  */
 export async function readMask<Source>(
   source: Source,

@@ -331,7 +331,10 @@ describe('what goes wrong', () => {
         () => createLoader(data, { ...options, batch: 0 }),
         'expected batch to be an integer of at least 1, got 0',
       ],
-      [() => createLoader(data, { ...options, workers: -1 }), 'expected workers to be an integer of at least 0'],
+      [
+        () => createLoader(data, { ...options, workers: -1 }),
+        'expected workers to be an integer of at least 0',
+      ],
       [() => createLoader(data, { ...options, size: [8, 0] }), 'positive whole pixels, got [8,0]'],
       [
         () => createLoader(data, { ...options, batch: 11, dropLast: true }),

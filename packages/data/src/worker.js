@@ -1,5 +1,5 @@
-// Node's threads do not run TypeScript: this file starts worker.ts from the sources. The built package replaces it by the
-// compiled worker.ts itself.
+// Node's threads do not run TypeScript: this file starts worker.ts from the sources. The built package
+// replaces it by the compiled worker.ts itself.
 import { register } from 'tsx/esm/api';
 
 register();

@@ -27,8 +27,8 @@ class PreparingWorker {
   #end: unknown;
 
   constructor(options: PrepareOptions) {
-    // In the sources worker.js is a file that loads worker.ts. Node's own options (--input-type, --import) are meant for
-    // the main thread.
+    // In the sources worker.js is a file that loads worker.ts. Node's own options (--input-type, --import)
+    // are meant for the main thread.
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: options, execArgv: [] });
     this.#worker.unref();
     this.#worker.on('message', (response: WorkerResponse) => this.#settle(response));

@@ -14,8 +14,9 @@ export interface WeightAverage {
 }
 
 /**
- * An exponential moving average of weights (Polyak and Juditsky, 1992), which often scores better than the weights
- * themselves. In step n the decay is at most (1 + n) / (10 + n), so that short runs are averaged as well.
+ * An exponential moving average of weights (Polyak and Juditsky, 1992), which often scores better than the
+ * weights themselves. In step n the decay is at most (1 + n) / (10 + n), so that short runs are averaged as
+ * well.
  *
  * @param state parameters, and the buffers that belong to them
  * @param decay share of the average that a step retains

@@ -4,7 +4,10 @@ import { TrainingError } from './errors.ts';
 type Tape = ReturnType<typeof tf.engine>['state']['activeTape'];
 type TapeNode = Tape[number];
 
-/** A tape that retains only what depends on `xs`; of a frozen backbone, for one, nothing is retained in memory. */
+/**
+ * A tape that retains only what depends on `xs`; of a frozen backbone, for one, nothing is retained in
+ * memory.
+ */
 class DependentTape extends Array<TapeNode> {
   readonly #dependent: Set<number>;
 
@@ -47,8 +50,9 @@ function record<T extends tf.Tensor>(
 }
 
 /**
- * f() and its gradients. tfjs's own `grads` retain everything that the forward and backward passes compute until both are
- * over; here each backward step frees what it was the last to need, and gradients may be nested.
+ * f() and its gradients. tfjs's own `grads` retain everything that the forward and backward passes compute
+ * until both are over; here each backward step frees what it was the last to need, and gradients may be
+ * nested.
  *
  * @param dy gradient at the value. Default: ones
  * @returns value and gradients, owned by the caller; a gradient is undefined if f does not depend on that x

@@ -32,7 +32,9 @@ export interface Validation {
 export interface Snapshot {
   /** All parameters and buffers of the models, frozen ones included. */
   readonly weights: StateDict;
-  /** The same with the moving average in place of the weights, if there is one; this is what was validated. */
+  /**
+   * The same with the moving average in place of the weights, if there is one; this is what was validated.
+   */
   readonly average?: StateDict;
   /** The optimizer's slots, by `slot/path`. */
   readonly optimizer: StateDict;
@@ -85,7 +87,9 @@ export interface CheckpointEvent {
   readonly step: number;
 }
 
-/** The end: all epochs are done, the time is up, no score was better for long enough, or the signal aborted. */
+/**
+ * The end: all epochs are done, the time is up, no score was better for long enough, or the signal aborted.
+ */
 export interface DoneEvent {
   readonly kind: 'done';
   readonly reason: 'finished' | 'time' | 'patience' | 'aborted';

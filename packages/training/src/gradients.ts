@@ -47,7 +47,9 @@ const binary = (
   }),
 ];
 
-/** The gradient of the largest or smallest value along axes, which every position with that value receives. */
+/**
+ * The gradient of the largest or smallest value along axes, which every position with that value receives.
+ */
 const extreme = (axes: string): [Saves, GradientFunction] => [
   { inputsToSave: ['x'], outputsToSave: [true] },
   (dy, [x, y], { [axes]: axis }) => ({

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { ConfigError, ShapeError } from '@pvt/core';
 
 /**
- * Mean cross entropy with soft targets, as mixup (arXiv:1710.09412) and cutmix (arXiv:1905.04899) make them, and with label
- * smoothing (Szegedy et al., arXiv:1512.00567).
+ * Mean cross entropy with soft targets, as mixup (arXiv:1710.09412) and cutmix (arXiv:1905.04899) make them,
+ * and with label smoothing (Szegedy et al., arXiv:1512.00567).
  *
  * @param logits [B, classes]
  * @param targets [B, classes], each row a distribution

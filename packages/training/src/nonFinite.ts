@@ -5,7 +5,8 @@ const isNonFinite = (tensor: tf.Tensor): boolean =>
   tf.tidy(() => tf.all(tf.isFinite(tensor)).dataSync()[0] === 0);
 
 /**
- * The first place with NaN or Infinity: among the given tensors, then along a forward that reports what it computes.
+ * The first place with NaN or Infinity: among the given tensors, then along a forward that reports what it
+ * computes.
  *
  * @param forward called once; calls `observe` for what it computes, in order
  */
@@ -24,7 +25,10 @@ export function findNonFinite(
   return found ?? (last === undefined ? 'the loss' : `what follows ${last}`);
 }
 
-/** A backward pass goes from the last layer to the first, so the last parameter with a non-finite gradient had it first. */
+/**
+ * A backward pass goes from the last layer to the first, so the last parameter with a non-finite gradient had
+ * it first.
+ */
 export function firstNonFiniteGradient(gradients: ReadonlyMap<string, Float32Array>): string {
   const nonFinite = [...gradients].filter(([, values]) => values.some((value) => !Number.isFinite(value)));
   return nonFinite.length === 0 ? 'the sum of their squares' : `the gradient of ${nonFinite.at(-1)![0]}`;

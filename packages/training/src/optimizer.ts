@@ -13,7 +13,8 @@ export interface OptimizerState {
 export interface Optimizer {
   readonly learningRate: number;
   /**
-   * One step. Gradients are by path, in the parameters' layout in memory; a parameter without one is not changed.
+   * One step. Gradients are by path, in the parameters' layout in memory; a parameter without one is not
+   * changed.
    *
    * @param factor on the learning rate, from a schedule. Default: 1
    */
@@ -41,8 +42,9 @@ interface Rule {
 }
 
 /**
- * Computes on the host, where one loop over a parameter is several times faster than a dozen kernels, and the arithmetic is
- * the same on every backend. Slots are named by path, so that a state does not depend on the parameters' order.
+ * Computes on the host, where one loop over a parameter is several times faster than a dozen kernels, and the
+ * arithmetic is the same on every backend. Slots are named by path, so that a state does not depend on the
+ * parameters' order.
  */
 function optimizer({
   learningRate,
@@ -89,38 +91,38 @@ function optimizer({
         return { steps, slots: state };
       },
       restore(state) {
-        const paths = [...byPath.keys()].filter((path) => state.slots.has(`${names[0]}/${path}`));
-        const fits = (path: string) =>
-          names.every(
-            (name) =>
-              state.slots.get(`${name}/${path}`)?.shape.join() === byPath.get(path)!.spec.shape.join(),
-          );
-        if (state.slots.size !== paths.length * names.length || !paths.every(fits)) {
-          throw new CheckpointError(
-            'optimizer-misfit',
-            `Optimizer: expected the slots ${names.join(' and ')} of the parameters that train, ` +
-              `got ${state.slots.size} slots, some of another optimizer or model, such as ` +
-              `${[...state.slots.keys()].slice(0, 2).join(', ')}; ` +
-              'resume with the model, selection and optimizer of the run.',
-          );
-        }
-        slots.clear();
+        const restored = restoredSlots(parameters, names, state);
         steps = state.steps;
-        for (const path of paths) {
-          const { layout, shape } = byPath.get(path)!.spec;
-          slots.set(
-            path,
-            names.map(
-              (name) =>
-                new Float32Array(
-                  toMemory(state.slots.get(`${name}/${path}`)!, layout).values.subarray(0, sizeOf(shape)),
-                ),
-            ),
-          );
-        }
+        slots.clear();
+        for (const [path, arrays] of restored) slots.set(path, arrays);
       },
     };
   };
+}
+
+/** The arrays of a state by path, in memory's layout; parameters that have not been updated yet have none. */
+function restoredSlots(
+  parameters: readonly Parameter[],
+  names: readonly string[],
+  state: OptimizerState,
+): (readonly [path: string, arrays: readonly Float32Array[]])[] {
+  const updated = parameters.filter(({ path }) => state.slots.has(`${names[0]}/${path}`));
+  const matches = ({ path, spec }: Parameter): boolean =>
+    names.every((name) => state.slots.get(`${name}/${path}`)?.shape.join() === spec.shape.join());
+  if (state.slots.size !== updated.length * names.length || !updated.every(matches)) {
+    throw new CheckpointError(
+      'optimizer-misfit',
+      `Optimizer: expected the slots ${names.join(' and ')} of the parameters that train, ` +
+        `got ${state.slots.size} slots, some of another optimizer or model, such as ` +
+        `${[...state.slots.keys()].slice(0, 2).join(', ')}; ` +
+        'resume with the model, selection and optimizer of the run.',
+    );
+  }
+  const arrayOf = (name: string, { path, spec: { layout, shape } }: Parameter): Float32Array => {
+    const { values } = toMemory(state.slots.get(`${name}/${path}`)!, layout);
+    return new Float32Array(values.subarray(0, sizeOf(shape)));
+  };
+  return updated.map((parameter) => [parameter.path, names.map((name) => arrayOf(name, parameter))]);
 }
 
 /** Options of both optimizers. */
@@ -133,8 +135,8 @@ export interface OptimizerOptions {
 }
 
 /**
- * AdamW (Loshchilov and Hutter, arXiv:1711.05101), with which PVT was trained: decoupled weight decay and bias correction of
- * both moments, as in `torch.optim.AdamW`.
+ * AdamW (Loshchilov and Hutter, arXiv:1711.05101), with which PVT was trained: decoupled weight decay and
+ * bias correction of both moments, as in `torch.optim.AdamW`.
  *
  * @example
  * const optimizer = adamW({ learningRate: 1e-3 })(parametersOf(model));

@@ -10,15 +10,18 @@ export interface TrainingData<Batch> {
   /** Batches per epoch. */
   readonly length: number;
   /**
-   * The batches of an epoch, counted from 0: always the same for the same epoch. The loop is done with a batch when it asks
-   * for the next.
+   * The batches of an epoch, counted from 0: always the same for the same epoch. The loop is done with a
+   * batch when it asks for the next.
    */
   batches(epoch: number): AsyncIterable<Batch> | Iterable<Batch>;
 }
 
 export interface TrainOptions<Batch> {
   readonly data: TrainingData<Batch>;
-  /** Mean loss of a batch; its tensors are tidied. Pass the context to every forward: all randomness comes from it. */
+  /**
+   * Mean loss of a batch; its tensors are tidied. Pass the context to every forward: all randomness comes
+   * from it.
+   */
   loss(batch: Batch, context: TrainingContext): tf.Scalar;
   readonly optimizer: OptimizerFactory;
   /** Which parameters train. Default: {@link allParameters}. */
@@ -33,9 +36,15 @@ export interface TrainOptions<Batch> {
   readonly accumulate?: number;
   /** Largest norm of all gradients together, to which longer ones are scaled down. Default: none. */
   readonly clip?: number;
-  /** Decay of a moving average of the weights, such as 0.999, which validation and the best checkpoint use. Default: none. */
+  /**
+   * Decay of a moving average of the weights, such as 0.999, which validation and the best checkpoint use.
+   * Default: none.
+   */
   readonly average?: number;
-  /** Whether blocks are recomputed in the backward pass, which is slower and takes less memory. Default: false. */
+  /**
+   * Whether blocks are recomputed in the backward pass, which is slower and takes less memory. Default:
+   * false.
+   */
   readonly recompute?: boolean;
   /** Default: 0. */
   readonly seed?: number;

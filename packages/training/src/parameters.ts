@@ -165,15 +165,15 @@ export interface ParameterGroup {
 export type Grouping = (parameter: Parameter) => ParameterGroup;
 
 /**
- * Weights of matrix products and convolutions decay; norms, biases, position embeddings and class tokens do not. The latter
- * are those that checkpoints store in the same layout.
+ * Weights of matrix products and convolutions decay; norms, biases, position embeddings and class tokens do
+ * not. The latter are those that checkpoints store in the same layout.
  */
 export const decayWeightsOnly: Grouping = ({ spec }) => ({ rate: 1, decay: spec.layout === 'plain' ? 0 : 1 });
 
 /**
- * Layer-wise learning-rate decay (Clark et al., ELECTRA, arXiv:2003.10555): whatever follows the backbone learns at the full
- * rate, and each block at `factor` of the rate of the one after it. A stage's patch embedding belongs to its first block, its
- * norm to its last.
+ * Layer-wise learning-rate decay (Clark et al., ELECTRA, arXiv:2003.10555): whatever follows the backbone
+ * learns at the full rate, and each block at `factor` of the rate of the one after it. A stage's patch
+ * embedding belongs to its first block, its norm to its last.
  *
  * @param parameters all parameters of the model, which determine its depth
  * @param groups other factors, which are multiplied. Default: {@link decayWeightsOnly}

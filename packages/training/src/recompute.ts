@@ -12,8 +12,8 @@ function mapTensors<T>(tree: T, change: (tensor: tf.Tensor) => tf.Tensor): T {
 }
 
 /**
- * Makes a forward retain only the inputs of its blocks and recompute the rest in the backward pass, with the same random
- * numbers (gradient checkpointing; Chen et al., arXiv:1604.06174).
+ * Makes a forward retain only the inputs of its blocks and recompute the rest in the backward pass, with the
+ * same random numbers (gradient checkpointing; Chen et al., arXiv:1604.06174).
  *
  * @example
  * const output = backbone.forward(pixels, { training: true, random, recompute: recomputed });

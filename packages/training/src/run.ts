@@ -36,7 +36,8 @@ export interface TrainingRun<Batch> {
 /**
  * A new run, or a resumed one where its snapshot was taken.
  *
- * @throws TrainingError `resume-misfit` for a snapshot of another seed, CheckpointError for one of another model
+ * @throws TrainingError `resume-misfit` for a snapshot of another seed, CheckpointError for one of another
+ * model
  */
 export async function startRun<Batch>(
   models: Models,

@@ -50,7 +50,10 @@ export async function trainStep<Batch>(
   };
 }
 
-/** Mean loss and gradients of the batches of a step. The last step of an epoch may have fewer than `accumulate`. */
+/**
+ * Mean loss and gradients of the batches of a step. The last step of an epoch may have fewer than
+ * `accumulate`.
+ */
 async function accumulateGradients<Batch>(
   run: TrainingRun<Batch>,
   nextBatch: () => Promise<Batch>,

@@ -15,12 +15,12 @@ import {
 import { trainStep } from './step.ts';
 
 /**
- * Trains models on data, event by event. All randomness is keyed by seed and step, so the same seed gives the same run, and a
- * resumed run continues bit for bit; only runs by `minutes` depend on the clock. At the end the models hold the last
- * weights, not the best.
+ * Trains models on data, event by event. All randomness is keyed by seed and step, so the same seed gives the
+ * same run, and a resumed run continues bit for bit; only runs by `minutes` depend on the clock. At the end
+ * the models hold the last weights, not the best.
  *
- * @throws ConfigError for invalid options, CheckpointError for a snapshot of another model, TrainingError `not-finite` if
- * the loss or a gradient is NaN or infinite
+ * @throws ConfigError for invalid options, CheckpointError for a snapshot of another model, TrainingError
+ * `not-finite` if the loss or a gradient is NaN or infinite
  * @example
  * const options = { data, loss, optimizer: adamW({ learningRate: 1e-3 }), schedule: warmupCosine(), epochs: 5 };
  * for await (const event of train(model, options)) {
@@ -85,7 +85,10 @@ function epochEvent<Batch>({ losses, step, stepsPerEpoch }: TrainingRun<Batch>):
   return { kind: 'epoch', epoch: step / stepsPerEpoch, step, loss };
 }
 
-/** Validates the average, or the weights if there is none, after every `validateEvery`-th epoch and at the end. */
+/**
+ * Validates the average, or the weights if there is none, after every `validateEvery`-th epoch and at the
+ * end.
+ */
 async function* validate<Batch>(
   run: TrainingRun<Batch>,
   { atEnd }: { readonly atEnd: boolean },

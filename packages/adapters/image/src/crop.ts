@@ -2,7 +2,10 @@ import { ShapeError, type Image } from '@pvt/core';
 import { checkImage, defaultMaxPixels } from './image.ts';
 import { checkSize } from './resize.ts';
 
-/** First source pixel along one axis; negative where black is put before the image. Halves round to even, as in Python. */
+/**
+ * First source pixel along one axis; negative where black is put before the image. Halves round to even, as
+ * in Python.
+ */
 function offset(from: number, to: number): number {
   if (to > from) return -Math.floor((to - from) / 2);
   const half = (from - to) / 2;

@@ -25,8 +25,8 @@ const options = (more: Partial<DenseInputOptions>): DenseInputOptions => ({
 });
 
 describe('the resize of published checkpoints', () => {
-  // Hashes of what detectors and segmenters were fed before training and use shared one function; the heads' goldens in
-  // tooling/golden compare the same path with torchvision's own transform.
+  // Hashes of what detectors and segmenters were fed before training and use shared one function; the heads'
+  // goldens in tooling/golden compare the same path with torchvision's own transform.
   test.each<[number, number, number, number, Partial<DenseInputOptions>, Size, Size, string]>([
     [333, 257, 200, 230, { resize: 'torchvision' }, [192, 256], [177, 230], 'dd94faf607e512eb'],
     [333, 257, 200, 230, { resize: 'opencv' }, [192, 256], [178, 230], '9ebe0b1b054c9373'],

@@ -16,7 +16,9 @@ export const resizeMethods = ['pillow', 'opencv', 'torchvision'] as const;
 export type ResizeMethod = (typeof resizeMethods)[number];
 
 export interface DenseInputOptions {
-  /** A fixed [height, width] that the image is letterboxed into, or bounds that the input's size follows from. */
+  /**
+   * A fixed [height, width] that the image is letterboxed into, or bounds that the input's size follows from.
+   */
   readonly size: Size | InputSize;
   /**
    * How the image is resized, always bilinearly and with its aspect ratio kept:
@@ -28,8 +30,8 @@ export interface DenseInputOptions {
   /** Per channel, after scaling to [0, 1]. */
   readonly normalize: Normalization;
   /**
-   * How the image comes to fill the input: padded with zeros right and below, or stretched to it by a second resize, as
-   * mmsegmentation's `AlignResize` does. Default: `pad`.
+   * How the image comes to fill the input: padded with zeros right and below, or stretched to it by a second
+   * resize, as mmsegmentation's `AlignResize` does. Default: `pad`.
    */
   readonly align?: 'pad' | 'stretch';
 }
@@ -55,8 +57,9 @@ export function letterboxSize([height, width]: Size, size: Size, factor = 1): Si
 }
 
 /**
- * The size with an image's aspect ratio whose shorter side is `shortSide`, unless its longer side would exceed
- * `longSide`. Sides are rounded as by mmcv's `rescale_size`, or cut as by torchvision's `GeneralizedRCNNTransform`.
+ * The size with an image's aspect ratio whose shorter side is `shortSide`, unless its longer side would
+ * exceed `longSide`. Sides are rounded as by mmcv's `rescale_size`, or cut as by torchvision's
+ * `GeneralizedRCNNTransform`.
  *
  * @example
  * boundedSize([480, 640], { shortSide: 800, longSide: 1333, multiple: 32 }, 'opencv'); // [800, 1067]

@@ -4,8 +4,9 @@ import { ConfigError, PvtError, ShapeError, type Image } from '@pvt/core';
 export class ImageError extends PvtError {}
 
 /**
- * What an image can be read from: in Node a path, a file URL, a file's bytes or a Blob; in a browser a URL, bytes, a Blob
- * or File, or anything with pixels (canvas, ImageData, ImageBitmap, `<img>`, `<video>`, VideoFrame).
+ * What an image can be read from: in Node a path, a file URL, a file's bytes or a Blob; in a browser a URL,
+ * bytes, a Blob or File, or anything with pixels (canvas, ImageData, ImageBitmap, `<img>`, `<video>`,
+ * VideoFrame).
  */
 export type ImageSource = string | URL | Uint8Array | ImageBitmapSource;
 
@@ -62,7 +63,8 @@ export function overWhite(rgba: ArrayLike<number>, rgb: Uint8Array): void {
 }
 
 /**
- * An image from 8-bit RGBA pixels (row-major, not premultiplied), composited over white like every other source.
+ * An image from 8-bit RGBA pixels (row-major, not premultiplied), composited over white like every other
+ * source.
  *
  * @throws ShapeError if `rgba` does not hold width * height * 4 bytes
  * @example

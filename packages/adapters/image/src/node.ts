@@ -42,7 +42,8 @@ export async function readImage(
       `readImage: expected an image, got no bytes in ${name}; check what wrote it.`,
     );
 
-  // The limit is checked here, on the header, because sharp's own limit would not name the file and the remedy.
+  // The limit is checked here, on the header, because sharp's own limit would not name the file and the
+  // remedy.
   const input = sharp(bytes, { autoOrient: true, failOn: 'error', limitInputPixels: false });
   const { width, height } = await input.metadata().catch((cause: unknown) => {
     throw new ImageError(

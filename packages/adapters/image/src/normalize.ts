@@ -42,7 +42,8 @@ export function applyLevels(data: Uint8Array, table: Float32Array, target: Float
 }
 
 /**
- * The last two steps of a recipe, (value * rescale - mean) / std per channel in float32, as [height, width, 3] values.
+ * The last two steps of a recipe, (value * rescale - mean) / std per channel in float32, as [height, width,
+ * 3] values.
  *
  * @throws ConfigError for a rescale or std that is not positive, or a mean or std without three numbers
  * @throws ShapeError for an image whose data does not fit its size

@@ -57,7 +57,8 @@ describe('centerCrop', () => {
   });
   const columns = ({ data }: Image) => Array.from(data).filter((_, i) => i % 3 === 0);
 
-  // torchvision: int(round((from - to) / 2)), Python's round taking halves to even: 0.5 is 0, 1.5 is 2, 2.5 is 2.
+  // torchvision: int(round((from - to) / 2)), Python's round taking halves to even: 0.5 is 0, 1.5 is 2, 2.5
+  // is 2.
   test.each([
     [5, 3, [2, 3, 4]],
     [4, 3, [1, 2, 3]],

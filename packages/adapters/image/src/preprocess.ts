@@ -16,8 +16,9 @@ function fit(image: Image, { resize: step, crop }: Preprocessing): Image {
 }
 
 /**
- * Images as a model takes them, [images, height, width, 3] in float32, prepared by the checkpoint's recipe. Equal
- * to Pillow with torchvision's transforms or Hugging Face's `PvtImageProcessor`, whose options a recipe spells out.
+ * Images as a model takes them, [images, height, width, 3] in float32, prepared by the checkpoint's recipe.
+ * Equal to Pillow with torchvision's transforms or Hugging Face's `PvtImageProcessor`, whose options a recipe
+ * spells out.
  *
  * @throws ShapeError for no images, images that end at different sizes, or data that does not fit its size
  * @throws ConfigError for a recipe that cannot be followed

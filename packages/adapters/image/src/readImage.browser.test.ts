@@ -89,7 +89,8 @@ test.each([
 });
 
 test('an image wider than any canvas', async () => {
-  // 70000x2 white pixels but for a black end, as PNG rows of one bit: browsers leave a canvas of that width blank.
+  // 70000x2 white pixels but for a black end, as PNG rows of one bit: browsers leave a canvas of that width
+  // blank.
   const row = new Uint8Array(1 + 70_000 / 8).fill(255);
   row[0] = 0; // no PNG filter
   row[row.length - 1] = 0xfe;
@@ -181,7 +182,10 @@ async function oriented(jpeg: Blob, orientation: number): Promise<Blob> {
   });
 }
 
-/** How EXIF 2.3 (tag 0x0112) wants the stored rows abc, def to be shown; each letter is a block of 16x16 pixels. */
+/**
+ * How EXIF 2.3 (tag 0x0112) wants the stored rows abc, def to be shown; each letter is a block of 16x16
+ * pixels.
+ */
 describe.each([
   [1, ['abc', 'def']],
   [2, ['cba', 'fed']],

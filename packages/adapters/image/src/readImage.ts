@@ -10,20 +10,23 @@ import {
   type ReadImageOptions,
 } from './image.ts';
 
-/** Side of the tiles that pixels are read back in: a canvas beyond the browser's limit silently stays blank. */
+/**
+ * Side of the tiles that pixels are read back in: a canvas beyond the browser's limit silently stays blank.
+ */
 const tileSide = 2048;
 
 /**
- * Reads an image as upright 8-bit sRGB: EXIF orientation and embedded color profiles are applied, transparency is
- * composited over white, and of an animation the first frame is taken. The source is neither changed nor closed.
+ * Reads an image as upright 8-bit sRGB: EXIF orientation and embedded color profiles are applied,
+ * transparency is composited over white, and of an animation the first frame is taken. The source is neither
+ * changed nor closed.
  *
- * In Node, files and bytes are decoded by sharp, in any format that it knows (JPEG, PNG, WebP, AVIF, GIF, TIFF, SVG), and
- * `maxPixels` is checked against the header before anything is decoded. A browser decodes by itself, under its own limits;
- * `maxPixels` then guards the work that follows.
+ * In Node, files and bytes are decoded by sharp, in any format that it knows (JPEG, PNG, WebP, AVIF, GIF,
+ * TIFF, SVG), and `maxPixels` is checked against the header before anything is decoded. A browser decodes by
+ * itself, under its own limits; `maxPixels` then guards the work that follows.
  *
  * @throws ImageError with code `image-missing`, `image-unreadable` or `image-too-large`; in Node also
- * `image-is-directory`, `image-empty`, `image-unknown-format`, `image-damaged` or `sharp-missing`; in a browser also
- * `image-tainted` or `browser-missing`
+ * `image-is-directory`, `image-empty`, `image-unknown-format`, `image-damaged` or `sharp-missing`; in a
+ * browser also `image-tainted` or `browser-missing`
  * @throws ConfigError if `maxPixels` is not a positive integer
  * @example
  * const image = await readImage('cat.jpg');

@@ -32,7 +32,10 @@ const filters: Record<Exclude<Resampling, 'nearest'>, Filter> = {
 /** Fractional bits of a weight: 32, less 8 for the pixel and 2 for sums that overshoot. */
 const fraction = 22;
 
-/** Which source pixels make each target pixel: from `starts[i]` on, `counts[i]` of them, weighed by `weights[i * length]` on. */
+/**
+ * Which source pixels make each target pixel: from `starts[i]` on, `counts[i]` of them, weighed by `weights[i
+ * * length]` on.
+ */
 interface Windows {
   readonly starts: Int32Array;
   readonly counts: Int32Array;
@@ -66,8 +69,8 @@ function windows(from: number, to: number, { support, weight }: Filter): Windows
 }
 
 /**
- * Resamples the middle axis of [outer, from, inner] bytes: [height, width, 3] along a row, [1, height, width * 3] down a
- * column. Both inner sizes are whole pixels, so red, green and blue go together.
+ * Resamples the middle axis of [outer, from, inner] bytes: [height, width, 3] along a row, [1, height, width
+ * * 3] down a column. Both inner sizes are whole pixels, so red, green and blue go together.
  */
 function resampleAxis(
   source: Uint8Array,
@@ -105,7 +108,9 @@ function resampleAxis(
   return new Uint8Array(target.buffer);
 }
 
-/** Sources of a nearest resize: Pillow adds the step up instead of multiplying, and rounding errors with it. */
+/**
+ * Sources of a nearest resize: Pillow adds the step up instead of multiplying, and rounding errors with it.
+ */
 function nearestSources(from: number, to: number): Int32Array {
   const step = from / to;
   let position = step * 0.5;
@@ -133,12 +138,13 @@ function nearest({ width, height, data }: Image, toHeight: number, toWidth: numb
 }
 
 /**
- * Resizes to [height, width] pixels exactly as Pillow's `Image.resize` does for 8-bit RGB: rows first, then columns,
- * antialiased, weights in fixed point, 8 bits in between (Pillow, libImaging/Resample.c). An image of that size
- * already is returned as it is.
+ * Resizes to [height, width] pixels exactly as Pillow's `Image.resize` does for 8-bit RGB: rows first, then
+ * columns, antialiased, weights in fixed point, 8 bits in between (Pillow, libImaging/Resample.c). An image
+ * of that size already is returned as it is.
  *
  * @throws ConfigError for a size that is not two positive integers, or an unknown filter
- * @throws ShapeError for an image whose data does not fit its size, or a result (or step between) beyond 100 megapixels
+ * @throws ShapeError for an image whose data does not fit its size, or a result (or step between) beyond 100
+ * megapixels
  * @example
  * const small = resize(image, [224, 224], 'bicubic');
  */
@@ -171,8 +177,8 @@ export function resize(
 }
 
 /**
- * The [height, width] that brings an image's shorter side to `shortSide` pixels and keeps its aspect ratio; the longer
- * side is cut to an integer, as torchvision's `Resize` and Hugging Face's `shortest_edge` do.
+ * The [height, width] that brings an image's shorter side to `shortSide` pixels and keeps its aspect ratio;
+ * the longer side is cut to an integer, as torchvision's `Resize` and Hugging Face's `shortest_edge` do.
  *
  * @throws ConfigError where `shortSide` is not a positive integer
  * @example

@@ -33,8 +33,8 @@ interface ResizedCropStep extends CropStep {
 }
 
 /**
- * Scales the image by a factor, where 1 letterboxes it into the input, and cuts or pads it at a random place (large-scale
- * jitter, arXiv:2012.07177).
+ * Scales the image by a factor, where 1 letterboxes it into the input, and cuts or pads it at a random place
+ * (large-scale jitter, arXiv:2012.07177).
  */
 interface ScaledCropStep extends CropStep {
   readonly kind: 'scaledCrop';
@@ -47,7 +47,10 @@ interface ShiftStep extends CropStep {
   readonly by: number;
 }
 
-/** Factors from 1 - x to 1 + x, and a rotation of the hue by up to a share of the color circle (`ColorJitter`). */
+/**
+ * Factors from 1 - x to 1 + x, and a rotation of the hue by up to a share of the color circle
+ * (`ColorJitter`).
+ */
 interface ColorJitterStep {
   readonly kind: 'colorJitter';
   readonly brightness?: number;
@@ -67,7 +70,10 @@ interface EraseStep extends CropStep {
   readonly aspect?: Range;
 }
 
-/** One random change of a sample, in probabilities, shares and factors instead of pixels, so that it suits any size. */
+/**
+ * One random change of a sample, in probabilities, shares and factors instead of pixels, so that it suits any
+ * size.
+ */
 export type AugmentStep =
   FlipStep | Rotate90Step | ResizedCropStep | ScaledCropStep | ShiftStep | ColorJitterStep | EraseStep;
 
@@ -257,8 +263,8 @@ export function checkSteps(steps: readonly AugmentStep[]): void {
 }
 
 /**
- * Applies steps in order to an image and its target: boxes and label maps move along with the pixels, a class stays. The
- * result depends on the numbers from `random` alone.
+ * Applies steps in order to an image and its target: boxes and label maps move along with the pixels, a class
+ * stays. The result depends on the numbers from `random` alone.
  *
  * @param size [height, width] of the model's input, at which crops end
  * @throws ConfigError for an unknown step, or a value out of its range

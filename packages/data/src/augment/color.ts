@@ -61,9 +61,9 @@ function saturationMatrix(saturation: number): Matrix {
 }
 
 /**
- * Adjusts hue, saturation, brightness and contrast. All four are affine in a pixel's color (the hue as a rotation in
- * YIQ), so they are applied as one matrix, and each value is rounded and clipped once. Contrast is relative to the image's
- * mean gray.
+ * Adjusts hue, saturation, brightness and contrast. All four are affine in a pixel's color (the hue as a
+ * rotation in YIQ), so they are applied as one matrix, and each value is rounded and clipped once. Contrast
+ * is relative to the image's mean gray.
  *
  * @example
  * const pale = adjustColor(image, { brightness: 1.1, contrast: 0.8, saturation: 0.5, hue: 0 });

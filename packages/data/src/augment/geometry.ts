@@ -222,8 +222,8 @@ export function resizeSample<T extends Target>(
 }
 
 /**
- * Paints a region inside the image with one color: label maps ignore its pixels, and boxes are dropped if less than
- * `minVisibility` of them stays visible.
+ * Paints a region inside the image with one color: label maps ignore its pixels, and boxes are dropped if
+ * less than `minVisibility` of them stays visible.
  *
  * @example
  * const erased = erase({ image, target: 3 }, { top: 0, left: 0, height: 8, width: 8 });

@@ -48,8 +48,8 @@ export interface LoaderOptions {
   /** Most bytes of decoded images to cache for the next epoch; 0 caches none. Default: 256 MiB. */
   readonly cacheBytes?: number;
   /**
-   * In Node, threads that prepare images; 0 uses the calling thread. Default: one less than the machine's cores, but 1 to 4.
-   * A browser has none.
+   * In Node, threads that prepare images; 0 uses the calling thread. Default: one less than the machine's
+   * cores, but 1 to 4. A browser has none.
    */
   readonly workers?: number;
   /** Stops at once, and closes the loader. */
@@ -64,7 +64,10 @@ export interface Batch<K extends Task> {
   /** In the input's pixels; in evaluation in each image's own. */
   readonly targets: readonly Targets[K][];
   readonly names: readonly string[];
-  /** Where each image lies in the input. Augmented images have no way back, so in an epoch only `contentSize` is meaningful. */
+  /**
+   * Where each image lies in the input. Augmented images have no way back, so in an epoch only `contentSize`
+   * is meaningful.
+   */
   readonly placements: readonly Placement[];
   /** [batch, classes], the probability of each class, with `mix`. */
   readonly soft?: Float32Array;
@@ -79,7 +82,10 @@ export interface Loader<K extends Task> {
   readonly length: number;
   /** The batches of an epoch, counted from 0. They depend on seed, epoch and index alone. */
   epoch(epoch: number): AsyncGenerator<Batch<K>, void, undefined>;
-  /** Every image once, in the data set's order and without augmentation; targets are in the image's own pixels. */
+  /**
+   * Every image once, in the data set's order and without augmentation; targets are in the image's own
+   * pixels.
+   */
   evaluation(): AsyncGenerator<Batch<K>, void, undefined>;
   /** Ends workers and frees the cache. */
   close(): Promise<void>;
@@ -106,19 +112,36 @@ export function prepareInThread<K extends Task, Source>(
 /** Options with their defaults. */
 type Settings = ReturnType<typeof withDefaults>;
 
-const withDefaults = (task: Task, { mix: mixOptions, signal, ...options }: LoaderOptions) => ({
-  resizeMode: task === 'classify' ? ('crop' as const) : ('letterbox' as const),
-  augment: [],
-  normalize: imageNetNormalization as Normalization,
-  seed: 0,
-  shuffle: true,
-  dropLast: false,
-  prefetch: 2,
-  cacheBytes: 256 * 2 ** 20,
-  ...options,
-  mixOptions,
-  signal,
-});
+function withDefaults(task: Task, options: LoaderOptions) {
+  const {
+    size,
+    batch,
+    resizeMode = task === 'classify' ? 'crop' : 'letterbox',
+    augment = [],
+    mix: mixOptions,
+    normalize = imageNetNormalization,
+    seed = 0,
+    shuffle: shuffled = true,
+    dropLast = false,
+    prefetch = 2,
+    cacheBytes = 256 * 2 ** 20,
+    signal,
+  } = options;
+  return {
+    size,
+    batch,
+    resizeMode,
+    augment,
+    mixOptions,
+    normalize,
+    seed,
+    shuffled,
+    dropLast,
+    prefetch,
+    cacheBytes,
+    signal,
+  };
+}
 
 /** @throws ConfigError for invalid options, DataError for a data set without samples */
 function checkSettings<K extends Task, Source>(
@@ -322,7 +345,7 @@ export function createLoaderWith<K extends Task, Source>(
           `epoch: expected an integer of at least 0, got ${epoch}; count epochs from 0.`,
         );
       const order = inOrder();
-      if (settings.shuffle) shuffle(order, createRandom(`${seed}/${epoch}/order`));
+      if (settings.shuffled) shuffle(order, createRandom(`${seed}/${epoch}/order`));
       return batchesOf(dropLast ? order.slice(0, length * batch) : order, epoch);
     },
     evaluation: () => batchesOf(inOrder(), undefined),

@@ -1,10 +1,16 @@
 import { ConfigError, type Random } from '@pvt/core';
 
-/** How pairs of images of a batch are mixed, their classes in proportion. If both kinds are given, each batch draws one. */
+/**
+ * How pairs of images of a batch are mixed, their classes in proportion. If both kinds are given, each batch
+ * draws one.
+ */
 export interface MixOptions {
   /** Blends images (arXiv:1710.09412); the share comes from Beta(mixup, mixup). */
   readonly mixup?: number;
-  /** Pastes a rectangle of another image (arXiv:1905.04899); its share of the area comes from Beta(cutmix, cutmix). */
+  /**
+   * Pastes a rectangle of another image (arXiv:1905.04899); its share of the area comes from Beta(cutmix,
+   * cutmix).
+   */
   readonly cutmix?: number;
   /** Probability that a batch is mixed. Default: 1. */
   readonly probability?: number;

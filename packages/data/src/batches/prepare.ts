@@ -27,8 +27,9 @@ import { DataError } from '../errors.ts';
 import { readLabels } from '../mask.ts';
 
 /**
- * How an image is brought to the input's size, unless augmentation has done so: `letterbox` keeps its aspect ratio and pads
- * right and below, `stretch` ignores its aspect ratio, `crop` fills the input and cuts what lies beyond.
+ * How an image is brought to the input's size, unless augmentation has done so: `letterbox` keeps its aspect
+ * ratio and pads right and below, `stretch` ignores its aspect ratio, `crop` fills the input and cuts what
+ * lies beyond.
  */
 export type ResizeMode = 'letterbox' | 'stretch' | 'crop';
 
@@ -145,8 +146,8 @@ export async function* readSamples<K extends Task, Source>(
 }
 
 /**
- * Reads samples and caches decoded ones until `cacheBytes` are used up. Nothing is evicted: an epoch's order is random, so no
- * sample is worth more than another.
+ * Reads samples and caches decoded ones until `cacheBytes` are used up. Nothing is evicted: an epoch's order
+ * is random, so no sample is worth more than another.
  */
 function createCachedReader<Source>(
   { classes, cacheBytes }: PrepareOptions,

@@ -37,7 +37,10 @@ interface BoxSamples<Source> {
 const withExtension = <Source>(files: readonly DataFile<Source>[], extension: string): DataFile<Source>[] =>
   files.filter(({ path }) => path.toLowerCase().endsWith(extension)).sort(byPath);
 
-/** Pascal VOC: an XML file per image, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the image. */
+/**
+ * Pascal VOC: an XML file per image, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the
+ * image.
+ */
 export async function readVoc<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,

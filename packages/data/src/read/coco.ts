@@ -20,7 +20,10 @@ interface CocoDocument {
   readonly categories: readonly unknown[];
 }
 
-/** Whether a JSON document has the three lists of an object annotation; COCO's caption files, for one, have not. */
+/**
+ * Whether a JSON document has the three lists of an object annotation; COCO's caption files, for one, have
+ * not.
+ */
 export const isCoco = (document: unknown): document is CocoDocument =>
   isFields(document) &&
   ['images', 'annotations', 'categories'].every((field) => Array.isArray(document[field]));
@@ -104,12 +107,13 @@ function readBox(bbox: unknown, read: FieldReader): NamedBox['box'] {
 }
 
 /**
- * The objects of a COCO annotation file (`images`, `annotations`, `categories`; boxes as left, top, width, height). Its
- * polygons and masks are not read.
+ * The objects of a COCO annotation file (`images`, `annotations`, `categories`; boxes as left, top, width,
+ * height). Its polygons and masks are not read.
  *
  * @param source the file's text, or the parsed JSON
  * @param file named in errors
- * @throws DataError `annotation-broken` for another document, a missing field, or a reference to a missing image or category
+ * @throws DataError `annotation-broken` for another document, a missing field, or a reference to a missing
+ * image or category
  * @example
  * const { classes, images } = parseCoco(await file.text(), file.name);
  */

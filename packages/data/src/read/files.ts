@@ -61,7 +61,10 @@ export const linesOf = (text: string): string[] =>
     .map((line) => line.trim())
     .filter((line) => line !== '');
 
-/** Finds the image of an annotation: in the first of `folders` that has one with its stem, or the only one anywhere. */
+/**
+ * Finds the image of an annotation: in the first of `folders` that has one with its stem, or the only one
+ * anywhere.
+ */
 export type FindImage<Source> = (
   names: readonly string[],
   folders: readonly string[],

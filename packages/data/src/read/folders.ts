@@ -3,7 +3,10 @@ import { DataError } from '../errors.ts';
 import { byPath, isImageFile, splitInPath, type DataFile } from './files.ts';
 import type { SplitSample } from './splits.ts';
 
-/** A folder per class: `cat/1.jpg`, or `train/cat/1.jpg` beside `val/cat/2.jpg`. Classes are in alphabetical order. */
+/**
+ * A folder per class: `cat/1.jpg`, or `train/cat/1.jpg` beside `val/cat/2.jpg`. Classes are in alphabetical
+ * order.
+ */
 export function readFolders<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,

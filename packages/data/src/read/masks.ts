@@ -49,8 +49,8 @@ interface Pair<Source> {
 }
 
 /**
- * `images/` beside `masks/` (or `annotations/`), with a mask for every image's stem; splits are folders, or lists of stems in
- * `train.txt` and `val.txt`.
+ * `images/` beside `masks/` (or `annotations/`), with a mask for every image's stem; splits are folders, or
+ * lists of stems in `train.txt` and `val.txt`.
  */
 export async function readMasks<Source>(
   files: readonly DataFile<Source>[],
@@ -148,7 +148,9 @@ function pairUp<Source>(
   });
 }
 
-/** Class names, and whether masks hold 0 and 255 instead of class indices. Without names, every mask is read. */
+/**
+ * Class names, and whether masks hold 0 and 255 instead of class indices. Without names, every mask is read.
+ */
 async function interpretMasks<Source>(
   masks: readonly DataFile<Source>[],
   names: readonly string[] | undefined,

@@ -82,7 +82,9 @@ describe('folders', () => {
     await expect(read({}, 'draw' as Task)).rejects.toThrow(
       'expected the task classify, segment, detect, got draw',
     );
-    await expect(read({}, 'classify', { validationSplit: 1 })).rejects.toThrow('expected a validationSplit between 0 and 1');
+    await expect(read({}, 'classify', { validationSplit: 1 })).rejects.toThrow(
+      'expected a validationSplit between 0 and 1',
+    );
     await expect(read({}, 'classify', { classes: ['a', 'a'] })).rejects.toThrow('expected distinct names');
   });
 });

@@ -57,8 +57,8 @@ function objectIn(fields: unknown, file: string): NamedBox {
 }
 
 /**
- * The objects of a Pascal VOC annotation. VOC counts pixels from 1 and includes the last, so a box's left and top are one less
- * here (VOC development kit, `VOCreadrecxml`).
+ * The objects of a Pascal VOC annotation. VOC counts pixels from 1 and includes the last, so a box's left and
+ * top are one less here (VOC development kit, `VOCreadrecxml`).
  *
  * @param file named in errors
  * @throws DataError `annotation-broken` for invalid XML, or an object without a name or a corner
