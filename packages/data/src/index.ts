@@ -63,7 +63,7 @@ export async function readDataSet<K extends Task>(
  * @example
  * const augment = [{ kind: 'flip', horizontal: 0.5 }];
  * const loader = createLoader(train, { size: [240, 320], batch: 8, augment, seed: 7 });
- * for await (const { inputs, shape, targets } of loader.epoch(0)) await step(tf.tensor4d(inputs, shape), targets);
+ * for await (const batch of loader.epoch(0)) await step(tf.tensor(batch.inputs, batch.shape), batch.targets);
  * await loader.close();
  */
 export function createLoader<K extends Task>(data: DataSet<K>, options: LoaderOptions): Loader<K> {
@@ -80,7 +80,7 @@ export function createLoader<K extends Task>(data: DataSet<K>, options: LoaderOp
  *
  * @throws DataError for a file that cannot be read, naming it
  * @example
- * for await (const { image, target, name } of labelledImages(validation)) console.log(name, image.width, target);
+ * for await (const { image, target, name } of labelledImages(validation)) console.log(name, image, target);
  */
 export function labelledImages<K extends Task>(
   data: DataSet<K>,

@@ -47,7 +47,8 @@ function pngValues(bytes: Uint8Array, name: string): MaskValues {
     if (cause instanceof DataError) throw cause;
     throw new DataError(
       'mask-broken',
-      `readMask: expected a whole PNG, got ${name}, which does not decode (${reason(cause)}); export it again.`,
+      `readMask: expected a whole PNG, got ${name}, which does not decode (${reason(cause)}); ` +
+        'export it again.',
       { cause },
     );
   }
@@ -76,7 +77,8 @@ function grayLevels<A extends Uint8Array | Uint16Array>(data: A, channels: numbe
     if (channels > 2 && (data[at] !== data[at + 1] || data[at] !== data[at + 2])) {
       throw new DataError(
         'mask-coloured',
-        `readMask: expected gray levels or a palette, got the color ${data.subarray(at, at + 3).join(', ')} ` +
+        'readMask: expected gray levels or a palette, ' +
+          `got the color ${data.subarray(at, at + 3).join(', ')} ` +
           `in ${name}; save each pixel's class index instead.`,
       );
     }

@@ -32,9 +32,15 @@ beforeAll(async () => {
       data: Uint8Array.from({ length: 600 }, (_, at) => (Math.floor(at / 3) % 20 < 2 * i ? 1 : 0)),
     });
     await write(`voc/${i}.png`, plain(40, 20, [60 * i, 20, 30]));
+    const object = (box: string, more = '') =>
+      `<object><name>x</name>${more}<bndbox>${box}</bndbox></object>`;
+    const boxes = [
+      object(`<xmin>5</xmin><ymin>3</ymin><xmax>${20 + i}</xmax><ymax>12</ymax>`),
+      object('<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>', '<difficult>1</difficult>'),
+    ];
     await writeFile(
       join(folder, `voc/${i}.xml`),
-      `<annotation><size><width>40</width><height>20</height></size><object><name>x</name><bndbox><xmin>5</xmin><ymin>3</ymin><xmax>${20 + i}</xmax><ymax>12</ymax></bndbox></object><object><name>x</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object></annotation>`,
+      `<annotation><size><width>40</width><height>20</height></size>${boxes.join('')}</annotation>`,
     );
   }
 });
@@ -46,7 +52,7 @@ const plain = (width: number, height: number, color: number[]): Image => ({
   data: Uint8Array.from({ length: width * height * 3 }, (_, i) => color[i % 3]!),
 });
 const write = async (path: string, image: Image) => writeFile(join(folder, path), await encodePng(image));
-/** All images of a folder as one set, in their order. */
+/** All images of a folder as one data set, ordered by name. */
 async function setOf<K extends Task>(name: string, task: K): Promise<DataSet<K>> {
   const { train, validation } = await readDataSet(join(folder, name), task);
   return {
@@ -79,7 +85,7 @@ const steps: AugmentStep[] = [
 ];
 
 describe('epochs', () => {
-  it('show every image once, in an order and with changes of their own', async () => {
+  it('show every image once, each epoch in its own order and with its own augmentation', async () => {
     const data = await setOf('classes', 'classify');
     const options = { size: [8, 8], batch: 3, augment: steps, seed: 5, workers: 0 } as const;
     const [first, again, second, other] = await Promise.all([
@@ -105,7 +111,7 @@ describe('epochs', () => {
     expect((await epochOf(data, still, 1))[0]!.inputs).not.toEqual((await epochOf(data, still))[0]!.inputs);
   });
 
-  it('are the same for any number of workers, and from kept images', async () => {
+  it('are the same for any number of workers, and from cached images', async () => {
     for (const [name, task] of [
       ['classes', 'classify'],
       ['masks', 'segment'],
@@ -126,7 +132,7 @@ describe('epochs', () => {
     }
   });
 
-  it('leave the last batch out where asked to, and count', async () => {
+  it('drop the last batch on request, and count', async () => {
     const data = await setOf('classes', 'classify');
     const loader = createLoader(data, { size: [8, 8], batch: 4, dropLast: true, workers: 0 });
     expect([loader.length, loader.samples, loader.classes]).toEqual([2, 10, ['blue', 'red']]);
@@ -134,7 +140,7 @@ describe('epochs', () => {
     expect((await all(loader.evaluation())).map(({ names }) => names.length)).toEqual([4, 4, 2]);
   });
 
-  it('normalise pixels and pad with 0, masks with what is ignored', async () => {
+  it('normalize pixels and pad them with 0, and masks with ignored labels', async () => {
     const data = await setOf('masks', 'segment');
     const [batch] = await epochOf(data, {
       size: [10, 10],
@@ -165,7 +171,7 @@ describe('epochs', () => {
     ]);
   });
 
-  it('bring boxes into the input, less what is difficult', async () => {
+  it('move boxes into the input, without difficult ones', async () => {
     const data = await setOf('voc', 'detect');
     const [batch] = await epochOf(data, { size: [20, 20], batch: 5, shuffle: false, workers: 0 });
     expect(batch!.targets[2]).toEqual([{ box: [2, 1, 11, 6], label: 0 }]);
@@ -179,7 +185,7 @@ describe('epochs', () => {
     expect(stretched!.targets[0]).toEqual([{ box: [4, 4, 20, 24], label: 0 }]);
   });
 
-  it('take the size of their images within bounds', async () => {
+  it('have the size of their largest images within bounds', async () => {
     const data = await setOf('voc', 'detect');
     const [batch] = await epochOf(data, {
       size: { shortSide: 15, longSide: 100, multiple: 8 },
@@ -190,7 +196,7 @@ describe('epochs', () => {
     expect(batch!.placements[0]).toEqual({ contentSize: [15, 30], originalSize: [20, 40] });
   });
 
-  it('mix classes in the share of their pixels', async () => {
+  it('mix classes in proportion to their pixels', async () => {
     const data = await setOf('classes', 'classify');
     const options = {
       size: [8, 8],
@@ -216,7 +222,7 @@ describe('epochs', () => {
 });
 
 describe('evaluation', () => {
-  it("keeps the truth in each image's own pixels, crowds included", async () => {
+  it("has targets in each image's own pixels, crowds included", async () => {
     const loader = createLoader(await setOf('voc', 'detect'), {
       size: [10, 10],
       batch: 2,
@@ -237,7 +243,19 @@ describe('evaluation', () => {
 });
 
 describe('labelledImages', () => {
-  it('are the images and targets of the files themselves', async () => {
+  it('may come from Blobs', async () => {
+    const image = plain(6, 4, [10, 20, 30]);
+    const source = new Blob([new Uint8Array(await encodePng(image))]);
+    const data = {
+      task: 'classify',
+      classes: ['x'],
+      samples: [{ name: 'blob', source, target: 0 }],
+    } as const;
+    expect(await all(labelledImages(data))).toEqual([{ name: 'blob', image, target: 0 }]);
+    expect((await epochOf(data, { size: [4, 6], batch: 1, workers: 1 }))[0]!.shape).toEqual([1, 4, 6, 3]);
+  });
+
+  it('are the images and targets of the files, unchanged', async () => {
     const data = await setOf('masks', 'segment');
     const list = await all(labelledImages(data));
     expect(list.map(({ name }) => name)).toEqual(data.samples.map(({ name }) => name));
@@ -261,8 +279,8 @@ describe('labelledImages', () => {
   });
 });
 
-describe('what goes wrong', () => {
-  it.each([0, 2])('names the image that is broken, with %i workers, when its turn comes', async (workers) => {
+describe('errors', () => {
+  it.each([0, 2])('names the broken image when its turn comes, with %i workers', async (workers) => {
     const data = await setOf('classes', 'classify');
     const { uniform } = createRandom(1);
     const noise = { width: 40, height: 40, data: Uint8Array.from({ length: 4800 }, () => 256 * uniform()) };
@@ -286,7 +304,7 @@ describe('what goes wrong', () => {
     await loader.close();
   });
 
-  it('names images that are not as their annotation or mask says', async () => {
+  it('names images that differ in size from their annotation or mask', async () => {
     const boxes = await setOf('voc', 'detect');
     const turned = { ...boxes, samples: [{ ...boxes.samples[0]!, size: [40, 20] as const }] };
     await expect(epochOf(turned, { size: [8, 8], batch: 1, workers: 0 })).rejects.toThrow(
@@ -299,7 +317,7 @@ describe('what goes wrong', () => {
     );
   });
 
-  it.each([0, 1])('stops at once when told to, with %i workers', async (workers) => {
+  it.each([0, 1])('stops at once on an abort, with %i workers', async (workers) => {
     const stop = new AbortController();
     const loader = createLoader(await setOf('classes', 'classify'), {
       size: [8, 8],
@@ -322,7 +340,7 @@ describe('what goes wrong', () => {
     await expect(loader.epoch(0).next()).rejects.toThrow(expect.objectContaining({ code: 'closed' }));
   });
 
-  it('refuses options that cannot be followed', async () => {
+  it('refuses invalid options', async () => {
     const data = await setOf('classes', 'classify');
     const boxes = await setOf('voc', 'detect');
     const options = { size: [8, 8], batch: 2 } as const;
@@ -363,7 +381,7 @@ describe('what goes wrong', () => {
   });
 });
 
-// Needs the package to be built, as the whole test run does first.
+// Needs a built package; the whole test run builds first.
 describe('the built package', () => {
   const run = async (end: string) => {
     const script = `import { createLoader, readDataSet } from '@pvt/data';
@@ -380,7 +398,7 @@ describe('the built package', () => {
     return stdout.trim();
   };
 
-  it('prepares images in threads and lets the process end, whether closed, left open or left in the middle', async () => {
+  it('prepares images in threads and lets the process end, closed or not', async () => {
     expect(await run('')).toBe('8');
     expect(await run('break;')).toBe('2');
     expect(await run('if (count === 8) await loader.close();')).toBe('8');

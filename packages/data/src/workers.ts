@@ -56,7 +56,7 @@ class PreparingWorker {
       const id = ++this.#lastId;
       this.#pending.set(id, { resolve, reject });
       this.#worker.ref();
-      this.#worker.postMessage({ id, request } satisfies WorkerRequest);
+      this.#worker.postMessage({ id, request } satisfies WorkerRequest, []);
     });
   }
 

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /*
- * tfjs-core has gradients of its kernels in files that import one another without an extension, which Node does not resolve.
- * Here are those of the kernels that models and losses use.
+ * tfjs-core has gradients of its kernels in files that import one another without an extension, which Node
+ * does not resolve. Here are those of the kernels that models and losses use.
  */
 
 type GradientFunction = (

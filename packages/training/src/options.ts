@@ -81,7 +81,8 @@ export function checkOptions<Batch>({
     if (value !== undefined && !(value > 0 && (!isInteger || Number.isInteger(value))))
       throw new ConfigError(
         'training-invalid',
-        `train: expected ${name} to be a positive ${isInteger ? 'integer' : 'number'}, got ${value}; correct it.`,
+        `train: expected ${name} to be a positive ${isInteger ? 'integer' : 'number'}, got ${value}; ` +
+          'correct it.',
       );
   }
   if (epochs === undefined && minutes === undefined)

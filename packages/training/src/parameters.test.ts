@@ -63,7 +63,7 @@ describe('what trains', () => {
     expect(() => fromStage(0)).toThrow(/counted from 1/);
   });
 
-  it('tells counts in a table', () => {
+  it('prints counts as a table', () => {
     const backbone = countParams(toy.models.backbone.spec);
     const lines = parameterTable(toy.models, headOnly)
       .split('\n')

@@ -34,7 +34,8 @@ export function loadWeights(models: Models, weights: StateDict): void {
     const first = missing[0] ?? mismatched[0]!.path;
     throw new CheckpointError(
       'weights-misfit',
-      `loadWeights: expected weights of this model, got ${missing.length} missing and ${mismatched.length} of another ` +
+      'loadWeights: expected weights of this model, ' +
+        `got ${missing.length} missing and ${mismatched.length} of another ` +
         `shape, such as ${first}; load what the same model saved.`,
       { missing, mismatched },
     );

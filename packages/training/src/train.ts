@@ -22,7 +22,8 @@ import { trainStep } from './step.ts';
  * @throws ConfigError for invalid options, CheckpointError for a snapshot of another model, TrainingError
  * `not-finite` if the loss or a gradient is NaN or infinite
  * @example
- * const options = { data, loss, optimizer: adamW({ learningRate: 1e-3 }), schedule: warmupCosine(), epochs: 5 };
+ * const optimizer = adamW({ learningRate: 1e-3 });
+ * const options = { data, loss, optimizer, schedule: warmupCosine(), epochs: 5 };
  * for await (const event of train(model, options)) {
  *   if (event.kind === 'step') console.log(event.step, event.loss);
  * }
@@ -137,7 +138,8 @@ async function nextOf<Batch>(batches: BatchIterator<Batch>, length: number): Pro
   if (done)
     throw new TrainingError(
       'data-short',
-      `train: expected ${length} batches per epoch, got fewer; set data.length to the number that data.batches(epoch) gives.`,
+      `train: expected ${length} batches per epoch, got fewer; ` +
+        'set data.length to the number that data.batches(epoch) gives.',
     );
   return value as Batch;
 }

@@ -54,7 +54,13 @@ const bounds = ([shorter, longer]: readonly [number, number]): InputSize => ({
 
 const turns: readonly AugmentStep[] = [{ kind: 'rotate90' }, { kind: 'flip', horizontal: 0.5 }];
 const mirror: readonly AugmentStep[] = [{ kind: 'flip', horizontal: 0.5 }];
-const colour: AugmentStep = { kind: 'colorJitter', brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.02 };
+const colour: AugmentStep = {
+  kind: 'colorJitter',
+  brightness: 0.2,
+  contrast: 0.2,
+  saturation: 0.2,
+  hue: 0.02,
+};
 
 /** Factors that an image is scaled by before it is cropped, where 1 makes it fit the crop. */
 function scales(
@@ -134,7 +140,11 @@ export async function createLearningTask(
     learner,
     loader: {
       size: crop,
-      augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), minVisibility: 0.4 }, colour],
+      augment: [
+        ...around,
+        { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), minVisibility: 0.4 },
+        colour,
+      ],
     },
     input,
     evaluate: (truths: AsyncIterable<LabelledImage<Targets['detect']>>, signal?: AbortSignal) =>

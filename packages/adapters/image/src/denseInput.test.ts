@@ -81,7 +81,7 @@ describe("this library's own resize", () => {
     }
   });
 
-  it('keeps a pixel at least', () => {
+  it('has sides of at least a pixel', () => {
     expect(letterboxSize([1000, 1], [10, 10])).toEqual([10, 1]);
     expect(letterboxSize([480, 640], [240, 320], 1.5)).toEqual([360, 480]);
   });
@@ -100,7 +100,7 @@ it.each(['pillow', 'opencv', 'torchvision'] as const)(
   },
 );
 
-it('refuses a resize that it does not know', () => {
+it('refuses an unknown resize', () => {
   expect(() => denseInput(synthetic(8, 8), options({ resize: 'nearest' as ResizeMethod }))).toThrow(
     ConfigError,
   );

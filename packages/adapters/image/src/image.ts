@@ -24,7 +24,8 @@ export function checkMaxPixels(who: string, maxPixels: number): void {
   if (!Number.isSafeInteger(maxPixels) || maxPixels < 1) {
     throw new ConfigError(
       'option-invalid',
-      `${who}: expected maxPixels to be a positive integer, got ${maxPixels}; omit it for ${defaultMaxPixels}.`,
+      `${who}: expected maxPixels to be a positive integer, got ${maxPixels}; ` +
+        `omit it for ${defaultMaxPixels}.`,
     );
   }
 }

@@ -1,9 +1,9 @@
 import { ConfigError, type Image } from '@pvt/core';
 import { describe, expect, test, vi } from 'vitest';
-import { ImageError } from './image.ts';
+import { ImageError, type ImageSource } from './image.ts';
 import { readImage } from './readImage.ts';
 
-/** Two by two: red, green; blue, a grey. */
+/** Two by two: red, green; blue, a gray. */
 const opaque = new Uint8ClampedArray([255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 10, 20, 30, 255]);
 const image: Image = {
   width: 2,
@@ -37,7 +37,10 @@ async function elementOf(blob: Blob): Promise<HTMLImageElement> {
 }
 
 describe('every source gives the same pixels', () => {
-  test.each<[string, () => Promise<ImageBitmapSource>]>([
+  test.each<[string, () => Promise<ImageSource>]>([
+    ['bytes', async () => new Uint8Array(await (await blobOf(opaque, 2)).arrayBuffer())],
+    ['URL as text', async () => URL.createObjectURL(await blobOf(opaque, 2))],
+    ['URL', async () => new URL(URL.createObjectURL(await blobOf(opaque, 2)))],
     ['HTMLCanvasElement', async () => canvasOf(opaque, 2)],
     ['OffscreenCanvas', () => offscreenOf(opaque, 2)],
     ['ImageData', async () => new ImageData(opaque, 2)],
@@ -58,7 +61,7 @@ describe('every source gives the same pixels', () => {
     await video.play();
     const { width, height, data } = await readImage(video);
     expect([width, height]).toEqual([64, 64]);
-    expect(Math.min(...data)).toBeGreaterThanOrEqual(250); // video colours are not exact
+    expect(Math.min(...data)).toBeGreaterThanOrEqual(250); // video colors are not exact
   });
 });
 
@@ -120,7 +123,7 @@ describe('transparency is composited over white', () => {
     expect(Array.from((await readImage(await source())).data)).toEqual(expected);
   });
 
-  test('for any colour and alpha a canvas is within one of the ImageData put on it', async () => {
+  test('for any color and alpha, a canvas is within one of the ImageData put on it', async () => {
     const every = new Uint8ClampedArray(256 * 256 * 4);
     for (let i = 0; i < 256 * 256; i++) every.set([i % 256, 255 - (i % 256), (i * 7) % 256, i >> 8], i * 4);
     const exact = await readImage(new ImageData(every, 256));
@@ -233,6 +236,22 @@ describe('errors', () => {
     });
   });
 
+  test('a URL without an image', async () => {
+    await expect(readImage('/no-such-image.png')).rejects.toBeInstanceOf(ImageError);
+    await expect(readImage('http://127.0.0.1:1/image.png')).rejects.toMatchObject({
+      code: 'image-unreadable',
+    });
+  });
+
+  test('an abort rejects with its reason', async () => {
+    const url = URL.createObjectURL(await blobOf(opaque, 2));
+    await expect(readImage(url, { signal: AbortSignal.abort('stop') })).rejects.toBe('stop');
+    const controller = new AbortController();
+    const reading = readImage(url, { signal: controller.signal });
+    controller.abort('later');
+    await expect(reading).rejects.toBe('later');
+  });
+
   test('pixels of another origin', async () => {
     const read = vi
       .spyOn(OffscreenCanvasRenderingContext2D.prototype, 'getImageData')
@@ -254,7 +273,7 @@ describe('errors', () => {
     }
   });
 
-  test('a limit that is none', async () => {
+  test('an invalid limit', async () => {
     await expect(readImage(canvasOf(opaque, 2), { maxPixels: -1 })).rejects.toBeInstanceOf(ConfigError);
   });
 });

@@ -41,7 +41,8 @@ export async function readImage(
     throw new ImageError(
       'browser-missing',
       'readImage: expected a browser with createImageBitmap and OffscreenCanvas, got neither or only one; ' +
-        "in Node, resolve '@pvt/adapter-image' with the condition node, or import readImage of '@pvt/adapter-image/node'.",
+        "in Node, resolve '@pvt/adapter-image' with the condition node, " +
+        "or import readImage of '@pvt/adapter-image/node'.",
     );
   }
   // ImageData is not premultiplied: read as it is, no canvas can round its colors.
@@ -72,7 +73,8 @@ async function fetched(source: ImageSource, signal: AbortSignal | undefined): Pr
     signal?.throwIfAborted();
     throw new ImageError(
       'image-unreadable',
-      `readImage: expected an answer from ${source}, got none; check the URL and whether its server allows this page.`,
+      `readImage: expected an answer from ${source}, got none; ` +
+        'check the URL and whether its server allows this page.',
       { cause },
     );
   });
@@ -92,7 +94,8 @@ async function decode(source: ImageBitmapSource): Promise<ImageBitmap> {
     const kind = Object.prototype.toString.call(source).slice('[object '.length, -1);
     throw new ImageError(
       'image-unreadable',
-      'readImage: expected a URL, bytes, canvas, ImageData, ImageBitmap, image, video, VideoFrame or Blob with pixels, ' +
+      'readImage: expected a URL, bytes, canvas, ImageData, ImageBitmap, image, video, ' +
+        'VideoFrame or Blob with pixels, ' +
         `got ${kind} that the browser cannot decode; check that it has loaded and is an image.`,
       { cause },
     );
@@ -107,7 +110,8 @@ function readBack(bitmap: ImageBitmap): Image {
   if (!context)
     throw new ImageError(
       'image-unreadable',
-      `readImage: expected a 2d canvas of ${columns}x${rows} pixels, got none; close other pages or free memory.`,
+      `readImage: expected a 2d canvas of ${columns}x${rows} pixels, got none; ` +
+        'close other pages or free memory.',
     );
   context.globalCompositeOperation = 'copy';
   const data = new Uint8Array(width * height * 3);

@@ -251,12 +251,14 @@ export function checkSteps(steps: readonly AugmentStep[]): void {
       if (!rule)
         throw new ConfigError(
           'augment-invalid',
-          `augment: expected ${kind} with ${Object.keys(known).join(', ') || 'no fields'}, got ${field}; remove it.`,
+          `augment: expected ${kind} with ${Object.keys(known).join(', ') || 'no fields'}, got ${field}; ` +
+            'remove it.',
         );
       if (!rule.test(value))
         throw new ConfigError(
           'augment-invalid',
-          `augment: expected ${kind}.${field} to be ${rule.expected}, got ${JSON.stringify(value)}; correct it.`,
+          `augment: expected ${kind}.${field} to be ${rule.expected}, got ${JSON.stringify(value)}; ` +
+            'correct it.',
         );
     }
   }

@@ -6,7 +6,7 @@ import { crop, erase, flip, resizeSample, rotate90 } from './geometry.ts';
 
 const marked = [250, 10, 200] as const;
 
-/** A grey image with one coloured rectangle, and the rectangle as box and as label map. */
+/** A gray image with one colored rectangle, and the rectangle as a box and as a label map. */
 function marking(width: number, height: number, [left, top, right, bottom]: LabelledBox['box']) {
   const data = new Uint8Array(width * height * 3).fill(90);
   const labels = new Uint16Array(width * height);
@@ -34,7 +34,7 @@ function bounds(width: number, height: number, test: (i: number) => boolean): nu
   }
   return xs.length === 0 ? [] : [Math.min(...xs), Math.min(...ys), Math.max(...xs) + 1, Math.max(...ys) + 1];
 }
-// More marked than grey: where a resize has blended both, the edge lies half way.
+// A resize blends both colors at the edge, which is taken to be halfway.
 const inImage = ({ image: { width, height, data } }: LabelledImage) =>
   bounds(width, height, (i) => data[i * 3]! > 170);
 const inMap = ({ target: { width, height, labels } }: LabelledImage<LabelMap>) =>
@@ -56,8 +56,8 @@ const random = (seed: number) => {
   return { image, target };
 };
 
-describe('flips and turns', () => {
-  it('are undone by themselves, four quarters by nothing', () => {
+describe('flips and rotations', () => {
+  it('are undone by themselves', () => {
     const sample = random(1);
     for (const axis of ['horizontal', 'vertical'] as const) {
       expect(flip(sample, axis)).not.toEqual(sample);
@@ -69,7 +69,7 @@ describe('flips and turns', () => {
     expect(rotate90(sample, 2)).toEqual(flip(flip(sample, 'horizontal'), 'vertical'));
   });
 
-  it('turns clockwise', () => {
+  it('rotate clockwise', () => {
     const { image } = rotate90(
       { image: { width: 2, height: 1, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
       1,
@@ -82,12 +82,12 @@ describe('flips and turns', () => {
     expect(second.image).toEqual({ width: 2, height: 1, data: Uint8Array.of(2, 2, 2, 1, 1, 1) });
   });
 
-  it.each([1, 2, 3])('take box and mask along, %i quarters', (quarters) => {
+  it.each([1, 2, 3])('move box and mask along, %i times', (times) => {
     const { boxes, map, label } = marking(13, 9, [2, 1, 7, 4]);
-    const turned = rotate90(boxes, quarters);
+    const turned = rotate90(boxes, times);
     expect(turned.target).toEqual([{ box: inImage(turned), label: 2 }]);
-    expect(inMap(rotate90(map, quarters))).toEqual(inImage(turned));
-    expect(rotate90(label, quarters).target).toBe(5);
+    expect(inMap(rotate90(map, times))).toEqual(inImage(turned));
+    expect(rotate90(label, times).target).toBe(5);
     const mirrored = flip(boxes, 'horizontal');
     expect(mirrored.target).toEqual([{ box: [6, 1, 11, 4], label: 2 }]);
     expect(inImage(mirrored)).toEqual([6, 1, 11, 4]);
@@ -104,11 +104,11 @@ describe('crop', () => {
     expect(inImage(cut)).toEqual([0, 3, 3, 6]);
     const cutMap = crop(map, window);
     expect(inMap(cutMap)).toEqual([0, 3, 3, 6]);
-    // Two rows above the image, three columns behind it.
+    // Two rows above the image, and three columns to its right.
     expect(cutMap.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(2 * 12 + 4 * 3);
   });
 
-  it('drops a box of which too little is left', () => {
+  it('drops a box of which too little stays visible', () => {
     const { boxes } = marking(20, 20, [0, 0, 10, 10]);
     const half = { top: 0, left: 5, height: 20, width: 15 };
     expect(crop(boxes, half, { minVisibility: 0.5 }).target).toEqual([{ box: [0, 0, 5, 10], label: 2 }]);
@@ -136,15 +136,15 @@ describe('resize', () => {
 });
 
 describe('erase', () => {
-  it('hides pixels, ignores labels and drops what can no longer be seen', () => {
+  it('paints pixels, ignores labels and drops boxes that are hardly visible', () => {
     const { boxes, map } = marking(10, 10, [0, 0, 4, 4]);
     const window = { top: 0, left: 0, height: 4, width: 3 };
     expect(erase(boxes, window, { minVisibility: 0.25 }).target).toEqual(boxes.target);
     expect(erase(boxes, window, { minVisibility: 0.26 }).target).toEqual([]);
-    const covered = erase(map, window);
-    expect(inImage(covered)).toEqual([3, 0, 4, 4]);
-    expect(inMap(covered)).toEqual([3, 0, 4, 4]);
-    expect(covered.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(12);
+    const erased = erase(map, window);
+    expect(inImage(erased)).toEqual([3, 0, 4, 4]);
+    expect(inMap(erased)).toEqual([3, 0, 4, 4]);
+    expect(erased.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(12);
     expect(inImage(map)).toEqual([0, 0, 4, 4]);
   });
 });
@@ -158,7 +158,7 @@ describe('augment', () => {
     { kind: 'resizedCrop', area: [0.5, 1] },
   ];
 
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])('keeps box and mask on their pixels, seed %i', (seed) => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('moves box and mask with their pixels, seed %i', (seed) => {
     const { boxes, map } = marking(60, 44, [18, 14, 40, 30]);
     const changed = augment(boxes, steps, createRandom(seed), [48, 64]);
     const changedMap = augment(map, steps, createRandom(seed), [48, 64]);
@@ -173,7 +173,7 @@ describe('augment', () => {
     }
   });
 
-  it('keeps most boxes', () => {
+  it('drops few boxes', () => {
     const { boxes } = marking(60, 44, [18, 14, 40, 30]);
     const left = Array.from(
       { length: 20 },
@@ -182,7 +182,7 @@ describe('augment', () => {
     expect(left.reduce((a, b) => a + b)).toBeGreaterThan(15);
   });
 
-  it('is the same for the same numbers, and another for others', () => {
+  it('is the same for the same seed, and different for another', () => {
     const all: AugmentStep[] = [
       ...steps,
       { kind: 'colorJitter', brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 },
@@ -194,7 +194,7 @@ describe('augment', () => {
     expect(augment(map, all, createRandom('b'), [48, 64])).not.toEqual(once);
   });
 
-  it('leaves the sample itself alone', () => {
+  it('does not change the sample itself', () => {
     const { map } = marking(20, 20, [4, 4, 9, 9]);
     const copy = structuredClone(map);
     augment(
@@ -206,7 +206,7 @@ describe('augment', () => {
     expect(map).toEqual(copy);
   });
 
-  it('changes nothing where it is told to change nothing', () => {
+  it('changes nothing with steps that change nothing', () => {
     const sample = random(4);
     const none: AugmentStep[] = [
       { kind: 'flip' },
@@ -226,7 +226,7 @@ describe('augment', () => {
     ['scaledCrop.scale to be two positive factors', { kind: 'scaledCrop' }],
     ['resizedCrop.area to be two shares', { kind: 'resizedCrop', area: [0.5, 2] }],
     ['rotate90 with no fields', { kind: 'rotate90', probability: 1 }],
-  ])('says what is wrong: %s', (message, step) => {
+  ])('refuses an invalid step: %s', (message, step) => {
     expect(() => augment(random(1), [step as AugmentStep], createRandom(1), [5, 7])).toThrow(message);
   });
 });

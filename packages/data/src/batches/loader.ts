@@ -175,7 +175,8 @@ function checkSettings<K extends Task, Source>(
   if (dropLast && samples.length < batch)
     throw new ConfigError(
       'batch-too-large',
-      `createLoader: expected at least one full batch, got ${samples.length} images for batches of ${batch}; ` +
+      'createLoader: expected at least one full batch, ' +
+        `got ${samples.length} images for batches of ${batch}; ` +
         'lower the batch, or set dropLast to false.',
     );
 }

@@ -70,7 +70,8 @@ export function checkPrepareOptions(
   if ((isFixed(size) && size.length !== 2) || !sides.every((side) => Number.isSafeInteger(side) && side > 0))
     throw new ConfigError(
       'size-invalid',
-      'createLoader: expected a size [height, width] or { shortSide, longSide, multiple } in positive whole pixels, ' +
+      'createLoader: expected a size [height, width] or { shortSide, longSide, ' +
+        'multiple } in positive whole pixels, ' +
         `got ${JSON.stringify(size)}; write a square as [224, 224].`,
     );
   if (!['letterbox', 'stretch', 'crop'].includes(resizeMode))
@@ -82,7 +83,8 @@ export function checkPrepareOptions(
   if (resizeMode === 'crop' && task !== 'classify')
     throw new ConfigError(
       'resize-mode-invalid',
-      `createLoader: expected the resizeMode letterbox or stretch to ${task}, got crop, which cuts what has to be ` +
+      `createLoader: expected the resizeMode letterbox or stretch to ${task}, ` +
+        'got crop, which cuts what has to be ' +
         'found; crop by augmentation instead.',
     );
   checkSteps(steps);
@@ -90,7 +92,8 @@ export function checkPrepareOptions(
   if (!isFixed(size) && (cropping || resizeMode !== 'letterbox'))
     throw new ConfigError(
       'size-invalid',
-      `createLoader: expected a size [height, width] for ${cropping?.kind ?? resizeMode}, got bounds; name the size.`,
+      `createLoader: expected a size [height, width] for ${cropping?.kind ?? resizeMode}, got bounds; ` +
+        'name the size.',
     );
 }
 

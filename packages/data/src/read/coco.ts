@@ -46,7 +46,8 @@ function createFieldReader(file: string) {
   const broken = (expected: string, got: unknown): DataError =>
     new DataError(
       'annotation-broken',
-      `parseCoco: expected ${expected}, got ${typeof got === 'string' ? got : JSON.stringify(got)} in ${file}; ` +
+      `parseCoco: expected ${expected}, ` +
+        `got ${typeof got === 'string' ? got : JSON.stringify(got)} in ${file}; ` +
         'export the annotations again.',
     );
   return {

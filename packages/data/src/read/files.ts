@@ -106,5 +106,6 @@ const ambiguous = (
 ): DataError =>
   new DataError(
     'image-ambiguous',
-    `readDataSet: expected one image for ${annotation}, got ${found.map(({ path }) => path).join(' and ')}; ${remedy}.`,
+    `readDataSet: expected one image for ${annotation}, ` +
+      `got ${found.map(({ path }) => path).join(' and ')}; ${remedy}.`,
   );

@@ -132,7 +132,8 @@ function pairUp<Source>(
     if (other !== undefined)
       throw new DataError(
         'mask-ambiguous',
-        `readDataSet: expected one mask per image, got ${other.path} and ${mask.file.path}; keep one of them.`,
+        `readDataSet: expected one mask per image, got ${other.path} and ${mask.file.path}; ` +
+          'keep one of them.',
       );
     maskOf.set(id(mask), mask.file);
   }
@@ -142,7 +143,8 @@ function pairUp<Source>(
     if (mask === undefined)
       throw new DataError(
         'mask-missing',
-        `readDataSet: expected a mask for every image, got none for ${path}; add it to masks/ under the same name.`,
+        `readDataSet: expected a mask for every image, got none for ${path}; ` +
+          'add it to masks/ under the same name.',
       );
     return { image: image.file, mask, split: image.split ?? lists.get(stemOf(path)) };
   });

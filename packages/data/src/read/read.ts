@@ -56,7 +56,8 @@ export async function readFiles<K extends Task, Source>(
     if (splits[split].samples.length === 0)
       throw new DataError(
         'split-empty',
-        `readDataSet: expected images for training and for validation, got none for ${split} in ${location}; ` +
+        'readDataSet: expected images for training and for validation, ' +
+          `got none for ${split} in ${location}; ` +
           'add images, or change validationSplit.',
       );
   }
@@ -120,7 +121,8 @@ function nothingFound<Source>(
   const got = files.length === 0 ? 'no file' : `${files.length} files, ${images} of them images,`;
   return new DataError(
     'data-empty',
-    `readDataSet: expected ${layouts[layout].files}, got ${got} in ${location}; check the folder and the task.`,
+    `readDataSet: expected ${layouts[layout].files}, got ${got} in ${location}; ` +
+      'check the folder and the task.',
   );
 }
 

@@ -63,7 +63,8 @@ function objectIn(fields: unknown, file: string): NamedBox {
  * @param file named in errors
  * @throws DataError `annotation-broken` for invalid XML, or an object without a name or a corner
  * @example
- * const { objects } = parseVoc(await file.text(), file.name); // [{ name: 'RBC', box: [77, 335, 184, 435] }, …]
+ * const { objects } = parseVoc(await file.text(), file.name);
+ * // [{ name: 'RBC', box: [77, 335, 184, 435] }, …]
  */
 export function parseVoc(text: string, file: string): Annotation {
   const verdict = XMLValidator.validate(text);
