@@ -1,6 +1,7 @@
-import { resizeMethods, type ResizeMethod } from '@pvt/adapter-image';
 import {
   CheckpointError,
+  resizeMethods,
+  type ResizeMethod,
   fromStateDict,
   leavesOf,
   pvtSpec,

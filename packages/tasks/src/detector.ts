@@ -1,6 +1,7 @@
-import { denseInput, type ResizeMethod } from '@pvt/adapter-image';
+import { denseInput } from '@pvt/adapter-image';
 import {
   CheckpointError,
+  type ResizeMethod,
   createPvt,
   type Feature,
   type FeatureMap,

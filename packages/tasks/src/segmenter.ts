@@ -1,6 +1,7 @@
-import { denseInput, type DenseInputOptions, type ResizeMethod } from '@pvt/adapter-image';
+import { denseInput, type DenseInputOptions } from '@pvt/adapter-image';
 import {
   CheckpointError,
+  type ResizeMethod,
   createPvt,
   type Feature,
   type FeatureMap,

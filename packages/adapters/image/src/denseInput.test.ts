@@ -1,13 +1,7 @@
 import { createHash } from 'node:crypto';
-import { ConfigError, imageNetNormalization, type Size } from '@pvt/core';
+import { ConfigError, imageNetNormalization, type ResizeMethod, type Size } from '@pvt/core';
 import { describe, expect, it, test } from 'vitest';
-import {
-  boundedSize,
-  denseInput,
-  letterboxSize,
-  type DenseInputOptions,
-  type ResizeMethod,
-} from './denseInput.ts';
+import { boundedSize, denseInput, letterboxSize, type DenseInputOptions } from './denseInput.ts';
 import { synthetic } from './fixtures/synthetic.ts';
 import { normalize } from './normalize.ts';
 import { resize } from './resize.ts';

@@ -1,19 +1,17 @@
 import {
   ConfigError,
+  resizeMethods,
   type Image,
   type InputSize,
   type Normalization,
   type Placement,
+  type ResizeMethod,
   type Size,
 } from '@pvt/core';
 import { interpolateBilinear, resizeRounded } from './bilinear.ts';
 import { checkImage } from './image.ts';
 import { normalize as normalizeImage } from './normalize.ts';
 import { resize as resizePillow } from './resize.ts';
-
-/** Libraries whose bilinear resize a dense model may have been trained with. */
-export const resizeMethods = ['pillow', 'opencv', 'torchvision'] as const;
-export type ResizeMethod = (typeof resizeMethods)[number];
 
 export interface DenseInputOptions {
   /**

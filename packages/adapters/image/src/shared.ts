@@ -3,10 +3,8 @@ export {
   boundedSize,
   denseInput,
   letterboxSize,
-  resizeMethods,
   type DenseInput,
   type DenseInputOptions,
-  type ResizeMethod,
 } from './denseInput.ts';
 export { defaultMaxPixels, fromRgba, ImageError, type ImageSource, type ReadImageOptions } from './image.ts';
 export { normalize } from './normalize.ts';

@@ -1,5 +1,5 @@
-import type { ResizeMethod } from '@pvt/adapter-image';
 import {
+  type ResizeMethod,
   ConfigError,
   randomInit,
   scoped,
