@@ -1,7 +1,8 @@
 /**
- * Times a training step of pvt_v2_nano (64 px, batch 32, AdamW, clipping) on tfjs's wasm backend, with and without our
- * kernels, beside PyTorch on one thread, interleaved, and can watch the memory of many steps:
- * `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. The times of a run compare with each other alone.
+ * Times a training step of pvt_v2_nano (64 px, batch 32, AdamW, clipping) on tfjs's wasm backend, with and
+ * without our kernels, and of PyTorch on one thread, interleaved; optionally also watches the memory over
+ * many steps: `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. Times compare only
+ * within a run.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -35,7 +36,7 @@ setWasmPaths(
 );
 await tf.setBackend('wasm');
 
-// No noise: PyTorch takes the same steps, and says so by its losses.
+// No randomness, so that PyTorch takes the same steps, which its losses show.
 const config = pvtConfig({ ...getModel('pvt_v2_nano').config, dropPath: 0 });
 const state = generated({ naming: 'official', seed: 0 }, config);
 const pixels = generate(0, 'input', [batch, 3, size, size], new Map());
@@ -130,9 +131,11 @@ for (let round = -2; round < rounds; round++) {
 }
 console.log(`pvt_v2_nano, ${size} px, batch ${batch}, one AdamW step, ${rounds} rounds, ${cpus()[0]!.model}`);
 for (const [i, { name, close }] of runners.entries()) {
-  const away = Math.max(...losses[i]!.map((loss, step) => Math.abs(loss - losses.at(-1)![step]!)));
+  const difference = Math.max(...losses[i]!.map((loss, step) => Math.abs(loss - losses.at(-1)![step]!)));
   console.log(
-    `${name.padEnd(24)} ${median(times[i]!).toFixed(0).padStart(6)} ms  ${(median(times[i]!) / median(times.at(-1)!)).toFixed(2)}x of ${runners.at(-1)!.name}, losses within ${away.toExponential(1)}`,
+    `${name.padEnd(24)} ${median(times[i]!).toFixed(0).padStart(6)} ms  ` +
+      `${(median(times[i]!) / median(times.at(-1)!)).toFixed(2)}x of ${runners.at(-1)!.name}, ` +
+      `losses within ${difference.toExponential(1)}`,
   );
   close();
 }
@@ -158,7 +161,8 @@ for (const kernels of [false, true]) {
       tf.dispose([value, ...(gradients as tf.Tensor[])]);
     });
     console.log(
-      `peak of tensors in a step ${kernels ? 'with' : 'without'} kernels, ${recompute ? 'blocks recomputed' : 'all kept'}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`,
+      `peak of tensors in a step ${kernels ? 'with' : 'without'} kernels, ` +
+        `${recompute ? 'blocks recomputed' : 'all retained'}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`,
     );
   }
 }
@@ -177,7 +181,8 @@ if (memorySteps > 0) {
     const { numTensors, numBytes } = tf.memory();
     const { heapUsed, rss } = process.memoryUsage();
     console.log(
-      `step ${event.step}: ${numTensors} tensors, ${(numBytes / 1e6).toFixed(2)} MB of them, heap ${(heapUsed / 1e6).toFixed(0)} MB, process ${(rss / 1e6).toFixed(0)} MB`,
+      `step ${event.step}: ${numTensors} tensors, ${(numBytes / 1e6).toFixed(2)} MB of them, ` +
+        `heap ${(heapUsed / 1e6).toFixed(0)} MB, process ${(rss / 1e6).toFixed(0)} MB`,
     );
   }
 }

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createRunner, type WeightFormat } from '@pvt/adapter-wasm/runner';
 import { preprocess } from '@pvt/adapter-image';
-import { readImage } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image';
 import { checkpoints } from '@pvt/checkpoints';
 import { createPvt, scoped, type Image } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';

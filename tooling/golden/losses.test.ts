@@ -1,4 +1,3 @@
-import type { Box } from '@pvt/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { retinaNetLoss, anchorsOf, matchAnchors } from '@pvt/heads';
 import { expectClose, useBackend, useGradients } from '@pvt/testing';
@@ -9,10 +8,16 @@ import { deviation } from './suite.ts';
 
 const input = [96, 128] as const;
 const objects = golden.targets.map(({ boxes, labels }) =>
-  labels.map((label, i) => ({ box: boxes[i] as unknown as Box, label })),
+  labels.map((label, i) => ({ box: boxes[i] as [number, number, number, number], label })),
 );
 
-// Convolutions have their gradients on cpu.
+/** Weights of convolutions and linear layers as PyTorch stores them. */
+function inTorchLayout(weight: tf.Tensor): tf.Tensor {
+  if (weight.rank === 4) return tf.transpose(weight, [3, 2, 0, 1]);
+  return weight.rank === 2 ? tf.transpose(weight) : weight;
+}
+
+// tfjs has gradients of convolutions on cpu.
 describe('RetinaNet as torchvision trains it', () => {
   beforeAll(async () => {
     await useGradients();
@@ -71,20 +76,14 @@ describe('RetinaNet as torchvision trains it', () => {
       [golden.losses.classification, golden.losses.bbox_regression],
       2e-5,
     );
-    const far: string[] = [];
+    const deviating: string[] = [];
     for (const [name, variable] of params) {
       const gradient = grads[variable.name]!;
       const stored = golden.gradients[name as keyof typeof golden.gradients];
-      const layout =
-        gradient.rank === 4
-          ? tf.transpose(gradient, [3, 2, 0, 1])
-          : gradient.rank === 2
-            ? tf.transpose(gradient)
-            : gradient;
-      const difference = (await deviation(layout, stored)) / stored.maxAbs;
-      if (!(difference <= 5e-5)) far.push(`${name} by ${difference}`);
+      const difference = (await deviation(inTorchLayout(gradient), stored)) / stored.maxAbs;
+      if (!(difference <= 5e-5)) deviating.push(`${name} by ${difference}`);
     }
-    expect(far).toEqual([]);
+    expect(deviating).toEqual([]);
     const levels = forward();
     const regression = (kind: 'giou' | { smoothL1: number }) =>
       retinaNetLoss(levels, objects, { rules, input, regression: kind }).regression;

@@ -3,12 +3,12 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { createPvt, pvtConfig, scoped, type TrainingContext } from '@pvt/core';
 import { classificationLoss, createClassificationHead } from '@pvt/heads';
 import { expectClose, useBackend } from '@pvt/testing';
-import { adamW, sgd, train, type OptimizerOf } from '@pvt/training';
+import { adamW, sgd, train, type OptimizerFactory } from '@pvt/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sourceOf } from './golden.ts';
 import { gradientGoldens, inputOf } from './suite.ts';
 
-const optimizers: Record<string, OptimizerOf> = {
+const optimizers: Record<string, OptimizerFactory> = {
   'adamw_lr1e-3_wd0.05_b0.9_0.999_eps1e-8_alldecay': adamW({
     learningRate: 1e-3,
     weightDecay: 0.05,

@@ -107,7 +107,7 @@ export async function runDense(
     [...outs, ...plots],
     [...inputs, options.weights, options.config, options.labels].filter((file) => file !== undefined),
   );
-  const { readImage } = await import('@pvt/adapter-image/node');
+  const { readImage } = await import('@pvt/adapter-image');
   const { openCheckpoint, writeSafetensors } = await import('@pvt/presets');
   const { onThreads, startBackend } = await import('./backend.ts');
   const { fetchFiles } = await import('./fetch.ts');

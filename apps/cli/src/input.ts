@@ -1,5 +1,5 @@
 import { preprocess } from '@pvt/adapter-image';
-import { readImage } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image';
 import type { PvtConfig, Preprocessing } from '@pvt/core';
 import { parseSafetensors, toFloat32 } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';

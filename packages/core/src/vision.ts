@@ -72,13 +72,22 @@ export const imageNetNormalization = {
   std: [0.229, 0.224, 0.225],
 } as const satisfies Normalization;
 
-/** Pillow's resampling filters, each at the number that Pillow and a `preprocessor_config.json` know it by. */
+/**
+ * Libraries whose bilinear resize a dense model may have been trained with; `denseInput` of the image adapter
+ * has them.
+ */
+export const resizeMethods = ['pillow', 'opencv', 'torchvision'] as const;
+export type ResizeMethod = (typeof resizeMethods)[number];
+
+/**
+ * Pillow's resampling filters, each at the number that Pillow and a `preprocessor_config.json` know it by.
+ */
 export const resamplings = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'] as const;
 export type Resampling = (typeof resamplings)[number];
 
 /**
- * How a checkpoint wants its images prepared, in the order of the fields: resize, centre crop, rescale, normalise.
- * A step that is absent is not done. A resize keeps its result in 8 bits, as Pillow does.
+ * How a checkpoint wants its images prepared, in the order of the fields: resize, centre crop, rescale,
+ * normalise. A step that is absent is not done. A resize keeps its result in 8 bits, as Pillow does.
  */
 export interface Preprocessing {
   readonly resize?: {

@@ -1,10 +1,10 @@
-import type { Image, LabelMap, LabelledBox, Size } from '@pvt/core';
+import type { Image, LabelledBox, LabelMap, Size } from '@pvt/core';
 
 /** What a data set is for: a class per image, a class per pixel, or boxes with classes. */
 export const tasks = ['classify', 'segment', 'detect'] as const;
 export type Task = (typeof tasks)[number];
 
-/** The truth about an image, by task. */
+/** The ground truth of an image, by task. */
 export interface Targets {
   readonly classify: number;
   readonly segment: LabelMap;
@@ -12,40 +12,52 @@ export interface Targets {
 }
 export type Target = Targets[Task];
 
-/** A label map that still lies in a file, as indices of classes or, where `foreground`, as 0 and 255 for the classes 0 and 1. */
-export interface Mask<Source> {
+/** A decoded image and its target, in the image's own pixels. */
+export interface LabelledImage<T extends Target = Target> {
+  readonly image: Image;
+  readonly target: T;
+}
+
+/** Where a file is: a path in Node or a URL in a browser, or its content. */
+export type FileSource = string | Blob;
+
+/**
+ * A label map that is still in its file: class indices, or with `foreground` 0 and 255 for the classes 0 and
+ * 1.
+ */
+export interface Mask<Source = FileSource> {
   readonly mask: Source;
   readonly foreground: boolean;
 }
 
-/** The truth about an image as a data set keeps it: label maps may wait in their files. */
-export interface Annotations<Source> {
+/** The target of an image as a data set holds it: label maps may still be in their files. */
+export interface Annotations<Source = FileSource> {
   readonly classify: number;
   readonly segment: Mask<Source> | LabelMap;
   readonly detect: readonly LabelledBox[];
 }
 
-/** One image and what it shows. */
-export interface Sample<K extends Task, Source> {
-  /** The image's path in its data set, for people. */
+/** One image and its target. */
+export interface Sample<K extends Task, Source = FileSource> {
+  /** The image's path in its data set, used in messages. */
   readonly name: string;
-  /** Where the pixels are, or the pixels. */
+  /** The image's file, or its pixels. */
   readonly source: Source | Image;
   readonly target: Annotations<Source>[K];
-  /** Size that the target was drawn for, where a file says so. */
+  /** Size of the image that was annotated, if a file states it. */
   readonly size?: Size;
 }
 
 /** Labelled images as plain data; nothing is decoded before it is needed. */
-export interface DataSet<K extends Task, Source = string> {
+export interface DataSet<K extends Task, Source = FileSource> {
   readonly task: K;
-  /** Names of classes by index. */
+  /** Class names by index. */
   readonly classes: readonly string[];
   readonly samples: readonly Sample<K, Source>[];
 }
 
-/** How files are opened on a platform. */
-export interface Opener<Source> {
-  image(source: Source): Promise<Image>;
-  bytes(source: Source): Promise<Uint8Array>;
+/** How files are read on a platform. */
+export interface SourceReader<Source = FileSource> {
+  readImage(source: Source): Promise<Image>;
+  readBytes(source: Source): Promise<Uint8Array>;
 }

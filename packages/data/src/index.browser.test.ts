@@ -2,7 +2,7 @@ import { encode } from 'fast-png';
 import { expect, it } from 'vitest';
 import { createLoader, readDataSet } from './index.ts';
 
-/** A file as a chosen folder gives it. */
+/** A file of a chosen folder. */
 const file = (path: string, content: BlobPart) =>
   Object.defineProperty(new File([content], path.slice(path.lastIndexOf('/') + 1)), 'webkitRelativePath', {
     value: `chosen/${path}`,
@@ -36,8 +36,8 @@ it('reads a folder per class from files, and gives their batches', async () => {
 });
 
 it('reads boxes and masks too', async () => {
-  const xml =
-    '<annotation><object><name>x</name><bndbox><xmin>2</xmin><ymin>1</ymin><xmax>2</xmax><ymax>1</ymax></bndbox></object></annotation>';
+  const box = '<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>2</xmax><ymax>1</ymax></bndbox>';
+  const xml = `<annotation><object><name>x</name>${box}</object></annotation>`;
   const boxes = await readDataSet(
     [file('train/1.png', red), file('train/1.xml', xml), file('val/1.png', red), file('val/1.xml', xml)],
     'detect',
@@ -51,7 +51,7 @@ it('reads boxes and masks too', async () => {
       file('masks/2.png', png(1, 1, 255)),
     ],
     'segment',
-    { share: 0.5 },
+    { validationSplit: 0.5 },
   );
   const targets = [];
   for (const data of [masks.train, masks.validation])
@@ -59,4 +59,16 @@ it('reads boxes and masks too', async () => {
       targets.push(batch.names[0], [...batch.targets[0]!.labels]);
   expect(targets).toHaveLength(4);
   expect(targets[targets.indexOf('images/2.png') + 1]).toEqual([1, 255]);
+});
+
+it('refuses paths and workers', async () => {
+  await expect(readDataSet('bccd', 'detect')).rejects.toThrow(
+    expect.objectContaining({ code: 'folder-unreadable', message: expect.stringContaining('bccd') }),
+  );
+  const data = {
+    task: 'classify',
+    classes: ['x'],
+    samples: [{ name: 'a', source: new Blob([red]), target: 0 }],
+  } as const;
+  expect(() => createLoader(data, { size: [1, 2], batch: 1, workers: 2 })).toThrow('no workers in a browser');
 });

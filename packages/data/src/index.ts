@@ -1,56 +1,89 @@
-import { imageFrom } from '@pvt/adapter-image';
-import type { Image } from '@pvt/core';
-import { createLoaderWith, inThread, type Loader, type LoaderOptions } from './batches/loader.ts';
-import { samplesOf } from './batches/prepare.ts';
-import type { DataSet, Opener, Task } from './dataSet.ts';
-import { readFiles, type FoundData, type ReadOptions } from './read/read.ts';
+import { readImage } from '@pvt/adapter-image';
+import { ConfigError } from '@pvt/core';
+import { createLoaderWith, prepareInThread, type Loader, type LoaderOptions } from './batches/loader.ts';
+import { readSamples } from './batches/prepare.ts';
+import type { DataSet, FileSource, LabelledImage, SourceReader, Targets, Task } from './dataSet.ts';
+import { DataError } from './errors.ts';
+import { readFiles, type LoadedDataSet, type ReadOptions } from './read/read.ts';
 
 export * from './shared.ts';
 
-const opener: Opener<Blob> = {
-  image: (source): Promise<Image> => imageFrom(source),
-  bytes: async (source) => new Uint8Array(await source.arrayBuffer()),
+const browserReader: SourceReader = {
+  readImage: (source) => readImage(source),
+  async readBytes(source) {
+    if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+    const response = await fetch(source);
+    if (response.ok) return new Uint8Array(await response.arrayBuffer());
+    throw new DataError(
+      'file-unreadable',
+      `readDataSet: expected to read ${source}, got status ${response.status}; check the URL.`,
+    );
+  },
 };
 
 /**
- * The data set in a folder that a page's user has chosen (`<input type="file" webkitdirectory>`), recognised by how its files lie:
- * a folder per class, Pascal VOC, COCO, or images and masks.
+ * Reads a data set whose layout is recognized by its files. To classify: a folder per class. To detect:
+ * Pascal VOC (`Annotations`, `JPEGImages`, `ImageSets/Main`, or XML files beside their images) or COCO (JSON
+ * files). To segment: `images/` beside `masks/`. Splits are `train`, `val` and `test`, as folders or lists;
+ * without them, a seeded share is held out for validation.
  *
- * @throws DataError where the files do not make a data set; the message names the file
- * @throws ConfigError for an option that cannot be followed
+ * @param source in Node the path of a folder; in a browser the files of a folder that the user has chosen
+ * (`<input type="file" webkitdirectory>`)
+ * @throws DataError if there is no such data set, or a file of it is broken, missing or unknown; the message
+ * names the file
+ * @throws ConfigError for invalid options
  * @example
- * const { train, validation, summary } = await readDataSet(input.files!, 'classify');
+ * const { train, validation, summary } = await readDataSet('bccd', 'detect');
  */
-export function readDataSet<K extends Task>(
-  files: Iterable<File>,
+export async function readDataSet<K extends Task>(
+  source: string | Iterable<File>,
   task: K,
   options: ReadOptions = {},
-): Promise<FoundData<K, Blob>> {
-  // The first folder is the chosen one.
-  const entries = Array.from(files, (file) => ({
+): Promise<LoadedDataSet<K>> {
+  if (typeof source === 'string')
+    throw new DataError(
+      'folder-unreadable',
+      `readDataSet: expected the files of a folder in a browser, got the path ${source}; ` +
+        'pass the files of an <input type="file" webkitdirectory>.',
+    );
+  // The first folder of each path is the chosen one.
+  const files = Array.from(source, (file) => ({
     path: file.webkitRelativePath.split('/').slice(1).join('/') || file.name,
-    source: file as Blob,
+    source: file as FileSource,
   }));
-  return readFiles(entries, task, opener, 'the chosen folder', options);
+  return readFiles(files, task, browserReader, 'the chosen folder', options);
 }
 
 /**
- * Batches of a data set of Blobs, Files or decoded images, prepared in this thread.
+ * Batches of a data set. In Node, worker threads prepare images ahead; the batches do not depend on how many,
+ * and idle threads do not keep the process alive. In a browser, images are prepared on the calling thread.
  *
- * @throws ConfigError for an option that cannot be followed, DataError for a data set without samples
+ * @throws ConfigError for invalid options, DataError for a data set without samples; iterating throws
+ * DataError for a file that cannot be read, naming it, and the signal's reason after an abort
  * @example
- * const loader = createLoader(train, { size: [64, 64], batch: 32, augment: [{ kind: 'flip', horizontal: 0.5 }], seed: 7 });
- * for await (const { inputs, shape, targets } of loader.epoch(0)) await step(tf.tensor4d(inputs, [...shape]), targets);
+ * const augment = [{ kind: 'flip', horizontal: 0.5 }];
+ * const loader = createLoader(train, { size: [240, 320], batch: 8, augment, seed: 7 });
+ * for await (const batch of loader.epoch(0)) await step(tf.tensor(batch.inputs, batch.shape), batch.targets);
+ * await loader.close();
  */
-export function createLoader<K extends Task>(data: DataSet<K, Blob>, options: LoaderOptions): Loader<K> {
-  return createLoaderWith(data, options, (plan) => inThread(plan, opener));
+export function createLoader<K extends Task>(data: DataSet<K>, options: LoaderOptions): Loader<K> {
+  if ((options.workers ?? 0) !== 0)
+    throw new ConfigError(
+      'option-invalid',
+      `createLoader: expected no workers in a browser, got ${options.workers}; omit them.`,
+    );
+  return createLoaderWith(data, options, (plan) => prepareInThread(plan, browserReader));
 }
 
 /**
- * Every image of a data set once, as it is, with its truth in its own pixels: what a model is measured with.
+ * Every image of a data set once, unchanged, with its target in its own pixels, as evaluation needs them.
  *
  * @throws DataError for a file that cannot be read, naming it
  * @example
- * for await (const { image, target, name } of truths(validation)) console.log(name, image.width, target);
+ * for await (const { image, target, name } of labelledImages(validation)) console.log(name, image, target);
  */
-export const labelledImages = <K extends Task>(data: DataSet<K, Blob>) => samplesOf(data, opener);
+export function labelledImages<K extends Task>(
+  data: DataSet<K>,
+): AsyncGenerator<LabelledImage<Targets[K]> & { readonly name: string }, void, undefined> {
+  return readSamples(data, browserReader);
+}

@@ -1,10 +1,10 @@
-import { type LabelMap, ignoredLabel } from '@pvt/core';
 import { defaultMaxPixels } from '@pvt/adapter-image';
+import { ignoredLabel, type LabelMap } from '@pvt/core';
 import { decode, hasPngSignature } from 'fast-png';
-import { type Mask, type Opener } from './dataSet.ts';
+import type { Mask, SourceReader } from './dataSet.ts';
 import { DataError, reason } from './errors.ts';
 
-/** What a mask's file says of every pixel, before it means anything. */
+/** The value of every pixel in a mask's file, not yet interpreted. */
 export interface MaskValues {
   readonly width: number;
   readonly height: number;
@@ -12,20 +12,22 @@ export interface MaskValues {
 }
 
 /**
- * A mask's values as its file has them: grey levels, or the indices of a palette, whose colours then do not matter.
+ * A mask's values as its file stores them: gray levels, or the indices of a palette, whose colors do not
+ * matter.
  *
- * @throws DataError `mask-broken` for a file that cannot be decoded, `mask-coloured` for one with more than one value per pixel
+ * @throws DataError `mask-broken` for a file that cannot be decoded, `mask-too-large`, or `mask-coloured` for
+ * a file with more than one value per pixel
  */
 export async function readMask<Source>(
   source: Source,
   name: string,
-  opener: Opener<Source>,
+  reader: SourceReader<Source>,
 ): Promise<MaskValues> {
-  const bytes = await opener.bytes(source);
-  // A decoder of images would turn a palette's indices into colours.
+  const bytes = await reader.readBytes(source);
+  // An image decoder would turn the indices of a palette into colors.
   if (bytes.length >= 8 && hasPngSignature(bytes.subarray(0, 8))) return pngValues(bytes, name);
-  const image = await opener.image(source);
-  return { width: image.width, height: image.height, values: grey(image.data, 3, name) };
+  const image = await reader.readImage(source);
+  return { width: image.width, height: image.height, values: grayLevels(image.data, 3, name) };
 }
 
 function pngValues(bytes: Uint8Array, name: string): MaskValues {
@@ -34,23 +36,25 @@ function pngValues(bytes: Uint8Array, name: string): MaskValues {
   if (pixels > defaultMaxPixels)
     throw new DataError(
       'mask-too-large',
-      `readMask: expected at most ${defaultMaxPixels} pixels, got ${pixels} in ${name}; scale it down with its image.`,
+      `readMask: expected at most ${defaultMaxPixels} pixels, got ${pixels} in ${name}; ` +
+        'scale it down together with its image.',
     );
   try {
     const { width, height, data, channels, depth } = decode(bytes);
     if (depth < 8) return { width, height, values: unpack(data as Uint8Array, width, height, depth) };
-    return { width, height, values: grey(data as Uint8Array | Uint16Array, channels, name) };
+    return { width, height, values: grayLevels(data as Uint8Array | Uint16Array, channels, name) };
   } catch (cause) {
     if (cause instanceof DataError) throw cause;
     throw new DataError(
       'mask-broken',
-      `readMask: expected a whole PNG, got ${name}, which does not decode (${reason(cause)}); export it again.`,
+      `readMask: expected a whole PNG, got ${name}, which does not decode (${reason(cause)}); ` +
+        'export it again.',
       { cause },
     );
   }
 }
 
-/** Several pixels per byte, every row from a byte of its own on. */
+/** Values of less than a byte each; every row begins with a new byte. */
 function unpack(data: Uint8Array, width: number, height: number, depth: number): Uint8Array {
   const stride = Math.ceil((width * depth) / 8);
   const values = new Uint8Array(width * height);
@@ -64,8 +68,8 @@ function unpack(data: Uint8Array, width: number, height: number, depth: number):
   return values;
 }
 
-/** The first channel; of three colours all have to be equal, and alpha does not count. */
-function grey<A extends Uint8Array | Uint16Array>(data: A, channels: number, name: string): A {
+/** The first channel; red, green and blue have to be equal, and alpha is ignored. */
+function grayLevels<A extends Uint8Array | Uint16Array>(data: A, channels: number, name: string): A {
   if (channels === 1) return data;
   const values = data.slice(0, data.length / channels) as A;
   for (let i = 0, at = 0; i < values.length; i++, at += channels) {
@@ -73,7 +77,9 @@ function grey<A extends Uint8Array | Uint16Array>(data: A, channels: number, nam
     if (channels > 2 && (data[at] !== data[at + 1] || data[at] !== data[at + 2])) {
       throw new DataError(
         'mask-coloured',
-        `readMask: expected grey levels or a palette, got the colour ${data.subarray(at, at + 3).join(', ')} in ${name}; save each pixel's class index instead.`,
+        'readMask: expected gray levels or a palette, ' +
+          `got the color ${data.subarray(at, at + 3).join(', ')} ` +
+          `in ${name}; save each pixel's class index instead.`,
       );
     }
   }
@@ -89,19 +95,25 @@ export async function readLabels<Source>(
   { mask, foreground }: Mask<Source>,
   classes: number,
   name: string,
-  opener: Opener<Source>,
+  reader: SourceReader<Source>,
 ): Promise<LabelMap> {
-  const { width, height, values } = await readMask(mask, name, opener);
+  const { width, height, values } = await readMask(mask, name, reader);
   const labels = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     const valid = foreground ? value === 0 || value === 255 : value < classes || value === ignoredLabel;
-    if (!valid)
-      throw new DataError(
-        'mask-value',
-        `readMask: expected ${foreground ? '0 and 255 alone, as in the masks beside it' : `classes below ${classes}, or ${ignoredLabel} to ignore`}, got ${value} in ${name}; correct the mask or the list of classes.`,
-      );
+    if (!valid) throw invalidValue(value, foreground, classes, name);
     labels[i] = foreground && value === 255 ? 1 : value;
   }
   return { width, height, labels };
+}
+
+function invalidValue(value: number, foreground: boolean, classes: number, name: string): DataError {
+  const expected = foreground
+    ? 'only 0 and 255, as in the other masks'
+    : `classes below ${classes}, or ${ignoredLabel} to ignore`;
+  return new DataError(
+    'mask-value',
+    `readMask: expected ${expected}, got ${value} in ${name}; correct the mask or the list of classes.`,
+  );
 }

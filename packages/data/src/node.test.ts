@@ -14,7 +14,7 @@ import {
   type AugmentStep,
   type Batch,
   type DataSet,
-  type NodeLoaderOptions,
+  type LoaderOptions,
   type Task,
 } from './node.ts';
 
@@ -32,21 +32,27 @@ beforeAll(async () => {
       data: Uint8Array.from({ length: 600 }, (_, at) => (Math.floor(at / 3) % 20 < 2 * i ? 1 : 0)),
     });
     await write(`voc/${i}.png`, plain(40, 20, [60 * i, 20, 30]));
+    const object = (box: string, more = '') =>
+      `<object><name>x</name>${more}<bndbox>${box}</bndbox></object>`;
+    const boxes = [
+      object(`<xmin>5</xmin><ymin>3</ymin><xmax>${20 + i}</xmax><ymax>12</ymax>`),
+      object('<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>', '<difficult>1</difficult>'),
+    ];
     await writeFile(
       join(folder, `voc/${i}.xml`),
-      `<annotation><size><width>40</width><height>20</height></size><object><name>x</name><bndbox><xmin>5</xmin><ymin>3</ymin><xmax>${20 + i}</xmax><ymax>12</ymax></bndbox></object><object><name>x</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object></annotation>`,
+      `<annotation><size><width>40</width><height>20</height></size>${boxes.join('')}</annotation>`,
     );
   }
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const plain = (width: number, height: number, colour: number[]): Image => ({
+const plain = (width: number, height: number, color: number[]): Image => ({
   width,
   height,
-  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colour[i % 3]!),
+  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => color[i % 3]!),
 });
 const write = async (path: string, image: Image) => writeFile(join(folder, path), await encodePng(image));
-/** All images of a folder as one set, in their order. */
+/** All images of a folder as one data set, ordered by name. */
 async function setOf<K extends Task>(name: string, task: K): Promise<DataSet<K>> {
   const { train, validation } = await readDataSet(join(folder, name), task);
   return {
@@ -61,7 +67,7 @@ async function all<T>(batches: AsyncIterable<T>): Promise<T[]> {
 }
 async function epochOf<K extends Task>(
   data: DataSet<K>,
-  options: NodeLoaderOptions,
+  options: LoaderOptions,
   epoch = 0,
 ): Promise<Batch<K>[]> {
   const loader = createLoader(data, options);
@@ -75,11 +81,11 @@ const unit = { mean: [0, 0, 0], std: [1, 1, 1] };
 const steps: AugmentStep[] = [
   { kind: 'scaledCrop', scale: [0.5, 2] },
   { kind: 'flip', horizontal: 0.5, vertical: 0.5 },
-  { kind: 'colour', brightness: 0.5 },
+  { kind: 'colorJitter', brightness: 0.5 },
 ];
 
 describe('epochs', () => {
-  it('show every image once, in an order and with changes of their own', async () => {
+  it('show every image once, each epoch in its own order and with its own augmentation', async () => {
     const data = await setOf('classes', 'classify');
     const options = { size: [8, 8], batch: 3, augment: steps, seed: 5, workers: 0 } as const;
     const [first, again, second, other] = await Promise.all([
@@ -105,7 +111,7 @@ describe('epochs', () => {
     expect((await epochOf(data, still, 1))[0]!.inputs).not.toEqual((await epochOf(data, still))[0]!.inputs);
   });
 
-  it('are the same for any number of workers, and from kept images', async () => {
+  it('are the same for any number of workers, and from cached images', async () => {
     for (const [name, task] of [
       ['classes', 'classify'],
       ['masks', 'segment'],
@@ -126,7 +132,7 @@ describe('epochs', () => {
     }
   });
 
-  it('leave the last batch out where asked to, and count', async () => {
+  it('drop the last batch on request, and count', async () => {
     const data = await setOf('classes', 'classify');
     const loader = createLoader(data, { size: [8, 8], batch: 4, dropLast: true, workers: 0 });
     expect([loader.length, loader.samples, loader.classes]).toEqual([2, 10, ['blue', 'red']]);
@@ -134,7 +140,7 @@ describe('epochs', () => {
     expect((await all(loader.evaluation())).map(({ names }) => names.length)).toEqual([4, 4, 2]);
   });
 
-  it('normalise pixels and pad with 0, masks with what is ignored', async () => {
+  it('normalize pixels and pad them with 0, and masks with ignored labels', async () => {
     const data = await setOf('masks', 'segment');
     const [batch] = await epochOf(data, {
       size: [10, 10],
@@ -148,7 +154,7 @@ describe('epochs', () => {
       expect(pixel(0)[i]).toBeCloseTo(value, 6),
     );
     expect(pixel(5)).toEqual([0, 0, 0]);
-    expect(batch!.placements[3]).toEqual({ inside: [5, 10], original: [10, 20] });
+    expect(batch!.placements[3]).toEqual({ contentSize: [5, 10], originalSize: [10, 20] });
     // The third mask's first 6 of 20 columns, at half the size.
     expect([...batch!.targets[3]!.labels.subarray(40)]).toEqual([
       1,
@@ -165,21 +171,21 @@ describe('epochs', () => {
     ]);
   });
 
-  it('bring boxes into the input, less what is difficult', async () => {
+  it('move boxes into the input, without difficult ones', async () => {
     const data = await setOf('voc', 'detect');
     const [batch] = await epochOf(data, { size: [20, 20], batch: 5, shuffle: false, workers: 0 });
     expect(batch!.targets[2]).toEqual([{ box: [2, 1, 11, 6], label: 0 }]);
     const [stretched] = await epochOf(data, {
       size: [40, 40],
       batch: 5,
-      fit: 'stretch',
+      resizeMode: 'stretch',
       shuffle: false,
       workers: 0,
     });
     expect(stretched!.targets[0]).toEqual([{ box: [4, 4, 20, 24], label: 0 }]);
   });
 
-  it('take the size of their images within bounds', async () => {
+  it('have the size of their largest images within bounds', async () => {
     const data = await setOf('voc', 'detect');
     const [batch] = await epochOf(data, {
       size: { shortSide: 15, longSide: 100, multiple: 8 },
@@ -187,10 +193,10 @@ describe('epochs', () => {
       workers: 0,
     });
     expect(batch!.shape).toEqual([5, 16, 32, 3]);
-    expect(batch!.placements[0]).toEqual({ inside: [15, 30], original: [20, 40] });
+    expect(batch!.placements[0]).toEqual({ contentSize: [15, 30], originalSize: [20, 40] });
   });
 
-  it('mix classes in the share of their pixels', async () => {
+  it('mix classes in proportion to their pixels', async () => {
     const data = await setOf('classes', 'classify');
     const options = {
       size: [8, 8],
@@ -216,7 +222,7 @@ describe('epochs', () => {
 });
 
 describe('evaluation', () => {
-  it("keeps the truth in each image's own pixels, crowds included", async () => {
+  it("has targets in each image's own pixels, crowds included", async () => {
     const loader = createLoader(await setOf('voc', 'detect'), {
       size: [10, 10],
       batch: 2,
@@ -230,14 +236,26 @@ describe('evaluation', () => {
       { box: [4, 2, 21, 12], label: 0 },
       { box: [0, 0, 4, 4], label: 0, crowd: true },
     ]);
-    expect(batches[0]!.placements[1]).toEqual({ inside: [5, 10], original: [20, 40] });
+    expect(batches[0]!.placements[1]).toEqual({ contentSize: [5, 10], originalSize: [20, 40] });
     const masks = createLoader(await setOf('masks', 'segment'), { size: [5, 5], batch: 5, workers: 0 });
     expect((await all(masks.evaluation()))[0]!.targets[1]).toMatchObject({ width: 20, height: 10 });
   });
 });
 
-describe('truths', () => {
-  it('are the images and targets of the files themselves', async () => {
+describe('labelledImages', () => {
+  it('may come from Blobs', async () => {
+    const image = plain(6, 4, [10, 20, 30]);
+    const source = new Blob([new Uint8Array(await encodePng(image))]);
+    const data = {
+      task: 'classify',
+      classes: ['x'],
+      samples: [{ name: 'blob', source, target: 0 }],
+    } as const;
+    expect(await all(labelledImages(data))).toEqual([{ name: 'blob', image, target: 0 }]);
+    expect((await epochOf(data, { size: [4, 6], batch: 1, workers: 1 }))[0]!.shape).toEqual([1, 4, 6, 3]);
+  });
+
+  it('are the images and targets of the files, unchanged', async () => {
     const data = await setOf('masks', 'segment');
     const list = await all(labelledImages(data));
     expect(list.map(({ name }) => name)).toEqual(data.samples.map(({ name }) => name));
@@ -261,8 +279,8 @@ describe('truths', () => {
   });
 });
 
-describe('what goes wrong', () => {
-  it.each([0, 2])('names the image that is broken, with %i workers, when its turn comes', async (workers) => {
+describe('errors', () => {
+  it.each([0, 2])('names the broken image when its turn comes, with %i workers', async (workers) => {
     const data = await setOf('classes', 'classify');
     const { uniform } = createRandom(1);
     const noise = { width: 40, height: 40, data: Uint8Array.from({ length: 4800 }, () => 256 * uniform()) };
@@ -286,7 +304,7 @@ describe('what goes wrong', () => {
     await loader.close();
   });
 
-  it('names images that are not as their annotation or mask says', async () => {
+  it('names images that differ in size from their annotation or mask', async () => {
     const boxes = await setOf('voc', 'detect');
     const turned = { ...boxes, samples: [{ ...boxes.samples[0]!, size: [40, 20] as const }] };
     await expect(epochOf(turned, { size: [8, 8], batch: 1, workers: 0 })).rejects.toThrow(
@@ -299,7 +317,7 @@ describe('what goes wrong', () => {
     );
   });
 
-  it.each([0, 1])('stops at once when told to, with %i workers', async (workers) => {
+  it.each([0, 1])('stops at once on an abort, with %i workers', async (workers) => {
     const stop = new AbortController();
     const loader = createLoader(await setOf('classes', 'classify'), {
       size: [8, 8],
@@ -322,16 +340,19 @@ describe('what goes wrong', () => {
     await expect(loader.epoch(0).next()).rejects.toThrow(expect.objectContaining({ code: 'closed' }));
   });
 
-  it('refuses options that cannot be followed', async () => {
+  it('refuses invalid options', async () => {
     const data = await setOf('classes', 'classify');
     const boxes = await setOf('voc', 'detect');
     const options = { size: [8, 8], batch: 2 } as const;
     const refused: [() => unknown, string][] = [
       [
         () => createLoader(data, { ...options, batch: 0 }),
-        'expected batch to be an integer from 1 on, got 0',
+        'expected batch to be an integer of at least 1, got 0',
       ],
-      [() => createLoader(data, { ...options, workers: -1 }), 'expected workers to be an integer from 0 on'],
+      [
+        () => createLoader(data, { ...options, workers: -1 }),
+        'expected workers to be an integer of at least 0',
+      ],
       [() => createLoader(data, { ...options, size: [8, 0] }), 'positive whole pixels, got [8,0]'],
       [
         () => createLoader(data, { ...options, batch: 11, dropLast: true }),
@@ -340,7 +361,7 @@ describe('what goes wrong', () => {
       [() => createLoader(data, { ...options, augment: [{ kind: 'shift', by: 2 }] }), 'shift.by'],
       [() => createLoader(data, { ...options, mix: {} }), 'mixup or cutmix'],
       [() => createLoader(boxes, { ...options, mix: { mixup: 1 } }), 'got them to detect'],
-      [() => createLoader(boxes, { ...options, fit: 'cover' }), 'which cuts what has to be found'],
+      [() => createLoader(boxes, { ...options, resizeMode: 'crop' }), 'which cuts what has to be found'],
       [
         () =>
           createLoader(boxes, {
@@ -351,7 +372,7 @@ describe('what goes wrong', () => {
         'a size [height, width] for scaledCrop',
       ],
       [() => createLoader({ ...data, samples: [] }, options), 'a data set with samples, got none'],
-      [() => createLoader(data, { ...options, workers: 0 }).epoch(-1), 'a number from 0 on, got -1'],
+      [() => createLoader(data, { ...options, workers: 0 }).epoch(-1), 'an integer of at least 0, got -1'],
     ];
     for (const [call, message] of refused) expect(call).toThrow(message);
     await expect(readDataSet(join(folder, 'nowhere'), 'classify')).rejects.toThrow(
@@ -360,10 +381,10 @@ describe('what goes wrong', () => {
   });
 });
 
-// Needs the package to be built, as the whole test run does first.
+// Needs a built package; the whole test run builds first.
 describe('the built package', () => {
   const run = async (end: string) => {
-    const script = `import { createLoader, readDataSet } from '@pvt/data/node';
+    const script = `import { createLoader, readDataSet } from '@pvt/data';
       const { train } = await readDataSet(process.argv[1], 'classify');
       const loader = createLoader(train, { size: [8, 8], batch: 2, workers: 2 });
       let count = 0;
@@ -377,7 +398,7 @@ describe('the built package', () => {
     return stdout.trim();
   };
 
-  it('prepares images in threads and lets the process end, whether closed, left open or left in the middle', async () => {
+  it('prepares images in threads and lets the process end, closed or not', async () => {
     expect(await run('')).toBe('8');
     expect(await run('break;')).toBe('2');
     expect(await run('if (count === 8) await loader.close();')).toBe('8');

@@ -1,23 +1,24 @@
 export { augment, type AugmentStep } from './augment/augment.ts';
-export { changeColour, type ColourChange } from './augment/colour.ts';
+export { adjustColor, type ColorAdjustment } from './augment/color.ts';
 export {
-  cover,
   crop,
+  erase,
   flip,
   resizeSample,
-  turn,
-  type Colour,
+  rotate90,
+  type Color,
   type CropOptions,
-  type Labelled,
-  type Window,
+  type Region,
 } from './augment/geometry.ts';
 export type { Batch, Loader, LoaderOptions } from './batches/loader.ts';
-export { mix, type Mix } from './batches/mix.ts';
-export type { Fit } from './batches/prepare.ts';
+export { mix, type MixOptions } from './batches/mix.ts';
+export type { ResizeMode } from './batches/prepare.ts';
 export {
   tasks,
   type Annotations,
   type DataSet,
+  type FileSource,
+  type LabelledImage,
   type Mask,
   type Sample,
   type Target,
@@ -26,5 +27,6 @@ export {
 } from './dataSet.ts';
 export { DataError } from './errors.ts';
 export { parseCoco, type CocoAnnotations } from './read/coco.ts';
-export type { FoundData, ReadOptions } from './read/read.ts';
+export type { LoadedDataSet, ReadOptions } from './read/read.ts';
+export type { DataSetSplits } from './read/splits.ts';
 export { parseVoc, type Annotation, type NamedBox } from './read/voc.ts';

@@ -1,4 +1,5 @@
-// Threads of Node know no TypeScript: from the sources they start here, in the built package this is worker.ts itself.
+// Node's threads do not run TypeScript: this file starts worker.ts from the sources. The built package
+// replaces it by the compiled worker.ts itself.
 import { register } from 'tsx/esm/api';
 
 register();

@@ -1,18 +1,23 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { PvtError } from '@pvt/core';
-import { createPreparer, type Plan, type Prepared } from './batches/prepare.ts';
-import type { Task } from './dataSet.ts';
-import { fileOpener } from './opener.ts';
-import type { Answer, Request } from './workers.ts';
+import { createPreparer, type PrepareOptions } from './batches/prepare.ts';
+import { fileReader } from './fileReader.ts';
+import type { WorkerRequest, WorkerResponse } from './workers.ts';
 
 const port = parentPort!;
-const prepare = createPreparer(workerData as Plan, fileOpener);
-const answer = (message: Answer): void => port.postMessage(message);
+const prepare = createPreparer(workerData as PrepareOptions, fileReader);
 
-port.on('message', ({ id, job }: Request) => {
-  prepare(job).then(
-    (prepared: Prepared<Task>) => answer({ id, prepared }),
-    // What threads hand over loses its class.
-    (error: unknown) => answer({ id, error, ...(error instanceof PvtError && { code: error.code }) }),
+port.on('message', ({ id, request }: WorkerRequest) => {
+  prepare(request).then(
+    (prepared) => {
+      const response: WorkerResponse = { id, prepared };
+      // Moved, not copied: nothing here uses the pixels again.
+      port.postMessage(response, [prepared.input.values.buffer as ArrayBuffer]);
+    },
+    (error: unknown) => {
+      // Errors lose their class on the way to another thread, so the code goes along.
+      const response: WorkerResponse = { id, error, ...(error instanceof PvtError && { code: error.code }) };
+      port.postMessage(response);
+    },
   );
 });

@@ -1,4 +1,11 @@
-import { CheckpointError, resamplings, type Preprocessing } from '@pvt/core';
+import {
+  CheckpointError,
+  resamplings,
+  resizeMethods,
+  type Normalization,
+  type Preprocessing,
+  type ResizeMethod,
+} from '@pvt/core';
 import { isJsonObject, type JsonObject } from './json.ts';
 
 type Check<T> = (value: unknown) => value is T;
@@ -14,8 +21,11 @@ const isNumbers = (value: unknown, count: number): boolean =>
 
 const isLabels = (value: unknown): value is readonly string[] =>
   Array.isArray(value) && value.every((name) => typeof name === 'string');
-const isNormalization = (value: unknown): value is NonNullable<Preprocessing['normalize']> =>
+const isNormalization = (value: unknown): value is Normalization =>
   isJsonObject(value) && isNumbers(value['mean'], 3) && isNumbers(value['std'], 3);
+
+const isResizeMethod = (value: unknown): value is ResizeMethod =>
+  resizeMethods.some((method) => method === value);
 
 function isResize(value: unknown): boolean {
   if (!isJsonObject(value) || !isJsonObject(value['to'])) return false;
@@ -36,7 +46,7 @@ const isPreprocessing = (value: unknown): value is Preprocessing =>
 const sizeFields = { shortSide: isPixels, longSide: isPixels, multiple: isPixels };
 
 /** The other fields of `input`; a new one is a line here. */
-const inputFields = { normalize: isNormalization };
+const inputFields = { normalize: isNormalization, resize: isResizeMethod };
 
 /** How a dense model's input is made from an image of any size; in the file, `size` is not nested. */
 export type InputMetadata = { readonly size: Checked<typeof sizeFields> } & Checked<typeof inputFields>;
@@ -73,7 +83,8 @@ function readInput(value: unknown): InputMetadata | undefined {
   );
   const only = <T extends object>(table: T) =>
     Object.fromEntries(Object.entries(value).filter(([name]) => name in table)) as Checked<T>;
-  return known ? { size: only(sizeFields), ...only(inputFields) } : undefined;
+  // Files from before the field was written come from our training, which has always resized as Pillow does.
+  return known ? { size: only(sizeFields), resize: 'pillow', ...only(inputFields) } : undefined;
 }
 
 /** Every entry: what an error calls it, and how it is read. */

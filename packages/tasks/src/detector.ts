@@ -1,5 +1,7 @@
+import { denseInput } from '@pvt/adapter-image';
 import {
   CheckpointError,
+  type ResizeMethod,
   createPvt,
   type Feature,
   type FeatureMap,
@@ -30,16 +32,7 @@ import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { countOf, denseConfig, partsOf, prefixOf, shapeOf, readHeader } from './checkpoint.ts';
 import { cocoNames, torchvisionCocoNames } from './names.ts';
-import {
-  boundedSize,
-  checkSize,
-  normalizeAndPad,
-  resizeBilinear,
-  rounded,
-  toBatch,
-  roundUpToMultiple,
-  type Prepared,
-} from './image.ts';
+import { blankImage, checkSize, toBatch, type Prepared } from './image.ts';
 import {
   buildAll,
   forwardIn,
@@ -68,6 +61,8 @@ export interface DetectorOptions extends TaskOptions, DetectorThresholds {
   readonly size?: Partial<InputSize>;
   /** As the checkpoint says where absent, else ImageNet's. */
   readonly normalize?: Normalization;
+  /** The library whose resize the model was trained with. Default: as the checkpoint says, else its naming's. */
+  readonly resize?: ResizeMethod;
 }
 
 /** Anything that turns an input into a pyramid. */
@@ -253,25 +248,15 @@ export async function detectorOn<S>(
       : classes === torchvisionCocoNames.length
         ? torchvisionCocoNames
         : []);
-  const torchvision = rules.nmsSpace === 'input';
+  const published: ResizeMethod = rules.nmsSpace === 'input' ? 'torchvision' : 'opencv';
+  const resize = options.resize ?? told.input?.resize ?? published;
 
   const model = await forwardIn(options.runner, [backbone, neck, head], (input) =>
     head.forward(neck.forward(backbone.forward(input).pyramid)),
   );
   const forward = (inputs: readonly Prepared[]): Promise<RetinaNetLevel[]> => model.run(toBatch(inputs));
-  const prepare = async (source: S | Image, signal?: AbortSignal): Promise<Prepared> => {
-    const image = await platform.openImage(source as S, signal);
-    const original = [image.height, image.width] as const;
-    const inside = boundedSize(original, size, torchvision ? 'cut' : 'round');
-    const values = resizeBilinear(image, inside);
-    return normalizeAndPad(
-      torchvision ? values : Float32Array.from(rounded(values, inside).data),
-      inside,
-      roundUpToMultiple(inside, size.multiple),
-      original,
-      normalize,
-    );
-  };
+  const prepare = async (source: S | Image, signal?: AbortSignal): Promise<Prepared> =>
+    denseInput(await platform.openImage(source as S, signal), { size, resize, normalize });
   const run = async (
     inputs: readonly Prepared[],
     thresholds: RetinaNetRules,
@@ -307,8 +292,7 @@ export async function detectorOn<S>(
       (inputs) => run(inputs, { ...rules, scoreThreshold, iouThreshold, maxDetections }),
     );
   };
-  const firstRun = () =>
-    run([normalizeAndPad(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], rules);
+  const firstRun = () => run([denseInput(blankImage, { size: [64, 64], resize, normalize })], rules);
   const task: Detector<S> = {
     parts,
     names,

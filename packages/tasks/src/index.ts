@@ -1,5 +1,5 @@
 import { isImage } from '@pvt/core';
-import { imageFrom } from '@pvt/adapter-image';
+import { readImage } from '@pvt/adapter-image';
 import { loadCheckpoint } from '@pvt/presets';
 import { createTasks } from './tasks.ts';
 
@@ -9,14 +9,14 @@ export { createTasks };
 
 const tasks = createTasks<ImageBitmapSource>({
   loadCheckpoint,
-  openImage: async (source) => (isImage(source) ? source : imageFrom(source)),
+  openImage: async (source) => (isImage(source) ? source : readImage(source)),
 });
 
 /**
  * What is in an image: class names with probabilities, best first. The checkpoint may be a name, a hub repository, a URL, a File,
  * bytes, or one that is loaded already; or give the model and its recipe yourself.
  *
- * @throws ConfigError where the checkpoint does not say how its images are prepared, and all that `loadCheckpoint` and `imageFrom` throw; the signal's reason after an abort
+ * @throws ConfigError where the checkpoint does not say how its images are prepared, and all that `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
  * @example
  * const classifier = await createClassifier('pvt_v2_b2.in1k');
  * const [best] = await classifier.classify(image);
@@ -28,7 +28,7 @@ export const createClassifier = tasks.createClassifier;
  * The class of every pixel of an image, from a checkpoint with mmsegmentation's semantic FPN or UPerNet, or with SegFormer's, a U-Net's or
  * a linear head, or from parts of your own.
  *
- * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `imageFrom` throw; the signal's reason after an abort
+ * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
  * @example
  * const segmenter = await createSegmenter(file);
  * const { width, height, labels } = await segmenter.segment(image);
@@ -40,7 +40,7 @@ export const createSegmenter = tasks.createSegmenter;
  * The objects in an image, with boxes in its own pixels, from a RetinaNet's checkpoint of mmdetection (the official PVT detectors) or
  * torchvision, or from parts of your own.
  *
- * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `imageFrom` throw; the signal's reason after an abort
+ * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
  * @example
  * const detector = await createDetector(file);
  * const objects = await detector.detect(image, { scoreThreshold: 0.3 });

@@ -1,5 +1,5 @@
 import { isImage } from '@pvt/core';
-import { readImage } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image';
 import { loadCheckpoint } from '@pvt/presets';
 import { createTasks } from './tasks.ts';
 

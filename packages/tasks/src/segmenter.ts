@@ -1,5 +1,7 @@
+import { denseInput, type DenseInputOptions } from '@pvt/adapter-image';
 import {
   CheckpointError,
+  type ResizeMethod,
   createPvt,
   type Feature,
   type FeatureMap,
@@ -32,16 +34,7 @@ import type { Checkpoint, FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { countOf, denseConfig, partsOf, prefixOf, shapeOf, readHeader } from './checkpoint.ts';
 import type { Backbone } from './detector.ts';
-import {
-  boundedSize,
-  checkSize,
-  normalizeAndPad,
-  resizeBilinear,
-  rounded,
-  toBatch,
-  roundUpToMultiple,
-  type Prepared,
-} from './image.ts';
+import { blankImage, checkSize, toBatch, type Prepared } from './image.ts';
 import {
   buildAll,
   forwardIn,
@@ -60,6 +53,11 @@ export interface SegmenterOptions extends TaskOptions {
   readonly size?: Partial<InputSize>;
   /** As the checkpoint says where absent, else ImageNet's. */
   readonly normalize?: Normalization;
+  /**
+   * The library whose resize the model was trained with. Default: as the checkpoint says, else `opencv`, with a second
+   * resize to multiples as mmsegmentation's `AlignResize`; the others pad.
+   */
+  readonly resize?: ResizeMethod;
 }
 
 /** A segmenter's parts, of one's own or anybody's. The task disposes of them. */
@@ -230,28 +228,31 @@ export async function segmenterOn<S>(
     return head.forward(levels);
   });
   const forward = (inputs: readonly Prepared[]): Promise<tf.Tensor4D> => model.run(toBatch(inputs));
-  // Two resizes with 8 bits between them, as the official code's AlignResize does.
-  const prepare = async (source: S | Image, signal?: AbortSignal): Promise<Prepared> => {
-    const image = await platform.openImage(source as S, signal);
-    const original = [image.height, image.width] as const;
-    const bounded = boundedSize(original, size, 'round');
-    const aligned = roundUpToMultiple(bounded, size.multiple);
-    const once = rounded(resizeBilinear(image, bounded), bounded);
-    const twice = rounded(resizeBilinear(once, aligned), aligned);
-    return normalizeAndPad(Float32Array.from(twice.data), aligned, aligned, original, normalize);
+  const resize = options.resize ?? told.input?.resize ?? 'opencv';
+  const input: DenseInputOptions = {
+    size,
+    resize,
+    normalize,
+    align: resize === 'opencv' ? 'stretch' : 'pad',
   };
+  const prepare = async (source: S | Image, signal?: AbortSignal): Promise<Prepared> =>
+    denseInput(await platform.openImage(source as S, signal), input);
   const run = async (inputs: readonly Prepared[], scores: boolean): Promise<LabelMap[]> => {
     const logits = await forward(inputs);
     try {
       const alike = inputs.every(
         ({ placement }) => placement.originalSize.join() === inputs[0]!.placement.originalSize.join(),
       );
-      if (alike)
-        return await labelMaps(logits, [inputs[0]!.size, inputs[0]!.placement.originalSize], { scores });
+      if (alike) {
+        const [{ size, placement }] = inputs as [Prepared];
+        const { contentSize, originalSize } = placement;
+        return await labelMaps(logits, [size, originalSize], { scores, contentSize });
+      }
       const results: LabelMap[] = [];
       for (const [i, { size, placement }] of inputs.entries()) {
         const one = tf.slice(logits, [i, 0, 0, 0], [1, -1, -1, -1]);
-        results.push(...(await labelMaps(one, [size, placement.originalSize], { scores })));
+        const { contentSize, originalSize } = placement;
+        results.push(...(await labelMaps(one, [size, originalSize], { scores, contentSize })));
         one.dispose();
       }
       return results;
@@ -267,8 +268,7 @@ export async function segmenterOn<S>(
       (input) => input.size.join(),
       (inputs) => run(inputs, scores),
     );
-  const firstRun = () =>
-    run([normalizeAndPad(new Float32Array(64 * 64 * 3), [64, 64], [64, 64], [64, 64], normalize)], false);
+  const firstRun = () => run([denseInput(blankImage, { ...input, size: [64, 64] })], false);
   const task: Segmenter<S> = {
     parts,
     names,

@@ -42,7 +42,6 @@ import {
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { boundedSize } from './image.ts';
 import { type StartRunner } from './task.ts';
 import { createTasks } from './tasks.ts';
 
@@ -409,12 +408,4 @@ describe('createSegmenter', () => {
         expect.objectContaining({ code: 'head-missing' }),
       ),
     ));
-});
-
-it('bounds sizes as mmcv and torchvision do', () => {
-  const bounds = { shortSide: 800, longSide: 1333, multiple: 32 };
-  // COCO's usual 480x640, and a panorama whose longer side decides.
-  expect(boundedSize([480, 640], bounds, 'round')).toEqual([800, 1067]);
-  expect(boundedSize([480, 640], bounds, 'cut')).toEqual([800, 1066]);
-  expect(boundedSize([200, 2000], bounds, 'round')).toEqual([133, 1333]);
 });

@@ -4,21 +4,22 @@ import type { Parameter } from './parameters.ts';
 
 /** A moving average of weights. */
 export interface WeightAverage {
-  /** Takes the current weights in. */
+  /** Updates the average with the current weights. */
   update(): Promise<void>;
-  /** Exchanges the averages and the weights; a second call exchanges them back. */
+  /** Exchanges the average and the weights; a second call exchanges them back. */
   swap(): Promise<void>;
-  /** Steps taken in, and the averages in checkpoint layout. */
+  /** The number of updates, and the average in checkpoint layout. */
   state(): { readonly steps: number; readonly weights: StateDict };
   restore(state: { readonly steps: number; readonly weights: StateDict }): void;
 }
 
 /**
- * An exponential moving average of weights (Polyak and Juditsky, 1992), which often scores better than the weights
- * themselves. In the first steps it follows faster, keeping (1 + n) / (10 + n), so that short runs are averaged, too.
+ * An exponential moving average of weights (Polyak and Juditsky, 1992), which often scores better than the
+ * weights themselves. In step n the decay is at most (1 + n) / (10 + n), so that short runs are averaged as
+ * well.
  *
- * @param state parameters, and the buffers that go with them
- * @param decay share of the average that a step keeps
+ * @param state parameters, and the buffers that belong to them
+ * @param decay share of the average that a step retains
  * @example
  * const average = await averageWeights(parametersOf(model), 0.999);
  * await average.update();
@@ -30,20 +31,21 @@ export async function averageWeights(state: readonly Parameter[], decay: number)
   let steps = 0;
   return {
     async update() {
-      const keep = Math.min(decay, (1 + steps) / (10 + steps));
+      const retained = Math.min(decay, (1 + steps) / (10 + steps));
       steps++;
       for (const { path, variable } of state) {
         const average = averages.get(path)!;
         const values = (await variable.data()) as Float32Array;
-        for (let i = 0; i < average.length; i++) average[i] = keep * average[i]! + (1 - keep) * values[i]!;
+        for (let i = 0; i < average.length; i++)
+          average[i] = retained * average[i]! + (1 - retained) * values[i]!;
       }
     },
     async swap() {
       for (const parameter of state) {
         const { path, variable } = parameter;
-        const own = await read(parameter);
+        const current = await read(parameter);
         tf.tidy(() => variable.assign(tf.tensor(averages.get(path)!, variable.shape)));
-        averages.set(path, own);
+        averages.set(path, current);
       }
     },
     state() {

@@ -4,7 +4,10 @@ import { TrainingError } from './errors.ts';
 type Tape = ReturnType<typeof tf.engine>['state']['activeTape'];
 type TapeNode = Tape[number];
 
-/** A tape that keeps what depends on `xs` alone; of the rest nothing is kept in memory, as of a frozen backbone. */
+/**
+ * A tape that retains only what depends on `xs`; of a frozen backbone, for one, nothing is retained in
+ * memory.
+ */
 class DependentTape extends Array<TapeNode> {
   readonly #dependent: Set<number>;
 
@@ -27,7 +30,7 @@ class DependentTape extends Array<TapeNode> {
   }
 }
 
-/** Runs f with a tape of its own. */
+/** Runs f on a tape of its own. */
 function record<T extends tf.Tensor>(
   f: () => T,
   xs: readonly tf.Tensor[],
@@ -47,14 +50,15 @@ function record<T extends tf.Tensor>(
 }
 
 /**
- * f() and its gradients. tfjs's own `grads` hold everything that forward and backward pass computed until both are over;
- * here each step of the way back frees what it was the last to need, and gradients may be taken within gradients.
+ * f() and its gradients. tfjs's own `grads` retain everything that the forward and backward passes compute
+ * until both are over; here each backward step frees what it was the last to need, and gradients may be
+ * nested.
  *
- * @param dy slope at the value, 1 where absent
- * @returns value and gradients, the caller's to free; undefined where f does not depend on an x
- * @throws TrainingError for an op without gradient
+ * @param dy gradient at the value. Default: ones
+ * @returns value and gradients, owned by the caller; a gradient is undefined if f does not depend on that x
+ * @throws TrainingError `gradient-missing` for an op without a gradient
  * @example
- * const { value, gradients: [slope] } = valueAndGradients(() => tf.sum(tf.square(x)), [x]);
+ * const { value, gradients: [dx] } = valueAndGradients(() => tf.sum(tf.square(x)), [x]);
  */
 export function valueAndGradients<T extends tf.Tensor>(
   f: () => T,
@@ -62,50 +66,51 @@ export function valueAndGradients<T extends tf.Tensor>(
   dy?: tf.Tensor,
 ): { readonly value: T; readonly gradients: readonly (tf.Tensor | undefined)[] } {
   const { value, tape } = record(f, xs);
-  const slopes = new Map<number, tf.Tensor>([[value.id, dy?.clone() ?? tf.onesLike(value)]]);
-  const wanted = new Set(xs.map(({ id }) => id));
+  const gradients = new Map<number, tf.Tensor>([[value.id, dy?.clone() ?? tf.onesLike(value)]]);
+  const requested = new Set(xs.map(({ id }) => id));
   try {
     for (let node = tape.pop(); node !== undefined; node = tape.pop()) {
       const { inputs, outputs, saved = [] } = node;
-      const given = outputs.map(({ id }) => slopes.get(id));
-      if (given.some((slope) => slope !== undefined)) {
+      const outputGradients = outputs.map(({ id }) => gradients.get(id));
+      if (outputGradients.some((gradient) => gradient !== undefined)) {
         const names = Object.keys(inputs).filter((name) => tape.depends(inputs[name]!));
-        for (const [i, slope] of slopesOf(node, given, names).entries()) {
+        for (const [i, gradient] of inputGradients(node, outputGradients, names).entries()) {
           const { id } = inputs[names[i]!]!;
-          const before = slopes.get(id);
-          slopes.set(id, before === undefined ? slope : tf.add(before, slope));
-          if (before !== undefined) tf.dispose([before, slope]);
+          const before = gradients.get(id);
+          gradients.set(id, before === undefined ? gradient : tf.add(before, gradient));
+          if (before !== undefined) tf.dispose([before, gradient]);
         }
       }
       for (const { id } of outputs) {
-        if (wanted.has(id)) continue;
-        slopes.get(id)?.dispose();
-        slopes.delete(id);
+        if (requested.has(id)) continue;
+        gradients.get(id)?.dispose();
+        gradients.delete(id);
       }
       tf.dispose(saved);
     }
   } finally {
     for (const { saved } of tape) tf.dispose(saved ?? []);
   }
-  return { value, gradients: xs.map(({ id }) => slopes.get(id)) };
+  return { value, gradients: xs.map(({ id }) => gradients.get(id)) };
 }
 
-/** The slopes of one op's inputs, each a tensor of its own. */
-function slopesOf(
+/** The gradients of one op's named inputs, each a tensor of its own. */
+function inputGradients(
   { kernelName, gradient, saved = [] }: TapeNode,
-  given: readonly (tf.Tensor | undefined)[],
+  outputGradients: readonly (tf.Tensor | undefined)[],
   names: readonly string[],
 ): tf.Tensor[] {
   if (gradient === undefined)
     throw new TrainingError(
       'gradient-missing',
-      `valueAndGradients: expected ops that have gradients, got ${kernelName}; register one with tf.registerGradient or write the loss without it.`,
+      `valueAndGradients: expected ops that have gradients, got ${kernelName}; ` +
+        'register one with tf.registerGradient, or write the loss without it.',
     );
   return tf.tidy(() => {
-    const slopes = gradient(given as tf.Tensor[]);
+    const byName = gradient(outputGradients as tf.Tensor[]);
     return names.map((name) => {
-      const slope = slopes[name]!();
-      return given.includes(slope) || saved.includes(slope) ? slope.clone() : slope;
+      const one = byName[name]!();
+      return outputGradients.includes(one) || saved.includes(one) ? one.clone() : one;
     });
   });
 }

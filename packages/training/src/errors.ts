@@ -1,14 +1,14 @@
 import { PvtError } from '@pvt/core';
 
-/** Where a run stopped being numbers. */
+/** Where NaN or Infinity first occurred. */
 export interface TrainingErrorDetails {
-  /** Counted from 1, as events count. */
+  /** Counted from 1, as in events. */
   readonly step?: number;
-  /** The layer or parameter that was the first to hold NaN or Infinity. */
+  /** The first layer or parameter with NaN or Infinity. */
   readonly where?: string;
 }
 
-/** A training that cannot start, continue or resume. */
+/** A run that cannot start, continue or resume. */
 export class TrainingError extends PvtError {
   readonly step: number | undefined;
   readonly where: string | undefined;

@@ -1,50 +1,52 @@
 import type { StateDict } from '@pvt/core';
 
-/** What a validation measured; `score` chooses the best checkpoint, higher is better. */
+/** What a validation measured. The checkpoint with the highest `score` is the best. */
 export interface Metrics {
   readonly score: number;
   readonly [name: string]: number;
 }
 
-/** How far a run is: plain data that JSON keeps without loss. */
+/** How far a run is: plain data that survives JSON without loss. */
 export interface Progress {
   readonly seed: number;
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   readonly step: number;
   /** Seconds spent so far, validation included. */
   readonly seconds: number;
   readonly optimizerSteps: number;
   readonly averageSteps: number;
   readonly best?: Validation;
-  /** Of every step. */
+  /** The loss of every step. */
   readonly losses: readonly number[];
   readonly validations: readonly Validation[];
 }
 
-/** One validation: after how many steps and epochs, and what it measured. */
+/** One validation: the steps and epochs done by then, and what it measured. */
 export interface Validation {
   readonly step: number;
   readonly epoch: number;
   readonly metrics: Metrics;
 }
 
-/** Everything that a run needs to continue bit for bit; values are in checkpoint layout. */
+/** Everything that a run needs to continue bit for bit. Values are in checkpoint layout. */
 export interface Snapshot {
-  /** All parameters and buffers of the models, the frozen ones too. */
+  /** All parameters and buffers of the models, frozen ones included. */
   readonly weights: StateDict;
-  /** The same with the moving average where there is one: what was validated. */
+  /**
+   * The same with the moving average in place of the weights, if there is one; this is what was validated.
+   */
   readonly average?: StateDict;
-  /** The optimiser's slots, by `slot/path`. */
+  /** The optimizer's slots, by `slot/path`. */
   readonly optimizer: StateDict;
   readonly progress: Progress;
 }
 
-/** Where snapshots go. */
+/** Where snapshots are saved. */
 export interface Store {
   save(kind: 'last' | 'best', snapshot: Snapshot): Promise<void> | void;
 }
 
-/** One optimiser step. */
+/** One optimizer step. */
 export interface StepEvent {
   readonly kind: 'step';
   /** Counted from 1. */
@@ -55,14 +57,14 @@ export interface StepEvent {
   readonly progress: number;
   readonly loss: number;
   readonly learningRate: number;
-  /** Length of all gradients before clipping. */
+  /** Norm of all gradients together, before clipping. */
   readonly gradientNorm: number;
   readonly examplesPerSecond: number;
-  /** Undefined until it can be told. */
+  /** An estimate from the steps so far. */
   readonly secondsLeft: number;
 }
 
-/** All batches of an epoch have been seen. */
+/** All batches of an epoch are done. */
 export interface EpochEvent {
   readonly kind: 'epoch';
   /** Counted from 1. */
@@ -78,14 +80,16 @@ export interface ValidationEvent extends Validation {
   readonly best: boolean;
 }
 
-/** A snapshot has been handed to the store. */
+/** A snapshot has been saved. */
 export interface CheckpointEvent {
   readonly kind: 'checkpoint';
   readonly which: 'last' | 'best';
   readonly step: number;
 }
 
-/** The end: all epochs done, the time spent, no better score for long enough, or asked to stop. */
+/**
+ * The end: all epochs are done, the time is up, no score was better for long enough, or the signal aborted.
+ */
 export interface DoneEvent {
   readonly kind: 'done';
   readonly reason: 'finished' | 'time' | 'patience' | 'aborted';

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /*
- * tfjs-core keeps the gradients of its kernels in files that import one another without an extension, which Node does not
- * resolve; so here are gradients of what models and losses are made of.
+ * tfjs-core has gradients of its kernels in files that import one another without an extension, which Node
+ * does not resolve. Here are those of the kernels that models and losses use.
  */
 
 type GradientFunction = (
@@ -15,27 +15,27 @@ type Saves = Pick<tf.GradConfig, 'inputsToSave' | 'outputsToSave' | 'saveAllInpu
 const inputs = (...names: string[]): Saves => ({ inputsToSave: names });
 const output: Saves = { outputsToSave: [true] };
 
-/** Sums what broadcasting has repeated. The result is always a tensor of its own, which the engine may free. */
+/** Sums over broadcast axes. The result is always a tensor of its own, which the engine may free. */
 function reduceTo(dy: tf.Tensor, shape: number[]): tf.Tensor {
   const axes = tf.broadcast_util.getReductionAxes(shape, dy.shape);
   return tf.reshape(axes.length > 0 ? tf.sum(dy, axes) : dy, shape);
 }
 
-/** Spreads a reduction's slope over what was reduced. */
-function spread(dy: tf.Tensor, x: tf.Tensor, axis: unknown): tf.Tensor {
+/** Broadcasts a reduction's gradient over the reduced axes. */
+function unreduce(dy: tf.Tensor, x: tf.Tensor, axis: unknown): tf.Tensor {
   const axes = tf.util.parseAxisParam(axis as number | number[], x.shape);
-  const kept = x.shape.map((side, i) => (axes.includes(i) ? 1 : side));
-  return tf.broadcastTo(tf.reshape(dy, kept), x.shape);
+  const withOnes = x.shape.map((side, i) => (axes.includes(i) ? 1 : side));
+  return tf.broadcastTo(tf.reshape(dy, withOnes), x.shape);
 }
 
-/** Of a function of one tensor. */
+/** The gradient of a function of one tensor. */
 const unary = (
   saves: Saves,
-  slope: (dy: tf.Tensor, saved: tf.Tensor) => tf.Tensor,
+  gradient: (dy: tf.Tensor, saved: tf.Tensor) => tf.Tensor,
   name = 'x',
-): [Saves, GradientFunction] => [saves, (dy, [saved]) => ({ [name]: () => slope(dy, saved!) })];
+): [Saves, GradientFunction] => [saves, (dy, [saved]) => ({ [name]: () => gradient(dy, saved!) })];
 
-/** Of a function of two tensors that broadcast. */
+/** The gradient of a function of two tensors with broadcasting. */
 const binary = (
   da: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
   db: (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
@@ -47,18 +47,20 @@ const binary = (
   }),
 ];
 
-/** Of the largest or smallest value along axes: the slope goes to every place that has it. */
+/**
+ * The gradient of the largest or smallest value along axes, which every position with that value receives.
+ */
 const extreme = (axes: string): [Saves, GradientFunction] => [
   { inputsToSave: ['x'], outputsToSave: [true] },
   (dy, [x, y], { [axes]: axis }) => ({
-    x: () => tf.mul(spread(dy, x!, axis), tf.cast(tf.equal(x!, spread(y!, x!, axis)), 'float32')),
+    x: () => tf.mul(unreduce(dy, x!, axis), tf.cast(tf.equal(x!, unreduce(y!, x!, axis)), 'float32')),
   }),
 ];
 
 const swapLast = (x: tf.Tensor): tf.Tensor =>
   tf.transpose(x, [...Array(x.rank - 2).keys(), x.rank - 1, x.rank - 2]);
 
-/** Factors are transposed by a copy: with a flag, the wasm backend leaves its fast product for a plain loop. */
+/** Factors are transposed by a copy, because with a transpose flag the wasm backend runs a plain loop. */
 const matMul: GradientFunction = (dy, [a, b], { transposeA, transposeB }) => ({
   a: () =>
     reduceTo(
@@ -90,7 +92,7 @@ const pool = (kernel: string, saves: Saves): [Saves, GradientFunction] => [
   }),
 ];
 
-/** Slopes of an op with several outputs come as a list. */
+/** Gradients of an op with several outputs come as a list, which tfjs's type of `gradFunc` does not say. */
 const many = (dy: tf.Tensor): tf.Tensor[] => dy as unknown as tf.Tensor[];
 
 const listed = (tensors: readonly tf.Tensor[]): Record<string, () => tf.Tensor> =>
@@ -165,7 +167,10 @@ const gradients: Record<string, [Saves, GradientFunction]> = {
     (dy, a, b) => tf.mul(dy, tf.cast(tf.greaterEqual(a, b), 'float32')),
     (dy, a, b) => tf.mul(dy, tf.cast(tf.less(a, b), 'float32')),
   ),
-  Mean: [inputs('x'), (dy, [x], { axis }) => ({ x: () => spread(tf.mul(dy, dy.size / x!.size), x!, axis) })],
+  Mean: [
+    inputs('x'),
+    (dy, [x], { axis }) => ({ x: () => unreduce(tf.mul(dy, dy.size / x!.size), x!, axis) }),
+  ],
   Min: extreme('axis'),
   Minimum: binary(
     (dy, a, b) => tf.mul(dy, tf.cast(tf.lessEqual(a, b), 'float32')),
@@ -248,7 +253,7 @@ const gradients: Record<string, [Saves, GradientFunction]> = {
     (dy) => dy,
     (dy) => tf.neg(dy),
   ),
-  Sum: [inputs('x'), (dy, [x], { axis }) => ({ x: () => spread(dy, x!, axis) })],
+  Sum: [inputs('x'), (dy, [x], { axis }) => ({ x: () => unreduce(dy, x!, axis) })],
   Tanh: unary(output, (dy, y) => tf.mul(dy, tf.sub(1, tf.square(y)))),
   Tile: [
     inputs('x'),
@@ -282,19 +287,19 @@ const gradients: Record<string, [Saves, GradientFunction]> = {
 };
 
 /**
- * Registers the gradients of tfjs's kernels, each only where it has none; importing this package has done it already.
+ * Registers gradients of tfjs's kernels that have none; importing this package has done so already.
  *
- * @returns the names of the kernels that got one
+ * @returns the names of the kernels that got a gradient
  * @example
  * registerGradients(); // []: there is nothing left to register
  */
 export function registerGradients(): string[] {
-  const lacking = Object.entries(gradients).filter(
+  const missing = Object.entries(gradients).filter(
     ([kernelName]) => tf.getGradient(kernelName) === undefined,
   );
-  for (const [kernelName, [saves, gradFunc]] of lacking)
+  for (const [kernelName, [saves, gradFunc]] of missing)
     tf.registerGradient({ kernelName, ...saves, gradFunc: gradFunc as tf.GradFunc });
-  return lacking.map(([kernelName]) => kernelName);
+  return missing.map(([kernelName]) => kernelName);
 }
 
 registerGradients();

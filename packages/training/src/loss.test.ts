@@ -41,7 +41,7 @@ describe('soft cross entropy', () => {
     await expectNoLeak(() => softCrossEntropy(given, targets, { smoothing: 0.1 }).dispose());
   });
 
-  it('refuses what does not fit', () => {
+  it('refuses targets of another shape, smoothing and labels out of range', () => {
     expect(() => softCrossEntropy(logits(), oneHot([1], 3))).toThrow(/logits' shape \[2,3\]/);
     expect(() => softCrossEntropy(logits(), oneHot([1, 1], 3), { smoothing: 1 })).toThrow(/\[0, 1\)/);
     expect(() => oneHot([3], 3)).toThrow(/between 0 and 2/);

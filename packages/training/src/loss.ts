@@ -2,13 +2,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import { ConfigError, ShapeError } from '@pvt/core';
 
 /**
- * Mean cross entropy with targets that may lie between classes, as mixup (arXiv:1710.09412) and cutmix (arXiv:1905.04899)
- * make them, and label smoothing (Szegedy et al., arXiv:1512.00567) on top.
+ * Mean cross entropy with soft targets, as mixup (arXiv:1710.09412) and cutmix (arXiv:1905.04899) make them,
+ * and with label smoothing (Szegedy et al., arXiv:1512.00567).
  *
  * @param logits [B, classes]
  * @param targets [B, classes], each row a distribution
- * @param smoothing share of each target that is spread over all classes, in [0, 1)
- * @throws ShapeError where the shapes differ, ConfigError for smoothing outside [0, 1)
+ * @param smoothing share of each target that is spread over all classes, in [0, 1). Default: 0
+ * @throws ShapeError if the shapes differ, ConfigError for smoothing outside [0, 1)
  * @example
  * const loss = softCrossEntropy(logits, tf.tensor2d([[0.7, 0.3, 0]]), { smoothing: 0.1 });
  */
@@ -20,7 +20,8 @@ export function softCrossEntropy(
   if (logits.shape.join() !== targets.shape.join())
     throw new ShapeError(
       'targets-misfit',
-      `softCrossEntropy: expected targets of the logits' shape [${logits.shape}], got [${targets.shape}]; give each image one number per class.`,
+      `softCrossEntropy: expected targets of the logits' shape [${logits.shape}], got [${targets.shape}]; ` +
+        'pass one number per class for each image.',
     );
   if (!(smoothing >= 0 && smoothing < 1))
     throw new ConfigError(
@@ -37,7 +38,7 @@ export function softCrossEntropy(
 /**
  * Rows that are 1 at their label and 0 elsewhere, for {@link softCrossEntropy}.
  *
- * @throws ConfigError for a label that is no class
+ * @throws ConfigError for a label that is not a class index
  * @example
  * oneHot([2, 0], 3).print(); // [[0, 0, 1], [1, 0, 0]]
  */

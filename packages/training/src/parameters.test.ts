@@ -6,11 +6,11 @@ import {
   decayWeightsOnly,
   fromStage,
   headOnly,
-  layerWise,
-  named,
+  layerDecay,
+  matching,
   parametersOf,
   parameterTable,
-  stateOf,
+  stateEntries,
 } from './parameters.ts';
 
 let toy: ReturnType<typeof createToy>;
@@ -26,7 +26,7 @@ const paths = (...[models, selection]: Parameters<typeof parametersOf>) =>
 describe('what trains', () => {
   it('names parameters below their models, without buffers', () => {
     const all = paths(toy.models);
-    expect(all.length).toBe(stateOf(toy.models).length - 2);
+    expect(all.length).toBe(stateEntries(toy.models).length - 2);
     expect(all).toContain('backbone.stages.0.blocks.0.attn.q.weight');
     expect(all.filter((path) => path.startsWith('head.'))).toEqual([
       'head.bn.weight',
@@ -51,19 +51,19 @@ describe('what trains', () => {
       ]),
     );
     expect(paths(toy.models, fromStage(1))).toEqual(paths(toy.models));
-    expect(paths(toy.models, named('*.fc.*', 'backbone.stages.0.norm.*'))).toEqual([
+    expect(paths(toy.models, matching('*.fc.*', 'backbone.stages.0.norm.*'))).toEqual([
       'backbone.stages.0.norm.weight',
       'backbone.stages.0.norm.bias',
       'head.fc.weight',
       'head.fc.bias',
     ]);
-    expect(() => parametersOf(toy.models, named('neck.*'))).toThrow(
+    expect(() => parametersOf(toy.models, matching('neck.*'))).toThrow(
       /such as backbone.stages.0.patch_embed.proj.weight/,
     );
     expect(() => fromStage(0)).toThrow(/counted from 1/);
   });
 
-  it('tells counts in a table', () => {
+  it('prints counts as a table', () => {
     const backbone = countParams(toy.models.backbone.spec);
     const lines = parameterTable(toy.models, headOnly)
       .split('\n')
@@ -126,7 +126,7 @@ describe('groups', () => {
     );
     const head = createModel('probe', linearSpec(8, 2), randomInit(1), () => () => ({}));
     const parameters = parametersOf({ backbone, head });
-    const group = layerWise(0.5, parameters);
+    const group = layerDecay(0.5, parameters);
     const rates = new Map(parameters.map((parameter) => [parameter.path, group(parameter).rate]));
     const expected = {
       'stages.0.patch_embed.proj.weight': 0.125,

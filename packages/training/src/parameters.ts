@@ -3,29 +3,29 @@ import { ConfigError, leavesOf, sizeOf, type ParamSpec, type Spec } from '@pvt/c
 
 /** One parameter of a model, where it lives. */
 export interface Parameter {
-  /** Canonical path, as in checkpoints; below the model's name where models are given by name. */
+  /** Canonical path, as in checkpoints, prefixed by the model's name if models are given by name. */
   readonly path: string;
   readonly variable: tf.Variable;
   readonly spec: ParamSpec;
 }
 
-/** What has parameters: a {@link Model}, or anything with a spec and the tensors of it. */
+/** A {@link Model}, or anything else with a spec and its tensors. */
 export interface Parameterized {
   readonly spec: Spec;
   readonly params: unknown;
 }
 
-/** A model, or several under the names that their checkpoint has for them, such as `{ backbone, neck, bbox_head }`. */
+/** A model, or several under their names in the checkpoint, such as `{ backbone, neck, bbox_head }`. */
 export type Models = Parameterized | Readonly<Record<string, Parameterized>>;
 
 const isModel = (models: Models): models is Parameterized => 'spec' in models && 'params' in models;
 
-/** Everything that models store: parameters and, marked in their spec, buffers. */
-export function stateOf(models: Models): Parameter[] {
-  const named: readonly (readonly [string, Parameterized])[] = isModel(models)
+/** Everything that models store: parameters and buffers, which their spec marks. */
+export function stateEntries(models: Models): Parameter[] {
+  const byName: readonly (readonly [string, Parameterized])[] = isModel(models)
     ? [['', models]]
     : Object.entries(models);
-  return named.flatMap(([name, { spec, params }]) =>
+  return byName.flatMap(([name, { spec, params }]) =>
     Array.from(leavesOf(spec), ([path, leaf]) => {
       const variable = path
         .split('.')
@@ -35,25 +35,26 @@ export function stateOf(models: Models): Parameter[] {
   );
 }
 
-/** Which parameters train. */
+/** Which parameters train, by path. */
 export type Selection = (path: string) => boolean;
 
-/** All of them. */
-export const everything: Selection = () => true;
+/** All parameters. */
+export const allParameters: Selection = () => true;
 
-/** Zero-based stage and block of a backbone's parameter. */
-function placeOf(path: string): { readonly stage?: number; readonly block?: number } {
+/** Stage and block of a backbone's parameter, counted from 0. */
+function stageAndBlock(path: string): { readonly stage?: number; readonly block?: number } {
   const found = /(?:^|\.)stages\.(\d+)\.(?:blocks\.(\d+))?/.exec(path);
   if (found === null) return {};
   return { stage: Number(found[1]), ...(found[2] !== undefined && { block: Number(found[2]) }) };
 }
 
-/** All but the backbone: heads, necks, classifiers. */
-export const headOnly: Selection = (path) => placeOf(path).stage === undefined;
+/** Everything but the backbone: heads, necks, classifiers. */
+export const headOnly: Selection = (path) => stageAndBlock(path).stage === undefined;
 
 /**
- * The backbone from a stage on, counted from 1 as the papers do, and all that comes after it.
+ * The backbone from a stage on, counted from 1 as in the papers, and everything after it.
  *
+ * @throws ConfigError for a stage that is not a positive integer
  * @example
  * parametersOf(model, fromStage(3)); // stages 3 and 4 and the head
  */
@@ -63,16 +64,16 @@ export function fromStage(stage: number): Selection {
       'stage-invalid',
       `fromStage: expected a stage counted from 1, got ${stage}; fromStage(1) trains everything.`,
     );
-  return (path) => (placeOf(path).stage ?? stage) >= stage - 1;
+  return (path) => (stageAndBlock(path).stage ?? stage) >= stage - 1;
 }
 
 /**
- * Parameters by the pattern of their path; `*` stands for any characters.
+ * Parameters whose path matches one of the patterns, in which `*` stands for any characters.
  *
  * @example
- * parametersOf(model, named('head.*', '*.norm*.bias'));
+ * parametersOf(model, matching('head.*', '*.norm*.bias'));
  */
-export function named(...patterns: readonly string[]): Selection {
+export function matching(...patterns: readonly string[]): Selection {
   const expressions = patterns.map(
     (pattern) =>
       new RegExp(
@@ -86,19 +87,21 @@ export function named(...patterns: readonly string[]): Selection {
 }
 
 /**
- * A model's parameters, or those that a selection names; no buffers.
+ * The selected parameters of a model, without buffers.
  *
- * @throws ConfigError where nothing is left to train
+ * @param selection default: all
+ * @throws ConfigError if there are none
  * @example
- * const parameters = parametersOf({ backbone, head }, named('head.*'));
+ * const parameters = parametersOf({ backbone, head }, matching('head.*'));
  */
-export function parametersOf(models: Models, selection: Selection = everything): Parameter[] {
-  const parameters = stateOf(models).filter(({ path, spec }) => !spec.buffer && selection(path));
+export function parametersOf(models: Models, selection: Selection = allParameters): Parameter[] {
+  const parameters = stateEntries(models).filter(({ path, spec }) => !spec.buffer && selection(path));
   if (parameters.length === 0) {
-    const [first] = stateOf(models);
+    const [first] = stateEntries(models);
     throw new ConfigError(
       'selection-empty',
-      `parametersOf: expected a selection that names some of the parameters, got one that names none; their paths are such as ${first?.path ?? '(this model has none)'}.`,
+      'parametersOf: expected a selection of some parameters, got one that matches none; ' +
+        `their paths are such as ${first?.path ?? '(this model has none)'}.`,
     );
   }
   return parameters;
@@ -107,15 +110,15 @@ export function parametersOf(models: Models, selection: Selection = everything):
 /** One line of {@link parameterTable}. */
 export interface ParameterRow {
   readonly part: string;
-  /** Numbers, not tensors. */
+  /** Numbers of values, not of tensors. */
   readonly trainable: number;
   readonly frozen: number;
 }
 
-/** Counts of numbers by part of the model: a stage, a neck, a head. */
-export function countByPart(models: Models, selection: Selection = everything): ParameterRow[] {
+/** Numbers of values by part of the model: a stage, a neck, a head. */
+export function countByPart(models: Models, selection: Selection = allParameters): ParameterRow[] {
   const rows = new Map<string, { part: string; trainable: number; frozen: number }>();
-  for (const { path, spec } of stateOf(models)) {
+  for (const { path, spec } of stateEntries(models)) {
     if (spec.buffer) continue;
     const part =
       /^(?:.*?\.)?stages\.\d+/.exec(path)?.[0] ??
@@ -131,12 +134,12 @@ export function countByPart(models: Models, selection: Selection = everything): 
 }
 
 /**
- * What trains and what is frozen, as a table to print.
+ * A table of the trainable and frozen values, to print.
  *
  * @example
  * console.log(parameterTable(model, fromStage(3)));
  */
-export function parameterTable(models: Models, selection: Selection = everything): string {
+export function parameterTable(models: Models, selection: Selection = allParameters): string {
   const rows = countByPart(models, selection);
   const sum = (key: 'trainable' | 'frozen') => rows.reduce((total, row) => total + row[key], 0);
   const lines = [...rows, { part: 'total', trainable: sum('trainable'), frozen: sum('frozen') }].map(
@@ -152,43 +155,45 @@ export function parameterTable(models: Models, selection: Selection = everything
     .join('\n');
 }
 
-/** Factors on the optimiser's learning rate and weight decay for one parameter. */
+/** Factors on the optimizer's learning rate and weight decay for one parameter. */
 export interface ParameterGroup {
   readonly rate: number;
   readonly decay: number;
 }
 
-/** Says which group a parameter is in. */
+/** The group of a parameter. */
 export type Grouping = (parameter: Parameter) => ParameterGroup;
 
 /**
- * Weights of products and convolutions decay; norms, biases, position embeddings and class tokens, the ones that files
- * store as they are, do not.
+ * Weights of matrix products and convolutions decay; norms, biases, position embeddings and class tokens do
+ * not. The latter are those that checkpoints store in the same layout.
  */
 export const decayWeightsOnly: Grouping = ({ spec }) => ({ rate: 1, decay: spec.layout === 'plain' ? 0 : 1 });
 
 /**
- * Layer-wise learning-rate decay (Clark et al., ELECTRA, arXiv:2003.10555): what comes after the backbone learns at the full rate, each block below at
- * `factor` of the one above. A stage's embedding counts to its first block, its norm to its last.
+ * Layer-wise learning-rate decay (Clark et al., ELECTRA, arXiv:2003.10555): whatever follows the backbone
+ * learns at the full rate, and each block at `factor` of the rate of the one after it. A stage's patch
+ * embedding belongs to its first block, its norm to its last.
  *
- * @param parameters all of the model's, which tell how deep it is
+ * @param parameters all parameters of the model, which determine its depth
+ * @param groups other factors, which are multiplied. Default: {@link decayWeightsOnly}
  * @example
- * adamW({ learningRate: 5e-4, groups: layerWise(0.75, parametersOf(model)) });
+ * adamW({ learningRate: 5e-4, groups: layerDecay(0.75, parametersOf(model)) });
  */
-export function layerWise(
+export function layerDecay(
   factor: number,
   parameters: readonly Parameter[],
   groups: Grouping = decayWeightsOnly,
 ): Grouping {
   const depths: number[] = [];
   for (const { path } of parameters) {
-    const { stage, block } = placeOf(path);
+    const { stage, block } = stageAndBlock(path);
     if (stage !== undefined && block !== undefined) depths[stage] = Math.max(depths[stage] ?? 0, block + 1);
   }
   const before = (stage: number) => depths.slice(0, stage).reduce((sum, depth) => sum + (depth ?? 0), 0);
   return (parameter) => {
     const group = groups(parameter);
-    const { stage, block } = placeOf(parameter.path);
+    const { stage, block } = stageAndBlock(parameter.path);
     if (stage === undefined) return group;
     const index =
       before(stage) + (block ?? (/stages\.\d+\.norm\./.test(parameter.path) ? depths[stage]! - 1 : 0));

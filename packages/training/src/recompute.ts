@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Recompute } from '@pvt/core';
+import type { Recompute, TrainingContext } from '@pvt/core';
 import { valueAndGradients } from './backward.ts';
 
 /** The same record with every tensor replaced. */
@@ -12,23 +12,28 @@ function mapTensors<T>(tree: T, change: (tensor: tf.Tensor) => tf.Tensor): T {
 }
 
 /**
- * Lets a forward keep the inputs of its blocks alone and compute the rest again in the backward pass, with the same noise
- * (Chen et al., Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174).
+ * Makes a forward retain only the inputs of its blocks and recompute the rest in the backward pass, with the
+ * same random numbers (gradient checkpointing; Chen et al., arXiv:1604.06174).
  *
  * @example
  * const output = backbone.forward(pixels, { training: true, random, recompute: recomputed });
  */
-export const recomputed: Recompute = (x, params, context, compute) => {
+export const recomputed: Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Tensor>(
+  x: X,
+  params: P,
+  context: TrainingContext,
+  compute: (x: X, params: P, context: TrainingContext) => Y,
+): Y => {
   const leaves: tf.Tensor[] = [x];
   mapTensors(params, (tensor) => {
     leaves.push(tensor);
     return tensor;
   });
   const before = context.random.clone();
-  const run = ([x, ...rest]: readonly tf.Tensor[], random = context.random): tf.Tensor => {
+  const run = ([x, ...rest]: readonly tf.Tensor[], random = context.random): Y => {
     let next = 0;
     return compute(
-      x as never,
+      x as X,
       mapTensors(params, () => rest[next++]!),
       { ...context, random },
     );
@@ -44,5 +49,5 @@ export const recomputed: Recompute = (x, params, context, compute) => {
     };
     return { value: run(inputs), gradFunc };
   });
-  return block(...leaves) as never;
+  return block(...leaves) as Y;
 };

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { constant, warmupCosine } from './schedule.ts';
+import { constantSchedule, warmupCosine } from './schedule.ts';
 
 describe('schedules', () => {
-  it('rise in a line and fall along half a cosine', () => {
+  it('rise linearly and fall along half a cosine', () => {
     const schedule = warmupCosine({ warmup: 0.2, start: 0.1, end: 0.01 });
     const expected = [
       [0, 0.1],
@@ -17,8 +17,8 @@ describe('schedules', () => {
 
   it('begin at the full rate without a warm-up', () => expect(warmupCosine({ warmup: 0 })(0)).toBe(1));
 
-  it('may stay where they are', () => expect([0, 0.5, 1].map(constant)).toEqual([1, 1, 1]));
+  it('may be constant', () => expect([0, 0.5, 1].map(constantSchedule)).toEqual([1, 1, 1]));
 
-  it('refuse a warm-up that never ends', () =>
+  it('refuse a warm-up of the whole run', () =>
     expect(() => warmupCosine({ warmup: 1 })).toThrow(/share of the run/));
 });

@@ -1,17 +1,17 @@
 import { ConfigError } from '@pvt/core';
 
-/** The learning rate as a share of the optimiser's, for a progress between 0 and 1. */
+/** A factor on the optimizer's learning rate, by the progress of the run between 0 and 1. */
 export type Schedule = (progress: number) => number;
 
-/** No schedule. */
-export const constant: Schedule = () => 1;
+/** The optimizer's learning rate throughout. */
+export const constantSchedule: Schedule = () => 1;
 
 /**
- * A linear rise and then half a cosine down (Loshchilov and Hutter, SGDR, arXiv:1608.03983).
+ * A linear warm-up, then half a period of a cosine (Loshchilov and Hutter, SGDR, arXiv:1608.03983).
  *
- * @param warmup share of the run that the rise takes, in [0, 1)
- * @param start share of the learning rate that the rise begins with
- * @param end share of the learning rate that the cosine ends with
+ * @param warmup share of the run that the warm-up takes, in [0, 1). Default: 0.05
+ * @param start factor at the beginning of the warm-up. Default: 0.01
+ * @param end factor at the end of the cosine. Default: 0.01
  * @throws ConfigError for a warm-up outside [0, 1)
  * @example
  * const schedule = warmupCosine({ warmup: 0.05 });

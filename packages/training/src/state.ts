@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { CheckpointError, toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
-import { stateOf, type Models, type Parameter } from './parameters.ts';
+import { stateEntries, type Models, type Parameter } from './parameters.ts';
 
-/** Values of variables by path, in checkpoint layout. */
-export async function readState(entries: Iterable<Parameter>): Promise<StateDict> {
+/** The values of variables by path, in checkpoint layout. */
+export async function readStateDict(entries: Iterable<Parameter>): Promise<StateDict> {
   const state = new Map<string, Values>();
   for (const { path, variable, spec } of entries)
     state.set(
@@ -17,14 +17,14 @@ export async function readState(entries: Iterable<Parameter>): Promise<StateDict
 }
 
 /**
- * Puts stored weights back into models, in place; nothing is written unless all of them fit.
+ * Writes weights into models, in place. Nothing is written unless all of them match.
  *
- * @throws CheckpointError for weights that are missing or of another shape
+ * @throws CheckpointError `weights-misfit` for weights that are missing or of another shape
  * @example
  * loadWeights(model, snapshot.average ?? snapshot.weights);
  */
 export function loadWeights(models: Models, weights: StateDict): void {
-  const state = stateOf(models);
+  const state = stateEntries(models);
   const missing = state.filter(({ path }) => !weights.has(path)).map(({ path }) => path);
   const mismatched = state.flatMap(({ path, spec: { shape } }) => {
     const found = weights.get(path)?.shape;
@@ -34,7 +34,9 @@ export function loadWeights(models: Models, weights: StateDict): void {
     const first = missing[0] ?? mismatched[0]!.path;
     throw new CheckpointError(
       'weights-misfit',
-      `loadWeights: expected weights of this model, got ${missing.length} missing and ${mismatched.length} of another shape, such as ${first}; load what the same model saved.`,
+      'loadWeights: expected weights of this model, ' +
+        `got ${missing.length} missing and ${mismatched.length} of another ` +
+        `shape, such as ${first}; load what the same model saved.`,
       { missing, mismatched },
     );
   }

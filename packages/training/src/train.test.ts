@@ -8,7 +8,7 @@ import {
   headOnly,
   loadWeights,
   parametersOf,
-  readState,
+  readStateDict,
   train,
   TrainingError,
   warmupCosine,
@@ -66,7 +66,7 @@ const lasting = (snapshot: Snapshot): Snapshot => ({
 const doneOf = (events: readonly TrainEvent[]) => events.filter((event) => event.kind === 'done')[0]!;
 
 describe('a run', () => {
-  it('tells steps, epochs, validations, checkpoints and its end', async () => {
+  it('reports steps, epochs, validations, checkpoints and its end', async () => {
     const scores = [0.5, 0.25];
     const { events } = await run({
       validate: () => ({ score: scores.shift()!, other: 7 }),
@@ -110,14 +110,14 @@ describe('a run', () => {
     );
   });
 
-  it('is the same for the same seed, and another for another', async () => {
+  it('is the same for the same seed, and different for another', async () => {
     const [one, two, other] = [await run(), await run(), await run({ seed: 4 })];
     expect(curve(two.events)).toEqual(curve(one.events));
     expect(lasting(two.snapshots.at(-1)!)).toEqual(lasting(one.snapshots.at(-1)!));
     expect(curve(other.events)[0]).not.toEqual(curve(one.events)[0]);
   });
 
-  it.each([1, 3, 4])('goes on bit for bit after step %i', async (step) => {
+  it.each([1, 3, 4])('continues bit for bit after step %i', async (step) => {
     const validate = () => ({ score: 1 });
     const whole = await run({ validate });
     const broken = await run(
@@ -130,7 +130,7 @@ describe('a run', () => {
     expect(lasting(resumed.snapshots.at(-1)!)).toEqual(lasting(whole.snapshots.at(-1)!));
   });
 
-  it('goes on bit for bit where it was stopped right after an epoch, whose validation it makes up for', async () => {
+  it('continues bit for bit after a stop at the end of an epoch, and validates it', async () => {
     const [all, parts] = [
       [0.5, 0.25],
       [0.5, 0.25],
@@ -159,14 +159,14 @@ describe('a run', () => {
     expect(mean(losses.slice(-8))).toBeLessThan(0.5 * mean(losses.slice(0, 8)));
   });
 
-  it('takes a step over two batches as one over both', async () => {
+  it('takes a step over two accumulated batches like one over both', async () => {
     const model = createModel(
       'probe',
       linearSpec(2, 1),
       randomInit(1),
       (params) => (x: tf.Tensor2D) => linear(x, params),
     );
-    const start = await readState(parametersOf(model));
+    const start = await readStateDict(parametersOf(model));
     const gradientNorms: number[] = [];
     for (const [rows, accumulate] of [
       [
@@ -194,18 +194,18 @@ describe('a run', () => {
     expect(gradientNorms[1]).toBeCloseTo(gradientNorms[0]!, 6);
   });
 
-  it('changes what was chosen alone', async () => {
+  it('changes only the selected parameters', async () => {
     const toy = createToy();
-    const before = await readState(parametersOf(toy.models));
+    const before = await readStateDict(parametersOf(toy.models));
     await run({ select: headOnly }, toy);
-    const after = await readState(parametersOf(toy.models));
+    const after = await readStateDict(parametersOf(toy.models));
     const changed = [...before]
       .filter(([path, { values }]) => values.some((value, i) => value !== after.get(path)!.values[i]))
       .map(([path]) => path);
     expect(changed).toEqual(['head.bn.weight', 'head.bn.bias', 'head.fc.weight', 'head.fc.bias']);
   });
 
-  it('validates and keeps the average, and goes on with the weights', async () => {
+  it('validates and saves the average, and continues with the weights', async () => {
     const toy = createToy();
     const seen: number[] = [];
     const { events } = await run(
@@ -223,7 +223,7 @@ describe('a run', () => {
     expect([...snapshot.average!.keys()]).toEqual([...snapshot.weights.keys()]);
   });
 
-  it('needs the same memory for 60 steps as for 10', async () => {
+  it('needs as much memory for 60 steps as for 10', async () => {
     const toy = createToy();
     const seen: { tensors: number; bytes: number }[] = [];
     await run({ data: toyData(30, 2), accumulate: 1, store: { save() {} } }, toy, (event) => {
@@ -236,7 +236,7 @@ describe('a run', () => {
 });
 
 describe('a run ends', () => {
-  it('when asked to, with its state saved', async () => {
+  it('on an abort, with its state saved', async () => {
     const controller = new AbortController();
     const { events, snapshots } = await run(
       { signal: controller.signal, saveEvery: 1e9, validate: () => ({ score: 1 }) },
@@ -251,7 +251,7 @@ describe('a run ends', () => {
     expect(events.some((event) => event.kind === 'validation')).toBe(false);
   });
 
-  it('when patience does', async () => {
+  it('when patience is exhausted', async () => {
     const scores = [0.1, 0.5, 0.4, 0.3, 0.9];
     const { events } = await run({
       epochs: 10,
@@ -263,7 +263,7 @@ describe('a run ends', () => {
     expect(doneOf(events)).toMatchObject({ reason: 'patience', step: 4, best: { step: 2 } });
   });
 
-  it('when the time is spent, fully annealed and validated', async () => {
+  it('when the time is up, fully annealed and validated', async () => {
     const { epochs: _, ...timed } = settings;
     const toy = createToy();
     const events: TrainEvent[] = [];
@@ -286,7 +286,7 @@ describe('a run ends', () => {
   });
 });
 
-describe('numbers end', () => {
+describe('non-finite numbers', () => {
   const failure = async (options: Options, toy = createToy()): Promise<TrainingError> => {
     try {
       await run(options, toy);
@@ -296,12 +296,12 @@ describe('numbers end', () => {
     }
     throw new Error('expected the run to stop');
   };
-  const spoil = (variable: tf.Tensor) =>
+  const fillWithNan = (variable: tf.Tensor) =>
     tf.tidy(() => (variable as tf.Variable).assign(tf.fill(variable.shape, NaN)));
 
   it('in a parameter', async () => {
     const toy = createToy();
-    spoil(toy.models.backbone.params.stages[2]!.blocks[0]!.mlp.fc1.bias!);
+    fillWithNan(toy.models.backbone.params.stages[2]!.blocks[0]!.mlp.fc1.bias!);
     const error = await failure({}, toy);
     expect(error).toMatchObject({
       code: 'not-finite',
@@ -340,9 +340,9 @@ describe('numbers end', () => {
     ).toMatchObject({ step: 1, where: 'what follows stages.3.norm' });
   });
 
-  it('in a gradient alone', async () => {
+  it('only in a gradient', async () => {
     const toy = createToy();
-    // √0 is 0, its slope infinite.
+    // √0 is 0, its gradient infinite.
     const loss: TrainOptions<ToyBatch>['loss'] = (batch, context) =>
       tf.tidy(() =>
         tf.add(toy.loss(batch, context), tf.sum(tf.sqrt(tf.mul(toy.models.head.params.fc.bias!, 0)))),
@@ -365,7 +365,7 @@ describe('options', () => {
     await expect(run(options as Options)).rejects.toThrow(message);
   });
 
-  it('without an end are refused', async () => {
+  it('are refused without an end', async () => {
     const { epochs: _, ...endless } = settings;
     const toy = createToy();
     await expect(
@@ -373,7 +373,7 @@ describe('options', () => {
     ).rejects.toThrow(/epochs or minutes/);
   });
 
-  it('resume what they saved alone', async () => {
+  it('resume only a snapshot of the same run', async () => {
     const { snapshots } = await run({ epochs: 1 });
     const [snapshot] = snapshots;
     await expect(run({ resume: snapshot!, seed: 9 })).rejects.toThrow(/of seed 9, got one of seed 3/);

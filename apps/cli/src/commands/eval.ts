@@ -57,7 +57,7 @@ async function run(
 ): Promise<void> {
   if (weights === undefined)
     throw new UsageError('eval: expected a checkpoint, got none; name one with --weights FILE.');
-  const { readDataSet, labelledImages } = await import('@pvt/data/node');
+  const { readDataSet, labelledImages } = await import('@pvt/data');
   const { openCheckpoint } = await import('@pvt/presets');
   const { evaluateClassifier, evaluateDetector, evaluateSegmenter } = await import('@pvt/tasks/learning');
   const { createClassifier, createDetector, createSegmenter } = await import('@pvt/tasks/node');

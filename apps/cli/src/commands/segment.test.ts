@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { readImage } from '@pvt/adapter-image/node';
+import { readImage } from '@pvt/adapter-image';
 import { checkpoints } from '@pvt/checkpoints';
 import { decodeRuns, fromRunLengths } from '@pvt/heads';
 import { fromFloat32, parseSafetensors, toFloat32, writeSafetensors } from '@pvt/presets';

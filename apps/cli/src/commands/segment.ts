@@ -58,10 +58,12 @@ An image that cannot be read is reported and does not stop the others; the exit 
           async answer(input) {
             let logits;
             let sizes: readonly (readonly [height: number, width: number])[];
+            let contentSize: readonly [height: number, width: number] | undefined;
             if ('image' in input) {
               const { prepared, ...forward } = await task.forward(input.image);
               logits = forward.logits;
               sizes = [prepared.size, prepared.placement.originalSize];
+              ({ contentSize } = prepared.placement);
             } else {
               const { tensor } = input;
               logits = tidy(() => {
@@ -72,9 +74,10 @@ An image that cannot be read is reported and does not stop the others; the exit 
             }
             const moved = transpose(logits, [0, 3, 1, 2]);
             try {
-              const maps = (await labelMaps(logits, sizes, { scores: options.score !== undefined })).map(
-                (map) => sure(map, options.score),
-              );
+              const scores = options.score !== undefined;
+              const maps = (
+                await labelMaps(logits, sizes, { scores, ...(contentSize && { contentSize }) })
+              ).map((map) => sure(map, options.score));
               return {
                 images: maps.map((map) => {
                   const found = classesOf(map);

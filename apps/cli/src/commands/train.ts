@@ -188,13 +188,13 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
   const { options, folder, resumed } = await argumentsOf(task, given);
   const { mkdir } = await import('node:fs/promises');
   const { join, resolve } = await import('node:path');
-  const { createLoader, readDataSet, labelledImages } = await import('@pvt/data/node');
+  const { createLoader, readDataSet, labelledImages } = await import('@pvt/data');
   const {
     adamW,
-    everything,
+    allParameters,
     fromStage,
     headOnly,
-    layerWise,
+    layerDecay,
     parametersOf,
     parameterTable,
     train: learn,
@@ -233,7 +233,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
   const { learner } = model;
   const select =
     options.freeze === 'none'
-      ? everything
+      ? allParameters
       : options.freeze === 'head-only'
         ? headOnly
         : fromStage(Number(options.freeze.slice('stage:'.length)));
@@ -280,7 +280,7 @@ async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
       examplesIn: ({ shape }) => shape[0],
       optimizer: adamW({
         learningRate: options.learningRate ?? 1e-3,
-        groups: layerWise(options.layerDecay, parametersOf(learner.models)),
+        groups: layerDecay(options.layerDecay, parametersOf(learner.models)),
       }),
       select,
       schedule: warmupCosine(),

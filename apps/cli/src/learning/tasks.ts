@@ -32,7 +32,7 @@ export interface LearningOptions {
 /** A task's model, how it is fed, and how it is measured. */
 export interface LearningTask<K extends Task = Task> {
   readonly learner: Learner<never>;
-  readonly loader: Pick<LoaderOptions, 'size' | 'fit' | 'augment'>;
+  readonly loader: Pick<LoaderOptions, 'size' | 'resizeMode' | 'augment'>;
   /** What the model's input is now, in words. */
   readonly input: string;
   evaluate(truths: AsyncIterable<LabelledImage<Targets[K]>>, signal?: AbortSignal): Promise<Evaluation>;
@@ -52,9 +52,15 @@ const bounds = ([shorter, longer]: readonly [number, number]): InputSize => ({
   multiple: 32,
 });
 
-const turns: readonly AugmentStep[] = [{ kind: 'turn' }, { kind: 'flip', horizontal: 0.5 }];
+const turns: readonly AugmentStep[] = [{ kind: 'rotate90' }, { kind: 'flip', horizontal: 0.5 }];
 const mirror: readonly AugmentStep[] = [{ kind: 'flip', horizontal: 0.5 }];
-const colour: AugmentStep = { kind: 'colour', brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.02 };
+const colour: AugmentStep = {
+  kind: 'colorJitter',
+  brightness: 0.2,
+  contrast: 0.2,
+  saturation: 0.2,
+  hue: 0.02,
+};
 
 /** Factors that an image is scaled by before it is cropped, where 1 makes it fit the crop. */
 function scales(
@@ -134,7 +140,11 @@ export async function createLearningTask(
     learner,
     loader: {
       size: crop,
-      augment: [...around, { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), keep: 0.4 }, colour],
+      augment: [
+        ...around,
+        { kind: 'scaledCrop', scale: scales(size, crop, [0.8, 1.25]), minVisibility: 0.4 },
+        colour,
+      ],
     },
     input,
     evaluate: (truths: AsyncIterable<LabelledImage<Targets['detect']>>, signal?: AbortSignal) =>

@@ -1,4 +1,4 @@
-import { imageFrom } from '@pvt/adapter-image';
+import { readImage } from '@pvt/adapter-image';
 import { imageNetNormalization, type Image, type Preprocessing, type Size } from '@pvt/core';
 import type { Checkpoint } from '@pvt/presets';
 
@@ -37,7 +37,7 @@ export function exploredSize({ width, height }: Pick<Image, 'width' | 'height'>,
 /** Reads a bitmap's pixels and closes it. */
 export async function imageOf(bitmap: ImageBitmap): Promise<Image> {
   try {
-    return await imageFrom(bitmap);
+    return await readImage(bitmap);
   } finally {
     bitmap.close();
   }

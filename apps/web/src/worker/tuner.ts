@@ -29,8 +29,8 @@ import {
 import {
   adamW,
   fromStage,
-  readState,
-  stateOf,
+  readStateDict,
+  stateEntries,
   train,
   warmupCosine,
   type DoneEvent,
@@ -132,8 +132,8 @@ export class Tuner {
       }
       // The learner's parameters take precedence over those of the original backbone.
       const state = new Map([
-        ...(await readState(stateOf(this.backbone))),
-        ...(await readState(stateOf(learner.models))),
+        ...(await readStateDict(stateEntries(this.backbone))),
+        ...(await readStateDict(stateEntries(learner.models))),
       ]);
       const { step: steps, seconds, reason } = end;
       const file = this.#write(state, config, names);

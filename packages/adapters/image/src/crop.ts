@@ -2,7 +2,10 @@ import { ShapeError, type Image } from '@pvt/core';
 import { checkImage, defaultMaxPixels } from './image.ts';
 import { checkSize } from './resize.ts';
 
-/** First source pixel along one axis; negative where black is put before the image. Halves round to even, as in Python. */
+/**
+ * First source pixel along one axis; negative where black is put before the image. Halves round to even, as
+ * in Python.
+ */
 function offset(from: number, to: number): number {
   if (to > from) return -Math.floor((to - from) / 2);
   const half = (from - to) / 2;
@@ -12,10 +15,10 @@ function offset(from: number, to: number): number {
 
 /**
  * The middle [height, width] pixels of an image, with black around it where the crop is larger; offsets as in
- * torchvision's `CenterCrop`. An image of that size already is returned as it is.
+ * torchvision's `CenterCrop`. An image of that size is returned unchanged.
  *
  * @throws ConfigError for a size that is not two positive integers
- * @throws ShapeError for an image whose data does not fit its size, or a crop beyond 100 megapixels
+ * @throws ShapeError for an image whose data does not match its size, or a crop beyond 100 megapixels
  * @example
  * const square = centerCrop(image, [224, 224]);
  */
@@ -26,7 +29,8 @@ export function centerCrop(image: Image, size: readonly [height: number, width: 
   if (height * width > defaultMaxPixels) {
     throw new ShapeError(
       'crop-too-large',
-      `centerCrop: expected at most ${defaultMaxPixels} pixels, got ${height}x${width}; choose a smaller size.`,
+      `centerCrop: expected at most ${defaultMaxPixels} pixels, got ${height}x${width}; ` +
+        'choose a smaller size.',
     );
   }
   const top = offset(image.height, height);

@@ -1,16 +1,31 @@
 import { ConfigError, PvtError, ShapeError, type Image } from '@pvt/core';
 
-/** A file, blob or element that no image can be read from; `code` tells why. */
+/** A file, blob or element that no image can be read from; `code` says why. */
 export class ImageError extends PvtError {}
 
-/** Pixels that one image may have where the caller sets no other limit. */
+/**
+ * What an image can be read from: in Node a path, a file URL, a file's bytes or a Blob; in a browser a URL,
+ * bytes, a Blob or File, or anything with pixels (canvas, ImageData, ImageBitmap, `<img>`, `<video>`,
+ * VideoFrame).
+ */
+export type ImageSource = string | URL | Uint8Array | ImageBitmapSource;
+
+export interface ReadImageOptions {
+  /** Most pixels that an image may have. Default: 100 million. */
+  readonly maxPixels?: number;
+  /** Stops between the steps of reading and rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Most pixels of an image unless the caller sets another limit. */
 export const defaultMaxPixels = 100_000_000;
 
 export function checkMaxPixels(who: string, maxPixels: number): void {
   if (!Number.isSafeInteger(maxPixels) || maxPixels < 1) {
     throw new ConfigError(
       'option-invalid',
-      `${who}: expected maxPixels to be a positive integer, got ${maxPixels}; leave it out for ${defaultMaxPixels}.`,
+      `${who}: expected maxPixels to be a positive integer, got ${maxPixels}; ` +
+        `omit it for ${defaultMaxPixels}.`,
     );
   }
 }
@@ -19,7 +34,8 @@ export function checkPixelCount(who: string, width: number, height: number, maxP
   if (width * height > maxPixels) {
     throw new ImageError(
       'image-too-large',
-      `${who}: expected an image of at most ${maxPixels} pixels, got ${width}x${height}; shrink it, or raise maxPixels where you trust its origin.`,
+      `${who}: expected an image of at most ${maxPixels} pixels, got ${width}x${height}; ` +
+        'shrink it, or raise maxPixels if you trust its origin.',
     );
   }
 }
@@ -30,7 +46,8 @@ export function checkImage(who: string, { width, height, data }: Image): void {
     const got = data instanceof Uint8Array ? `${data.length} bytes` : typeof data;
     throw new ShapeError(
       'image-invalid',
-      `${who}: expected an image with width * height * 3 bytes of RGB, got ${got} for ${width}x${height}; drop alpha and padding, or build it with fromRgba.`,
+      `${who}: expected an image with width * height * 3 bytes of RGB, got ${got} for ${width}x${height}; ` +
+        'drop alpha and padding, or build it with fromRgba.',
     );
   }
 }
@@ -47,9 +64,10 @@ export function overWhite(rgba: ArrayLike<number>, rgb: Uint8Array): void {
 }
 
 /**
- * An image from 8-bit RGBA pixels (row-major, not premultiplied), composited over white as every source here is.
+ * An image from 8-bit RGBA pixels (row-major, not premultiplied), composited over white like every other
+ * source.
  *
- * @throws ShapeError where `rgba` does not hold width * height * 4 bytes
+ * @throws ShapeError if `rgba` does not hold width * height * 4 bytes
  * @example
  * const image = fromRgba(new Uint8Array([255, 0, 0, 128]), 1, 1); // data: 255, 127, 127
  */
@@ -57,7 +75,8 @@ export function fromRgba(rgba: Uint8Array | Uint8ClampedArray, width: number, he
   if (rgba.length !== width * height * 4) {
     throw new ShapeError(
       'image-invalid',
-      `fromRgba: expected width * height * 4 bytes, got ${rgba.length} for ${width}x${height}; pass RGBA without padding between rows.`,
+      `fromRgba: expected width * height * 4 bytes, got ${rgba.length} for ${width}x${height}; ` +
+        'pass RGBA without padding between rows.',
     );
   }
   const image = { width, height, data: new Uint8Array(width * height * 3) };

@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { synthetic } from './fixtures/synthetic.ts';
 import { encodePng, readImage } from './node.ts';
-import { fromRgba, ImageError } from './image.ts';
+import { fromRgba, ImageError, type ImageSource } from './image.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -25,14 +25,16 @@ const largestDifference = (a: Uint8Array, b: Uint8Array) => {
 describe('formats', () => {
   const image = synthetic(40, 27);
 
-  test('a PNG survives the round trip by bytes, path and URL', async () => {
+  test('a PNG survives the round trip by bytes, path, URL and Blob', async () => {
     const bytes = await encodePng(image);
     const path = join(folder, 'whole.png');
     await writeFile(path, bytes);
-    for (const source of [bytes, path, pathToFileURL(path)]) expect(await readImage(source)).toEqual(image);
+    const blob = new Blob([new Uint8Array(bytes)]);
+    for (const source of [bytes, path, pathToFileURL(path), blob])
+      expect(await readImage(source)).toEqual(image);
   });
 
-  test('lossless WebP and TIFF keep every pixel', async () => {
+  test('lossless WebP and TIFF preserve every pixel', async () => {
     expect(await readImage(await made(image).webp({ lossless: true }).toBuffer())).toEqual(image);
     expect(await readImage(await made(image).tiff({ compression: 'lzw' }).toBuffer())).toEqual(image);
   });
@@ -46,7 +48,7 @@ describe('formats', () => {
     expect(new Set(data)).toEqual(new Set([96]));
   });
 
-  test('greyscale', async () => {
+  test('grayscale', async () => {
     const bytes = await sharp(Uint8Array.of(0, 77, 255), { raw: { width: 3, height: 1, channels: 1 } })
       .toColourspace('b-w')
       .png()
@@ -67,7 +69,7 @@ describe('formats', () => {
     expect(Array.from((await readImage(bytes)).data)).toEqual([255, 0, 0, 0, 0, 255]);
   });
 
-  test('16 bits keep their upper 8', async () => {
+  test('16 bits are cut to their upper 8', async () => {
     const deep = Uint16Array.of(0x0000, 0x8040, 0xffff, 0x1234, 0xabcd, 0x00ff);
     const bytes = await sharp(deep, { raw: { width: 2, height: 1, channels: 3 } })
       .toColourspace('rgb16')
@@ -77,7 +79,7 @@ describe('formats', () => {
     expect(Array.from((await readImage(bytes)).data)).toEqual([0x00, 0x80, 0xff, 0x12, 0xab, 0x00]);
   });
 
-  test('16-bit greyscale', async () => {
+  test('16-bit grayscale', async () => {
     const bytes = await sharp(Uint16Array.of(0x0000, 0x8040, 0xffff), {
       raw: { width: 3, height: 1, channels: 1 },
     })
@@ -95,7 +97,7 @@ describe('formats', () => {
     expect((await sharp(bytes).metadata()).space).toBe('cmyk');
     const { width, height, data } = await readImage(bytes);
     expect([width, height]).toEqual([32, 16]);
-    // A press cannot print every colour: what comes back is near, not equal.
+    // A press cannot print every color, so the result is near, not equal.
     expect(largestDifference(data, halves.data)).toBeLessThanOrEqual(32);
   });
 
@@ -119,7 +121,7 @@ describe('formats', () => {
     expect(Array.from(fromRgba(rgba, 2, 2).data)).toEqual(expected);
   });
 
-  test('transparency in greyscale and in 16 bits', async () => {
+  test('transparency in grayscale and in 16 bits', async () => {
     const grey = await sharp(Uint8Array.of(0, 51, 77, 255), { raw: { width: 2, height: 1, channels: 2 } })
       .toColourspace('b-w')
       .png()
@@ -176,8 +178,8 @@ test.each([
   expect(Array.from({ length: height }, (_, y) => letters.slice(y * width, (y + 1) * width))).toEqual(shown);
 });
 
-describe('what is no image', () => {
-  const failsWith = async (source: string | Uint8Array, code: string, options = {}) => {
+describe('errors', () => {
+  const failsWith = async (source: ImageSource, code: string, options = {}) => {
     const error: unknown = await readImage(source, options).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(ImageError);
     expect(error).toMatchObject({
@@ -192,6 +194,7 @@ describe('what is no image', () => {
     await writeFile(join(folder, 'file'), 'x');
     await failsWith(join(folder, 'file', 'image.png'), 'image-unreadable');
   });
+  test('an element, which only a browser can read', () => failsWith({} as ImageBitmap, 'image-unreadable'));
   test('an empty file', async () => {
     await writeFile(join(folder, 'empty.png'), '');
     await failsWith(join(folder, 'empty.png'), 'image-empty');
@@ -201,18 +204,19 @@ describe('what is no image', () => {
     await writeFile(join(folder, 'text.jpg'), 'This is no image.');
     await failsWith(join(folder, 'text.jpg'), 'image-unknown-format');
   });
-  test('a JPEG cut short', async () => {
+  test('a truncated JPEG', async () => {
     const bytes = await made(synthetic(200, 150)).jpeg().toBuffer();
     await failsWith(bytes.subarray(0, bytes.length / 2), 'image-damaged');
   });
-  test('a PNG cut short', async () => {
+  test('a truncated PNG', async () => {
     const bytes = await made(synthetic(200, 150)).png().toBuffer();
     await failsWith(bytes.subarray(0, bytes.length / 2), 'image-damaged');
   });
 
   test('a PNG of 68 bytes that claims 100000x100000 pixels', async () => {
     const bomb = Buffer.from(
-      '89504e470d0a1a0a0000000d49484452000186a0000186a0080200000027309c9f0000000b49444154789c63604005000010000139bd8f650000000049454e44ae426082',
+      '89504e470d0a1a0a0000000d49484452000186a0000186a0080200000027309c9f' +
+        '0000000b49444154789c63604005000010000139bd8f650000000049454e44ae426082',
       'hex',
     );
     const started = performance.now();
@@ -226,7 +230,7 @@ describe('what is no image', () => {
     expect(await readImage(bytes, { maxPixels: 100 })).toEqual(synthetic(10, 10));
   });
 
-  test('a limit that is none', async () => {
+  test('an invalid limit', async () => {
     await expect(readImage('any.png', { maxPixels: 0 })).rejects.toBeInstanceOf(ConfigError);
     await expect(readImage('any.png', { maxPixels: Number.NaN })).rejects.toBeInstanceOf(ConfigError);
   });

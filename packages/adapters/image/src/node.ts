@@ -1,20 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import type { Image } from '@pvt/core';
 import {
-  checkMaxPixels,
   checkImage,
+  checkMaxPixels,
   checkPixelCount,
   defaultMaxPixels,
   fromRgba,
   ImageError,
+  type ImageSource,
+  type ReadImageOptions,
 } from './image.ts';
 
-/** `signal` stops the read between its steps and rejects with the signal's reason. */
-export interface ReadImageOptions {
-  /** Pixels that the image's header may claim; 100 million where absent. Checked before anything is decoded. */
-  readonly maxPixels?: number;
-  readonly signal?: AbortSignal;
-}
+export * from './shared.ts';
 
 async function loadSharp(who: string) {
   try {
@@ -22,44 +19,37 @@ async function loadSharp(who: string) {
   } catch (cause) {
     throw new ImageError(
       'sharp-missing',
-      `${who}: expected the package sharp to be installed beside @pvt/adapter-image, got a failed import; run npm install sharp.`,
+      `${who}: expected the package sharp to be installed beside @pvt/adapter-image, got a failed import; ` +
+        'run npm install sharp.',
       { cause },
     );
   }
 }
 
-/**
- * An image from a file or its bytes, in any format that sharp knows (JPEG, PNG, WebP, AVIF, GIF, TIFF, SVG): the first
- * frame, turned upright by its EXIF orientation, as 8-bit sRGB with embedded profiles applied, transparency composited
- * over white.
- *
- * @throws ImageError with code `image-missing`, `image-is-directory`, `image-empty`, `image-unreadable` (the file
- * cannot be opened), `image-unknown-format`, `image-too-large`, `image-damaged` or `sharp-missing`
- * @throws ConfigError where `maxPixels` is not a positive integer
- * @example
- * const image = await readImage('cat.jpg');
- */
+/** Node's side of `readImage`, which `readImage.ts` documents for both platforms. */
 export async function readImage(
-  source: string | URL | Uint8Array,
+  source: ImageSource,
   { maxPixels = defaultMaxPixels, signal }: ReadImageOptions = {},
 ): Promise<Image> {
   checkMaxPixels('readImage', maxPixels);
   signal?.throwIfAborted();
-  const name = source instanceof Uint8Array ? `${source.length} bytes` : String(source);
   const sharp = await loadSharp('readImage');
-  const bytes = source instanceof Uint8Array ? source : await readBytes(source, signal);
+  const bytes = await readBytes(source, signal);
+  const name = nameOf(source);
   if (bytes.length === 0)
     throw new ImageError(
       'image-empty',
       `readImage: expected an image, got no bytes in ${name}; check what wrote it.`,
     );
 
-  // The limit is checked here, on the header, and the message is ours; sharp's own limit would say less.
+  // The limit is checked here, on the header, because sharp's own limit would not name the file and the
+  // remedy.
   const input = sharp(bytes, { autoOrient: true, failOn: 'error', limitInputPixels: false });
   const { width, height } = await input.metadata().catch((cause: unknown) => {
     throw new ImageError(
       'image-unknown-format',
-      `readImage: expected a JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG, got something else in ${name}; convert it first.`,
+      `readImage: expected a JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG, got something else in ${name}; ` +
+        'convert it first.',
       { cause },
     );
   });
@@ -74,7 +64,8 @@ export async function readImage(
     .catch((cause: unknown) => {
       throw new ImageError(
         'image-damaged',
-        `readImage: expected a whole image of ${width}x${height} pixels, got ${name}, which is cut short or damaged; fetch it again.`,
+        `readImage: expected a whole image of ${width}x${height} pixels, got ${name}, ` +
+          'which is truncated or damaged; fetch it again.',
         { cause },
       );
     });
@@ -82,7 +73,23 @@ export async function readImage(
   return fromRgba(data, info.width, info.height);
 }
 
-async function readBytes(path: string | URL, signal: AbortSignal | undefined): Promise<Uint8Array> {
+function nameOf(source: ImageSource): string {
+  if (source instanceof Uint8Array) return `${source.length} bytes`;
+  return source instanceof Blob ? `a Blob of ${source.size} bytes` : String(source);
+}
+
+async function readBytes(source: ImageSource, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) return source;
+  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  if (typeof source === 'string' || source instanceof URL) return readFileBytes(source, signal);
+  throw new ImageError(
+    'image-unreadable',
+    `readImage: expected a path, file URL, bytes or Blob, got ${nameOf(source)}; ` +
+      'elements and canvases can be read in a browser only.',
+  );
+}
+
+async function readFileBytes(path: string | URL, signal: AbortSignal | undefined): Promise<Uint8Array> {
   try {
     return await readFile(path, { signal });
   } catch (cause) {
@@ -112,7 +119,7 @@ async function readBytes(path: string | URL, signal: AbortSignal | undefined): P
  * An image as the bytes of a PNG file, lossless.
  *
  * @throws ImageError with code `sharp-missing`
- * @throws ShapeError for an image whose data does not fit its size
+ * @throws ShapeError for an image whose data does not match its size
  * @example
  * await writeFile('crop.png', await encodePng(centerCrop(image, [224, 224])));
  */

@@ -1,7 +1,7 @@
 import { ConfigError, type Image, type Preprocessing } from '@pvt/core';
 import { checkImage } from './image.ts';
 
-/** What becomes of each 8-bit value in each channel: entry 3 * value + channel. */
+/** A table of the normalized values: entry 3 * value + channel. */
 export function levels({
   rescale = 1,
   normalize = { mean: [0, 0, 0], std: [1, 1, 1] },
@@ -9,7 +9,8 @@ export function levels({
   const fail = (field: string, expected: string, got: unknown) => {
     throw new ConfigError(
       'preprocessing-invalid',
-      `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; correct the preprocessing.`,
+      `normalize: expected ${field} to be ${expected}, got ${JSON.stringify(got)}; ` +
+        'correct the preprocessing.',
     );
   };
   if (!Number.isFinite(rescale) || rescale <= 0) fail('rescale', 'a positive number, usually 1/255', rescale);
@@ -42,12 +43,13 @@ export function applyLevels(data: Uint8Array, table: Float32Array, target: Float
 }
 
 /**
- * The last two steps of a recipe, (value * rescale - mean) / std per channel in float32, as [height, width, 3] values.
+ * The last two steps of a preprocessing, (value * rescale - mean) / std per channel in float32, as [height,
+ * width, 3] values.
  *
  * @throws ConfigError for a rescale or std that is not positive, or a mean or std without three numbers
- * @throws ShapeError for an image whose data does not fit its size
+ * @throws ShapeError for an image whose data does not match its size
  * @example
- * const values = normalize(image, { rescale: 1 / 255, normalize: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } });
+ * const values = normalize(image, { rescale: 1 / 255, normalize: imageNetNormalization });
  */
 export function normalize(
   image: Image,

@@ -29,7 +29,7 @@ describe.each(goldens)(
         expect(createHash('sha256').update(data).digest('hex')).toBe(pixels.sha256);
     });
 
-    test('the normalised values are equal in float32', async () => {
+    test('the normalized values are equal in float32', async () => {
       const input = preprocess(image, steps);
       expect(input.shape).toEqual([1, 224, 224, 3]);
       expect(input.dtype).toBe('float32');
@@ -57,7 +57,8 @@ describe('centerCrop', () => {
   });
   const columns = ({ data }: Image) => Array.from(data).filter((_, i) => i % 3 === 0);
 
-  // torchvision: int(round((from - to) / 2)), Python's round taking halves to even: 0.5 is 0, 1.5 is 2, 2.5 is 2.
+  // torchvision: int(round((from - to) / 2)), Python's round taking halves to even: 0.5 is 0, 1.5 is 2, 2.5
+  // is 2.
   test.each([
     [5, 3, [2, 3, 4]],
     [4, 3, [1, 2, 3]],
@@ -67,7 +68,7 @@ describe('centerCrop', () => {
     expect(columns(centerCrop(row(from), [1, to]))).toEqual(expected);
   });
 
-  // torchvision pads (to - from) // 2 before and (to - from + 1) // 2 behind.
+  // torchvision pads (to - from) // 2 before and (to - from + 1) // 2 after.
   test.each([
     [2, 4, [0, 1, 2, 0]],
     [2, 5, [0, 1, 2, 0, 0]],
@@ -81,7 +82,7 @@ describe('centerCrop', () => {
     expect(Array.from(data)).toEqual([0, 0, 0, 0, 0, 0, 2, 2, 2, 3, 3, 3, 0, 0, 0, 0, 0, 0]);
   });
 
-  test('rejects what cannot be a size', () => {
+  test('rejects an invalid size', () => {
     expect(() => centerCrop(row(4), [0, 2])).toThrow(ConfigError);
     expect(() => centerCrop(row(4), [20_000, 20_000])).toThrow(
       expect.objectContaining({ code: 'crop-too-large' }),
@@ -107,7 +108,7 @@ describe('normalize', () => {
     ['mean that is no number', { normalize: { mean: [0, Number.NaN, 0], std: [1, 1, 1] } }],
     ['rescale of 0', { rescale: 0 }],
     ['infinite rescale', { rescale: Number.POSITIVE_INFINITY }],
-  ])('rejects a recipe with %s', (_what, preprocessing) => {
+  ])('rejects preprocessing with %s', (_what, preprocessing) => {
     expect(() => normalize(image, preprocessing)).toThrow(ConfigError);
     expect(() => preprocess(image, preprocessing)).toThrow(
       expect.objectContaining({ code: 'preprocessing-invalid' }),
@@ -130,14 +131,14 @@ describe('preprocess', () => {
     for (const tensor of [batch, ...singles]) tensor.dispose();
   });
 
-  test('an empty recipe hands the pixels over', () => {
+  test('empty preprocessing passes the pixels on', () => {
     const input = preprocess(synthetic(5, 4), {});
     expect(input.shape).toEqual([1, 4, 5, 3]);
     expect(Array.from(input.dataSync())).toEqual(Array.from(synthetic(5, 4).data));
     input.dispose();
   });
 
-  test('leaves nothing but its result, and the images as they were', async () => {
+  test('allocates only its result, and does not change the images', async () => {
     const image = synthetic(20, 10);
     await expectNoLeak(() =>
       preprocess(image, { resize: { to: { size: [8, 8] }, resampling: 'box' }, ...imagenet }).dispose(),

@@ -7,7 +7,7 @@ import { resize, shortSideSize } from './resize.ts';
 
 const sha256 = (image: Image) => createHash('sha256').update(image.data).digest('hex');
 
-/** The image seen in a mirror: left and right, or top and bottom. */
+/** The image mirrored left and right, or top and bottom. */
 function mirrored({ width, height, data }: Image, axis: 'x' | 'y'): Image {
   const copy = new Uint8Array(data.length);
   for (let y = 0; y < height; y++) {
@@ -57,7 +57,7 @@ describe.each(resamplings)('%s', (resampling) => {
   });
 });
 
-// Box and nearest are left out: they take a side where an edge or middle falls between two source pixels.
+// Box and nearest are left out, because they break ties between two source pixels to one side.
 test.each(['lanczos', 'bilinear', 'bicubic', 'hamming'] as const)(
   'mirroring commutes with %s',
   (resampling) => {
@@ -99,7 +99,7 @@ describe('errors', () => {
     );
   });
 
-  test('a short side of nothing', () => {
+  test('a short side of 0', () => {
     expect(() => shortSideSize(image, 0)).toThrow(ConfigError);
   });
 
@@ -114,7 +114,7 @@ describe('errors', () => {
     expect(() => resize(wrong, [2, 2], 'box')).toThrow(expect.objectContaining({ code: 'image-invalid' }));
   });
 
-  test('a result that would fill the memory', () => {
+  test('a result that would exhaust the memory', () => {
     const thread = { width: 1, height: 1_000_000, data: new Uint8Array(3_000_000) };
     expect(() => resize(thread, shortSideSize(thread, 224), 'bicubic')).toThrow(
       expect.objectContaining({ code: 'resize-too-large' }),

@@ -32,7 +32,10 @@ const filters: Record<Exclude<Resampling, 'nearest'>, Filter> = {
 /** Fractional bits of a weight: 32, less 8 for the pixel and 2 for sums that overshoot. */
 const fraction = 22;
 
-/** Which source pixels make each target pixel: from `starts[i]` on, `counts[i]` of them, weighed by `weights[i * length]` on. */
+/**
+ * Which source pixels make each target pixel: from `starts[i]` on, `counts[i]` of them, weighed by `weights[i
+ * * length]` on.
+ */
 interface Windows {
   readonly starts: Int32Array;
   readonly counts: Int32Array;
@@ -66,8 +69,8 @@ function windows(from: number, to: number, { support, weight }: Filter): Windows
 }
 
 /**
- * Resamples the middle axis of [outer, from, inner] bytes: [height, width, 3] along a row, [1, height, width * 3] down a
- * column. Both inner sizes are whole pixels, so red, green and blue go together.
+ * Resamples the middle axis of [outer, from, inner] bytes: [height, width, 3] along a row, [1, height, width
+ * * 3] down a column. Both inner sizes are whole pixels, so red, green and blue move together.
  */
 function resampleAxis(
   source: Uint8Array,
@@ -105,7 +108,9 @@ function resampleAxis(
   return new Uint8Array(target.buffer);
 }
 
-/** Sources of a nearest resize: Pillow adds the step up instead of multiplying, and rounding errors with it. */
+/**
+ * Sources of a nearest resize: Pillow adds the step up instead of multiplying, and rounding errors with it.
+ */
 function nearestSources(from: number, to: number): Int32Array {
   const step = from / to;
   let position = step * 0.5;
@@ -133,12 +138,13 @@ function nearest({ width, height, data }: Image, toHeight: number, toWidth: numb
 }
 
 /**
- * Resizes to [height, width] pixels exactly as Pillow's `Image.resize` does for 8-bit RGB: rows first, then columns,
- * antialiased, weights in fixed point, 8 bits in between (Pillow, libImaging/Resample.c). An image of that size
- * already is returned as it is.
+ * Resizes to [height, width] pixels exactly as Pillow's `Image.resize` does for 8-bit RGB: rows first, then
+ * columns, antialiased, weights in fixed point, 8 bits in between (Pillow, libImaging/Resample.c). An image
+ * of that size is returned unchanged.
  *
  * @throws ConfigError for a size that is not two positive integers, or an unknown filter
- * @throws ShapeError for an image whose data does not fit its size, or a result (or step between) beyond 100 megapixels
+ * @throws ShapeError for an image whose data does not match its size, or a result (or intermediate result)
+ * beyond 100 megapixels
  * @example
  * const small = resize(image, [224, 224], 'bicubic');
  */
@@ -152,14 +158,17 @@ export function resize(
   if (!resamplings.includes(resampling)) {
     throw new ConfigError(
       'preprocessing-invalid',
-      `resize: expected the resampling to be one of ${resamplings.join(', ')}, got ${resampling}; name one of these.`,
+      `resize: expected the resampling to be one of ${resamplings.join(', ')}, got ${resampling}; ` +
+        'name one of these.',
     );
   }
   if (height === image.height && width === image.width) return image;
   if (width * Math.max(height, image.height) > defaultMaxPixels) {
     throw new ShapeError(
       'resize-too-large',
-      `resize: expected at most ${defaultMaxPixels} pixels on the way, got ${image.height}x${image.width} to ${height}x${width}; choose a smaller size, or crop so extreme an image first.`,
+      `resize: expected at most ${defaultMaxPixels} pixels in between, ` +
+        `got ${image.height}x${image.width} to ${height}x${width}; ` +
+        'choose a smaller size, or crop so extreme an image first.',
     );
   }
   if (resampling === 'nearest') return { width, height, data: nearest(image, height, width) };
@@ -171,8 +180,8 @@ export function resize(
 }
 
 /**
- * The [height, width] that brings an image's shorter side to `shortSide` pixels and keeps its aspect ratio; the longer
- * side is cut to an integer, as torchvision's `Resize` and Hugging Face's `shortest_edge` do.
+ * The [height, width] that brings an image's shorter side to `shortSide` pixels and keeps its aspect ratio;
+ * the longer side is cut to an integer, as torchvision's `Resize` and Hugging Face's `shortest_edge` do.
  *
  * @throws ConfigError where `shortSide` is not a positive integer
  * @example
@@ -199,7 +208,8 @@ export function checkSize(
   ) {
     throw new ConfigError(
       'preprocessing-invalid',
-      `${who}: expected ${field} in positive whole pixels, got ${JSON.stringify(size)}; write a square as [224, 224].`,
+      `${who}: expected ${field} in positive whole pixels, got ${JSON.stringify(size)}; ` +
+        'write a square as [224, 224].',
     );
   }
   return size;

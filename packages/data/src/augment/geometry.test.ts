@@ -1,11 +1,12 @@
 import { createRandom, type LabelledBox, type LabelMap, ignoredLabel } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
 import { augment, type AugmentStep } from './augment.ts';
-import { cover, crop, flip, resizeSample, turn, type Labelled } from './geometry.ts';
+import type { LabelledImage } from '../dataSet.ts';
+import { crop, erase, flip, resizeSample, rotate90 } from './geometry.ts';
 
 const marked = [250, 10, 200] as const;
 
-/** A grey image with one coloured rectangle, and the rectangle as box and as label map. */
+/** A gray image with one colored rectangle, and the rectangle as a box and as a label map. */
 function marking(width: number, height: number, [left, top, right, bottom]: LabelledBox['box']) {
   const data = new Uint8Array(width * height * 3).fill(90);
   const labels = new Uint16Array(width * height);
@@ -33,10 +34,10 @@ function bounds(width: number, height: number, test: (i: number) => boolean): nu
   }
   return xs.length === 0 ? [] : [Math.min(...xs), Math.min(...ys), Math.max(...xs) + 1, Math.max(...ys) + 1];
 }
-// More marked than grey: where a resize has blended both, the edge lies half way.
-const inImage = ({ image: { width, height, data } }: Labelled) =>
+// A resize blends both colors at the edge, which is taken to be halfway.
+const inImage = ({ image: { width, height, data } }: LabelledImage) =>
   bounds(width, height, (i) => data[i * 3]! > 170);
-const inMap = ({ target: { width, height, labels } }: Labelled<LabelMap>) =>
+const inMap = ({ target: { width, height, labels } }: LabelledImage<LabelMap>) =>
   bounds(width, height, (i) => labels[i] === 3);
 
 const random = (seed: number) => {
@@ -55,38 +56,38 @@ const random = (seed: number) => {
   return { image, target };
 };
 
-describe('flips and turns', () => {
-  it('are undone by themselves, four quarters by nothing', () => {
+describe('flips and rotations', () => {
+  it('are undone by themselves', () => {
     const sample = random(1);
     for (const axis of ['horizontal', 'vertical'] as const) {
       expect(flip(sample, axis)).not.toEqual(sample);
       expect(flip(flip(sample, axis), axis)).toEqual(sample);
     }
-    expect(turn(turn(turn(turn(sample, 1), 1), 1), 1)).toEqual(sample);
-    expect(turn(turn(sample, 1), 3)).toEqual(sample);
-    expect(turn(turn(sample, 1), 1)).toEqual(turn(sample, 2));
-    expect(turn(sample, 2)).toEqual(flip(flip(sample, 'horizontal'), 'vertical'));
+    expect(rotate90(rotate90(rotate90(rotate90(sample, 1), 1), 1), 1)).toEqual(sample);
+    expect(rotate90(rotate90(sample, 1), 3)).toEqual(sample);
+    expect(rotate90(rotate90(sample, 1), 1)).toEqual(rotate90(sample, 2));
+    expect(rotate90(sample, 2)).toEqual(flip(flip(sample, 'horizontal'), 'vertical'));
   });
 
-  it('turns clockwise', () => {
-    const { image } = turn(
+  it('rotate clockwise', () => {
+    const { image } = rotate90(
       { image: { width: 2, height: 1, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
       1,
     );
     expect(image).toEqual({ width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) });
-    const second = turn(
+    const second = rotate90(
       { image: { width: 1, height: 2, data: Uint8Array.of(1, 1, 1, 2, 2, 2) }, target: 0 },
       1,
     );
     expect(second.image).toEqual({ width: 2, height: 1, data: Uint8Array.of(2, 2, 2, 1, 1, 1) });
   });
 
-  it.each([1, 2, 3])('take box and mask along, %i quarters', (quarters) => {
+  it.each([1, 2, 3])('move box and mask along, %i times', (times) => {
     const { boxes, map, label } = marking(13, 9, [2, 1, 7, 4]);
-    const turned = turn(boxes, quarters);
+    const turned = rotate90(boxes, times);
     expect(turned.target).toEqual([{ box: inImage(turned), label: 2 }]);
-    expect(inMap(turn(map, quarters))).toEqual(inImage(turned));
-    expect(turn(label, quarters).target).toBe(5);
+    expect(inMap(rotate90(map, times))).toEqual(inImage(turned));
+    expect(rotate90(label, times).target).toBe(5);
     const mirrored = flip(boxes, 'horizontal');
     expect(mirrored.target).toEqual([{ box: [6, 1, 11, 4], label: 2 }]);
     expect(inImage(mirrored)).toEqual([6, 1, 11, 4]);
@@ -103,16 +104,16 @@ describe('crop', () => {
     expect(inImage(cut)).toEqual([0, 3, 3, 6]);
     const cutMap = crop(map, window);
     expect(inMap(cutMap)).toEqual([0, 3, 3, 6]);
-    // Two rows above the image, three columns behind it.
+    // Two rows above the image, and three columns to its right.
     expect(cutMap.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(2 * 12 + 4 * 3);
   });
 
-  it('drops a box of which too little is left', () => {
+  it('drops a box of which too little stays visible', () => {
     const { boxes } = marking(20, 20, [0, 0, 10, 10]);
     const half = { top: 0, left: 5, height: 20, width: 15 };
-    expect(crop(boxes, half, { keep: 0.5 }).target).toEqual([{ box: [0, 0, 5, 10], label: 2 }]);
-    expect(crop(boxes, half, { keep: 0.51 }).target).toEqual([]);
-    expect(crop(boxes, { ...half, left: 10 }, { keep: 0 }).target).toEqual([]);
+    expect(crop(boxes, half, { minVisibility: 0.5 }).target).toEqual([{ box: [0, 0, 5, 10], label: 2 }]);
+    expect(crop(boxes, half, { minVisibility: 0.51 }).target).toEqual([]);
+    expect(crop(boxes, { ...half, left: 10 }, { minVisibility: 0 }).target).toEqual([]);
   });
 });
 
@@ -134,30 +135,30 @@ describe('resize', () => {
   });
 });
 
-describe('cover', () => {
-  it('hides pixels, ignores labels and drops what can no longer be seen', () => {
+describe('erase', () => {
+  it('paints pixels, ignores labels and drops boxes that are hardly visible', () => {
     const { boxes, map } = marking(10, 10, [0, 0, 4, 4]);
     const window = { top: 0, left: 0, height: 4, width: 3 };
-    expect(cover(boxes, window, { keep: 0.25 }).target).toEqual(boxes.target);
-    expect(cover(boxes, window, { keep: 0.26 }).target).toEqual([]);
-    const covered = cover(map, window);
-    expect(inImage(covered)).toEqual([3, 0, 4, 4]);
-    expect(inMap(covered)).toEqual([3, 0, 4, 4]);
-    expect(covered.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(12);
+    expect(erase(boxes, window, { minVisibility: 0.25 }).target).toEqual(boxes.target);
+    expect(erase(boxes, window, { minVisibility: 0.26 }).target).toEqual([]);
+    const erased = erase(map, window);
+    expect(inImage(erased)).toEqual([3, 0, 4, 4]);
+    expect(inMap(erased)).toEqual([3, 0, 4, 4]);
+    expect(erased.target.labels.filter((label) => label === ignoredLabel)).toHaveLength(12);
     expect(inImage(map)).toEqual([0, 0, 4, 4]);
   });
 });
 
 describe('augment', () => {
   const steps: AugmentStep[] = [
-    { kind: 'turn' },
+    { kind: 'rotate90' },
     { kind: 'scaledCrop', scale: [0.6, 1.6] },
     { kind: 'shift', by: 0.1 },
     { kind: 'flip', horizontal: 0.5, vertical: 0.5 },
     { kind: 'resizedCrop', area: [0.5, 1] },
   ];
 
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])('keeps box and mask on their pixels, seed %i', (seed) => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('moves box and mask with their pixels, seed %i', (seed) => {
     const { boxes, map } = marking(60, 44, [18, 14, 40, 30]);
     const changed = augment(boxes, steps, createRandom(seed), [48, 64]);
     const changedMap = augment(map, steps, createRandom(seed), [48, 64]);
@@ -172,7 +173,7 @@ describe('augment', () => {
     }
   });
 
-  it('keeps most boxes', () => {
+  it('drops few boxes', () => {
     const { boxes } = marking(60, 44, [18, 14, 40, 30]);
     const left = Array.from(
       { length: 20 },
@@ -181,10 +182,10 @@ describe('augment', () => {
     expect(left.reduce((a, b) => a + b)).toBeGreaterThan(15);
   });
 
-  it('is the same for the same numbers, and another for others', () => {
+  it('is the same for the same seed, and different for another', () => {
     const all: AugmentStep[] = [
       ...steps,
-      { kind: 'colour', brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 },
+      { kind: 'colorJitter', brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 },
       { kind: 'erase', probability: 1 },
     ];
     const { map } = marking(60, 44, [18, 14, 40, 30]);
@@ -193,24 +194,24 @@ describe('augment', () => {
     expect(augment(map, all, createRandom('b'), [48, 64])).not.toEqual(once);
   });
 
-  it('leaves the sample itself alone', () => {
+  it('does not change the sample itself', () => {
     const { map } = marking(20, 20, [4, 4, 9, 9]);
     const copy = structuredClone(map);
     augment(
       map,
-      [{ kind: 'erase', probability: 1 }, { kind: 'colour', brightness: 1 }, ...steps],
+      [{ kind: 'erase', probability: 1 }, { kind: 'colorJitter', brightness: 1 }, ...steps],
       createRandom(1),
       [16, 16],
     );
     expect(map).toEqual(copy);
   });
 
-  it('changes nothing where it is told to change nothing', () => {
+  it('changes nothing with steps that change nothing', () => {
     const sample = random(4);
     const none: AugmentStep[] = [
       { kind: 'flip' },
       { kind: 'shift', by: 0 },
-      { kind: 'colour' },
+      { kind: 'colorJitter' },
       { kind: 'erase', probability: 0 },
       { kind: 'scaledCrop', scale: [1, 1] },
       { kind: 'resizedCrop', area: [1, 1], aspect: [1.4, 1.4] },
@@ -224,8 +225,8 @@ describe('augment', () => {
     ['flip with horizontal, vertical, got probability', { kind: 'flip', probability: 0.5 }],
     ['scaledCrop.scale to be two positive factors', { kind: 'scaledCrop' }],
     ['resizedCrop.area to be two shares', { kind: 'resizedCrop', area: [0.5, 2] }],
-    ['turn with no fields', { kind: 'turn', probability: 1 }],
-  ])('says what is wrong: %s', (message, step) => {
+    ['rotate90 with no fields', { kind: 'rotate90', probability: 1 }],
+  ])('refuses an invalid step: %s', (message, step) => {
     expect(() => augment(random(1), [step as AugmentStep], createRandom(1), [5, 7])).toThrow(message);
   });
 });

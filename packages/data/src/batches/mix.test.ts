@@ -2,7 +2,7 @@ import { createRandom } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
 import { mix } from './mix.ts';
 
-/** Four images, each filled with its index, each of a class of its own. */
+/** Four images, each filled with its index and of a class of its own. */
 function batch() {
   const shape = [4, 8, 8, 3] as const;
   const inputs = Float32Array.from({ length: 4 * 192 }, (_, i) => Math.floor(i / 192));
@@ -12,17 +12,17 @@ function batch() {
 const mean = (values: Float32Array) => values.reduce((a, b) => a + b, 0) / values.length;
 
 describe('mix', () => {
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])('gives classes the share of their pixels, seed %i', (seed) => {
-    for (const settings of [{ mixup: 0.8 }, { cutmix: 1 }, { mixup: 0.8, cutmix: 1 }]) {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('mixes classes in proportion to their pixels, seed %i', (seed) => {
+    for (const options of [{ mixup: 0.8 }, { cutmix: 1 }, { mixup: 0.8, cutmix: 1 }]) {
       const { shape, inputs, soft } = batch();
-      const share = mix(inputs, shape, soft, settings, createRandom(seed));
+      const share = mix(inputs, shape, soft, options, createRandom(seed));
       expect(share).toBeGreaterThanOrEqual(0);
       expect(share).toBeLessThanOrEqual(1);
       for (let i = 0; i < 4; i++) {
         const own = soft.subarray(i * 4, i * 4 + 4);
         expect(own[i]).toBeCloseTo(share, 6);
         expect(own[3 - i]).toBeCloseTo(1 - share, 6);
-        // The image's mean is the classes' mean, as each image shows its index.
+        // Each image shows its index, so its mean is the mean of its classes.
         expect(mean(inputs.subarray(i * 192, (i + 1) * 192))).toBeCloseTo(
           i * share + (3 - i) * (1 - share),
           4,
@@ -52,7 +52,7 @@ describe('mix', () => {
     }
   });
 
-  it('leaves a batch alone by its probability, and the middle one of an odd batch', () => {
+  it('leaves a batch with probability 0 unchanged, and the middle image of an odd batch', () => {
     const { shape, inputs, soft } = batch();
     expect(mix(inputs, shape, soft, { mixup: 1, probability: 0 }, createRandom(1))).toBe(1);
     expect({ inputs, soft }).toEqual({ inputs: batch().inputs, soft: batch().soft });
@@ -61,9 +61,9 @@ describe('mix', () => {
     expect([...three.soft.subarray(4, 8)]).toEqual([0, 1, 0, 0]);
   });
 
-  it('says what is no mix', () => {
+  it('refuses invalid options', () => {
     const { shape, inputs, soft } = batch();
-    for (const settings of [{}, { mixup: 0 }, { cutmix: NaN }, { mixup: 1, probability: 2 }])
-      expect(() => mix(inputs, shape, soft, settings, createRandom(1))).toThrow('mix: expected');
+    for (const options of [{}, { mixup: 0 }, { cutmix: NaN }, { mixup: 1, probability: 2 }])
+      expect(() => mix(inputs, shape, soft, options, createRandom(1))).toThrow('mix: expected');
   });
 });

@@ -1,25 +1,27 @@
-import type { LabelledBox } from '@pvt/core';
-import type { Opener, Sample } from '../dataSet.ts';
+import type { Box, LabelledBox } from '@pvt/core';
+import type { Sample, SourceReader } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
 import { isCoco, parseCoco, parseJson } from './coco.ts';
-import type { Placed } from './divide.ts';
 import {
   byPath,
   folderOf,
+  imageIndex,
   join,
   linesOf,
   nameOf,
-  imageIndex,
   readText,
-  splitNamed,
-  splitOf,
+  splitByName,
+  splitInName,
+  splitInPath,
   stemOf,
   type DataFile,
   type Split,
 } from './files.ts';
-import { parseVoc, type Annotation } from './voc.ts';
+import type { SplitSample } from './splits.ts';
+import { parseVoc, type Annotation, type NamedBox } from './voc.ts';
 
-interface Found<Source> {
+/** An image's annotation, and the files that both come from. */
+interface AnnotatedImage<Source> {
   readonly image: DataFile<Source>;
   readonly split: Split | undefined;
   readonly annotation: Annotation;
@@ -27,68 +29,74 @@ interface Found<Source> {
   readonly file: string;
 }
 
-/** Pascal VOC: an XML file per image, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the image. */
+interface BoxSamples<Source> {
+  readonly classes: readonly string[];
+  readonly samples: SplitSample<'detect', Source>[];
+}
+
+const withExtension = <Source>(files: readonly DataFile<Source>[], extension: string): DataFile<Source>[] =>
+  files.filter(({ path }) => path.toLowerCase().endsWith(extension)).sort(byPath);
+
+/**
+ * Pascal VOC: an XML file per image, in `Annotations` beside `JPEGImages` and `ImageSets/Main`, or beside the
+ * image.
+ */
 export async function readVoc<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,
-  opener: Opener<Source>,
+  reader: SourceReader<Source>,
   notes: string[],
-) {
-  const imageOf = imageIndex(files);
-  const lists = await readLists(files, opener);
-  const found: Found<Source>[] = [];
+): Promise<BoxSamples<Source>> {
+  const findImage = imageIndex(files);
+  const lists = await readLists(files, reader);
+  const annotated: AnnotatedImage<Source>[] = [];
   const seen = new Set<string>();
-  for (const { path, source } of files
-    .filter(({ path }) => path.toLowerCase().endsWith('.xml'))
-    .sort(byPath)) {
-    const annotation = parseVoc(await readText(source, opener), path);
+  for (const { path, source } of withExtension(files, '.xml')) {
+    const annotation = parseVoc(await readText(source, reader), path);
     const folder = folderOf(path);
     const base = nameOf(folder) === 'Annotations' ? folderOf(folder) : folder;
-    const image = imageOf(
+    const image = findImage(
       [path, ...(annotation.fileName === undefined ? [] : [annotation.fileName])],
       [join(base, 'JPEGImages'), join(base, 'images'), folder],
       path,
     );
     const key = join(base, stemOf(path));
     seen.add(key);
-    found.push({
-      image,
-      annotation,
-      file: path,
-      split: lists.splits.get(key) ?? (lists.bases.has(base) ? undefined : splitOf(path).split),
-    });
+    const split = lists.splits.get(key) ?? (lists.bases.has(base) ? undefined : splitInPath(path).split);
+    annotated.push({ image, annotation, file: path, split });
   }
-  for (const [key] of lists.splits) {
+  for (const key of lists.splits.keys()) {
     if (!seen.has(key))
       throw new DataError(
         'annotation-missing',
-        `readDataSet: expected an annotation for every line of ImageSets/Main, got none for ${key}; add it, or take the line out.`,
+        `readDataSet: expected an annotation for every line of ImageSets/Main, got none for ${key}; ` +
+          'add it, or remove the line.',
       );
   }
-  const classes =
-    given ??
-    [...new Set(found.flatMap(({ annotation }) => annotation.objects.map(({ name }) => name)))].sort();
-  return { classes, placed: place(found, classes, notes) };
+  const named = annotated.flatMap(({ annotation }) => annotation.objects.map(({ name }) => name));
+  const classes = given ?? [...new Set(named)].sort();
+  return { classes, samples: toSamples(annotated, classes, notes) };
 }
 
 /** The splits that `ImageSets/Main` lists, by folder and stem. */
-async function readLists<Source>(files: readonly DataFile<Source>[], opener: Opener<Source>) {
+async function readLists<Source>(files: readonly DataFile<Source>[], reader: SourceReader<Source>) {
   const splits = new Map<string, Split>();
   const bases = new Set<string>();
-  const main = files
+  const lists = files
     .filter(({ path }) => /(^|\/)ImageSets\/Main\/(train|val|test)\.txt$/.test(path))
     .sort(byPath);
-  for (const { path, source } of main) {
+  for (const { path, source } of lists) {
     const base = folderOf(folderOf(folderOf(path)));
+    const split = splitByName(stemOf(path))!;
     bases.add(base);
-    for (const line of linesOf(await readText(source, opener))) {
+    for (const line of linesOf(await readText(source, reader))) {
       const key = join(base, line.split(/\s/)[0]!);
-      const split = splitNamed(stemOf(path))!;
       const other = splits.get(key);
       if (other !== undefined && other !== split)
         throw new DataError(
           'split-overlap',
-          `readDataSet: expected every image in one split, got ${key} in ${other} and in ${path}; take it out of one of them.`,
+          `readDataSet: expected every image in one split, got ${key} in ${other} and in ${path}; ` +
+            'remove it from one of them.',
         );
       splits.set(key, split);
     }
@@ -100,81 +108,69 @@ async function readLists<Source>(files: readonly DataFile<Source>[], opener: Ope
 export async function readCoco<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,
-  opener: Opener<Source>,
+  reader: SourceReader<Source>,
   notes: string[],
-) {
-  const imageOf = imageIndex(files);
-  const found: Found<Source>[] = [];
-  const named: { readonly path: string; readonly classes: readonly string[] }[] = [];
-  for (const { path, source } of files
-    .filter(({ path }) => path.toLowerCase().endsWith('.json'))
-    .sort(byPath)) {
-    const document = parseJson(await readText(source, opener), path);
+): Promise<BoxSamples<Source>> {
+  const findImage = imageIndex(files);
+  const annotated: AnnotatedImage<Source>[] = [];
+  const classesOf: { readonly split: Split | undefined; readonly classes: readonly string[] }[] = [];
+  for (const { path, source } of withExtension(files, '.json')) {
+    const document = parseJson(await readText(source, reader), path);
     if (!isCoco(document)) {
-      notes.push(`${path} has no objects of COCO's and is left out`);
+      notes.push(`${path} is no COCO annotation of objects and is left out`);
       continue;
     }
     const { classes, images } = parseCoco(document, path);
-    named.push({ path, classes });
-    const split = splitNamed(stemOf(path)) ?? splitOf(path).split;
-    const folder = folderOf(path);
-    const base = nameOf(folder) === 'annotations' ? folderOf(folder) : folder;
-    // instances_val2017.json speaks of val2017/*.jpg.
-    const own = /(?:^|_)([a-z]+\d*)$/.exec(stemOf(path))?.[1] ?? '';
-    for (const image of images) {
-      const within = folderOf(image.fileName);
-      const folders = [folder, join(base, own), join(base, 'images', own), join(base, 'images'), base].map(
-        (place) => join(place, within),
-      );
-      found.push({
-        image: imageOf([image.fileName], folders, `${image.fileName} in ${path}`),
-        annotation: image,
-        file: path,
-        split,
-      });
+    const split = splitInName(stemOf(path)) ?? splitInPath(path).split;
+    classesOf.push({ split, classes });
+    for (const annotation of images) {
+      const { fileName } = annotation;
+      const image = findImage([fileName], cocoFolders(path, fileName), `${fileName} in ${path}`);
+      annotated.push({ image, annotation, file: path, split });
     }
   }
-  const classes =
-    given ??
-    named.find(({ path }) => (splitNamed(stemOf(path)) ?? splitOf(path).split) === 'train')?.classes ??
-    named[0]?.classes ??
-    [];
-  return { classes, placed: place(found, classes, notes) };
+  const train = classesOf.find(({ split }) => split === 'train') ?? classesOf[0];
+  const classes = given ?? train?.classes ?? [];
+  return { classes, samples: toSamples(annotated, classes, notes) };
 }
 
-/** Boxes with labels, cut to their image. */
-function place<Source>(
-  found: readonly Found<Source>[],
+/** Folders that an image of a COCO file may be in, the likeliest first. */
+function cocoFolders(path: string, fileName: string): string[] {
+  const folder = folderOf(path);
+  const base = nameOf(folder) === 'annotations' ? folderOf(folder) : folder;
+  // instances_val2017.json annotates val2017/*.jpg.
+  const splitFolder = /(?:^|_)([a-z]+\d*)$/.exec(stemOf(path))?.[1] ?? '';
+  const folders = [
+    folder,
+    join(base, splitFolder),
+    join(base, 'images', splitFolder),
+    join(base, 'images'),
+    base,
+  ];
+  return folders.map((parent) => join(parent, folderOf(fileName)));
+}
+
+/** Samples with labels instead of names, and boxes cut to their image. */
+function toSamples<Source>(
+  annotated: readonly AnnotatedImage<Source>[],
   classes: readonly string[],
   notes: string[],
-): Placed<'detect', Source>[] {
+): SplitSample<'detect', Source>[] {
   const labels = new Map(classes.map((name, label) => [name, label]));
-  return found.map(({ image, split, annotation: { objects, size }, file }) => {
-    const target = objects.flatMap(({ name, box, crowd }): LabelledBox[] => {
-      const label = labels.get(name);
+  return annotated.map((one) => {
+    const { image, split, annotation, file } = one;
+    const target = annotation.objects.flatMap((object): LabelledBox[] => {
+      const label = labels.get(object.name);
       if (label === undefined)
         throw new DataError(
           'class-unknown',
-          `readDataSet: expected classes ${classes.join(', ')}, got ${name} in ${file}; correct the annotation, or name all classes.`,
+          `readDataSet: expected classes ${classes.join(', ')}, got ${object.name} in ${file}; ` +
+            'correct the annotation, or name all classes.',
         );
-      const [height, width] = size ?? [Infinity, Infinity];
-      const [left, top, right, bottom] = box;
-      const cut = [
-        Math.max(0, left),
-        Math.max(0, top),
-        Math.min(width, right),
-        Math.min(height, bottom),
-      ] as const;
-      const described = `${name} [${box.join(', ')}] of ${image.path}${size ? `, ${width} wide and ${height} high,` : ''}`;
-      if (cut[2] <= cut[0] || cut[3] <= cut[1]) {
-        notes.push(`${described} has no area in the image and is left out (${file})`);
-        return [];
-      }
-      // Tools disagree on whether pixels count from 0 or 1.
-      if (box.some((side, i) => Math.abs(side - cut[i]!) > 1))
-        notes.push(`${described} reaches beyond the image and is cut (${file})`);
-      return [{ box: cut, label, ...(crowd && { crowd }) }];
+      const box = boxInImage(object, one, notes);
+      return box ? [{ box, label, ...(object.crowd && { crowd: true }) }] : [];
     });
+    const { size } = annotation;
     const sample: Sample<'detect', Source> = {
       name: image.path,
       source: image.source,
@@ -183,4 +179,30 @@ function place<Source>(
     };
     return { split, sample };
   });
+}
+
+/** The part of a box inside its image, or undefined if there is none; both are noted. */
+function boxInImage<Source>(
+  { name, box }: NamedBox,
+  { image, annotation: { size }, file }: AnnotatedImage<Source>,
+  notes: string[],
+): Box | undefined {
+  const [height, width] = size ?? [Infinity, Infinity];
+  const [left, top, right, bottom] = box;
+  const cut = [
+    Math.max(0, left),
+    Math.max(0, top),
+    Math.min(width, right),
+    Math.min(height, bottom),
+  ] as const;
+  const sides = size ? `, ${width} wide and ${height} high,` : '';
+  const described = `${name} [${box.join(', ')}] of ${image.path}${sides}`;
+  if (cut[2] <= cut[0] || cut[3] <= cut[1]) {
+    notes.push(`${described} has no area in the image and is left out (${file})`);
+    return undefined;
+  }
+  // One pixel is no reason for a note: tools disagree on whether pixels count from 0 or 1.
+  if (box.some((side, i) => Math.abs(side - cut[i]!) > 1))
+    notes.push(`${described} reaches beyond the image and is cut (${file})`);
+  return cut;
 }

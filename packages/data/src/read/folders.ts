@@ -1,35 +1,39 @@
 import type { Sample } from '../dataSet.ts';
 import { DataError } from '../errors.ts';
-import type { Placed } from './divide.ts';
-import { byPath, isImageFile, splitOf, type DataFile } from './files.ts';
+import { byPath, isImageFile, splitInPath, type DataFile } from './files.ts';
+import type { SplitSample } from './splits.ts';
 
-/** Folder per class: `cat/1.jpg`, or `train/cat/1.jpg` beside `val/cat/2.jpg`. Classes in alphabetical order. */
+/**
+ * A folder per class: `cat/1.jpg`, or `train/cat/1.jpg` beside `val/cat/2.jpg`. Classes are in alphabetical
+ * order.
+ */
 export function readFolders<Source>(
   files: readonly DataFile<Source>[],
   given: readonly string[] | undefined,
   notes: string[],
-): { classes: readonly string[]; placed: Placed<'classify', Source>[] } {
+): { readonly classes: readonly string[]; readonly samples: SplitSample<'classify', Source>[] } {
   const images = files
     .filter(({ path }) => isImageFile(path))
     .sort(byPath)
-    .map((file) => ({ ...file, ...splitOf(file.path) }));
+    .map((file) => ({ ...file, ...splitInPath(file.path) }));
   const inFolders = images.filter(({ rest }) => rest.includes('/'));
-  const loose = images.length - inFolders.length;
-  if (loose > 0) notes.push(`${loose} images lie in no class's folder and are left out`);
+  const omitted = images.length - inFolders.length;
+  if (omitted > 0) notes.push(`${omitted} images are in no class's folder and are left out`);
   const classOf = (rest: string): string => rest.slice(0, rest.indexOf('/'));
-  const trained = inFolders.filter(({ split }) => split === 'train' || split === undefined);
+  const train = inFolders.filter(({ split }) => split === 'train' || split === undefined);
   const classes =
-    given ?? [...new Set((trained.length > 0 ? trained : inFolders).map(({ rest }) => classOf(rest)))].sort();
+    given ?? [...new Set((train.length > 0 ? train : inFolders).map(({ rest }) => classOf(rest)))].sort();
   const labels = new Map(classes.map((name, label) => [name, label]));
-  const placed = inFolders.map(({ path, source, split, rest }) => {
+  const samples = inFolders.map(({ path, source, split, rest }) => {
     const target = labels.get(classOf(rest));
     if (target === undefined)
       throw new DataError(
         'class-unknown',
-        `readDataSet: expected classes ${classes.join(', ')}, got ${classOf(rest)} of ${path}; rename the folder, or name all classes.`,
+        `readDataSet: expected classes ${classes.join(', ')}, got ${classOf(rest)} of ${path}; ` +
+          'rename the folder, or name all classes.',
       );
     const sample: Sample<'classify', Source> = { name: path, source, target };
     return { split, sample };
   });
-  return { classes, placed };
+  return { classes, samples };
 }

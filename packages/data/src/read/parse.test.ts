@@ -11,7 +11,7 @@ const object = (
 ) => `<object><name>${name}</name>${more}<bndbox>${corners}</bndbox></object>`;
 
 describe('parseVoc', () => {
-  it('counts from 0 and up to behind the last pixel', () => {
+  it('converts to counting from 0, with exclusive ends', () => {
     expect(parseVoc(voc(object('cell')), 'a.xml')).toEqual({
       fileName: 'a.jpg',
       size: [48, 64],
@@ -19,7 +19,7 @@ describe('parseVoc', () => {
     });
   });
 
-  it('keeps names as they are written and knows difficult objects', () => {
+  it('leaves names as they are written, and marks difficult objects', () => {
     const { objects } = parseVoc(
       voc(object('007') + object('a &amp; b', undefined, '<difficult>1</difficult>')),
       'a.xml',
@@ -30,7 +30,7 @@ describe('parseVoc', () => {
     ]);
   });
 
-  it('reads images without objects, and sizes that nobody knew', () => {
+  it('reads images without objects, and unknown sizes', () => {
     expect(parseVoc(voc('', '<size><width>0</width><height>0</height></size>'), 'a.xml')).toEqual({
       fileName: 'a.jpg',
       objects: [],
@@ -46,7 +46,7 @@ describe('parseVoc', () => {
     [voc(object('cell', '<xmin>3</xmin>')), 'a number in <ymin>, got none'],
     [voc(object('cell', '<xmin>left</xmin>')), 'a number in <xmin>, got "left"'],
     [voc('<object>cell</object>'), 'fields in <object>'],
-  ])('names the file that is broken: %s', (text, message) => {
+  ])('names the broken file: %s', (text, message) => {
     expect(() => parseVoc(text, 'b/a.xml')).toThrow(
       expect.objectContaining({
         code: 'annotation-broken',
@@ -73,7 +73,7 @@ describe('parseCoco', () => {
     ],
   };
 
-  it('brings boxes to corners and classes into the order of their ids', () => {
+  it('converts boxes to corners, and orders classes by id', () => {
     expect(parseCoco(JSON.stringify(document), 'a.json')).toEqual({
       classes: ['car', 'dog'],
       images: [
@@ -103,7 +103,7 @@ describe('parseCoco', () => {
     [broken({ annotations: [{ image_id: 7, category_id: 3, bbox: [0, 0, 1, null] }] }), 'a side of a bbox'],
     [broken({ annotations: [3] }), 'an object in annotations, got 3'],
     [broken({ images: [{ id: 7 }], annotations: [] }), 'images[].file_name'],
-  ])('names the file that is broken: %s', (text, message) => {
+  ])('names the broken file: %s', (text, message) => {
     expect(() => parseCoco(text, 'b/a.json')).toThrow(
       expect.objectContaining({ code: 'annotation-broken', message: expect.stringContaining('b/a.json') }),
     );

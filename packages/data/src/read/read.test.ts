@@ -1,13 +1,13 @@
 import { decode, encode } from 'fast-png';
 import { describe, expect, it } from 'vitest';
 import { readLabels } from '../mask.ts';
-import type { Opener, Task } from '../dataSet.ts';
+import type { SourceReader, Task } from '../dataSet.ts';
 import { readFiles, type ReadOptions } from './read.ts';
 
-/** Files in memory; a source is the content. */
-const opener: Opener<string | Uint8Array> = {
-  image: () => Promise.reject(new Error('no image is decoded to read a data set')),
-  bytes: (content) =>
+/** Files in memory, whose source is their content. */
+const reader: SourceReader<string | Uint8Array> = {
+  readImage: () => Promise.reject(new Error('no image is decoded to read a data set')),
+  readBytes: (content) =>
     Promise.resolve(typeof content === 'string' ? new TextEncoder().encode(content) : content),
 };
 type Tree = Record<string, string | Uint8Array>;
@@ -15,7 +15,7 @@ const read = <K extends Task>(tree: Tree, task: K, options: ReadOptions = {}) =>
   readFiles(
     Object.entries(tree).map(([path, source]) => ({ path, source })),
     task,
-    opener,
+    reader,
     'the tree',
     options,
   );
@@ -27,7 +27,7 @@ const images = (...paths: string[]): Tree => Object.fromEntries(paths.map((path)
 const names = ({ samples }: { samples: readonly { name: string }[] }) => samples.map(({ name }) => name);
 
 describe('folders', () => {
-  it('takes classes in alphabetical order, and train and val as they are', async () => {
+  it('orders classes alphabetically, and uses train and val as they are', async () => {
     const { layout, train, validation, summary } = await read(
       images('train/dog/1.jpg', 'train/cat/1.png', 'val/dog/2.JPEG', 'train/cat/notes.md'),
       'classify',
@@ -42,31 +42,31 @@ describe('folders', () => {
     expect(summary).toBe('a folder per class: 2 to train, 1 to validate; 2 classes (cat, dog)');
   });
 
-  it('validates with test where there is no val', async () => {
+  it('validates with test if there is no val', async () => {
     const both = images('train/a/1.jpg', 'test/a/2.jpg');
     expect(names((await read(both, 'classify')).validation)).toEqual(['test/a/2.jpg']);
     const three = await read({ ...both, ...images('valid/a/3.jpg') }, 'classify');
     expect([names(three.validation), names(three.test!)]).toEqual([['valid/a/3.jpg'], ['test/a/2.jpg']]);
   });
 
-  it('holds back the same share of every class, drawn by the seed', async () => {
+  it('holds out the same share of every class, drawn by the seed', async () => {
     const tree = images(
       ...Array.from({ length: 20 }, (_, i) => `a/${i}.jpg`),
       ...Array.from({ length: 10 }, (_, i) => `b/${i}.jpg`),
     );
-    const { train, validation, notes } = await read(tree, 'classify', { seed: 3, share: 0.1 });
+    const { train, validation, notes } = await read(tree, 'classify', { seed: 3, validationSplit: 0.1 });
     expect(validation.samples.map(({ target }) => target)).toEqual([0, 0, 1]);
     expect([...names(train), ...names(validation)].sort()).toEqual(Object.keys(tree).sort());
-    expect(notes).toEqual([expect.stringContaining('3 of 30 images are held back')]);
-    expect(names((await read(tree, 'classify', { seed: 3, share: 0.1 })).validation)).toEqual(
+    expect(notes).toEqual([expect.stringContaining('3 of 30 images are held out')]);
+    expect(names((await read(tree, 'classify', { seed: 3, validationSplit: 0.1 })).validation)).toEqual(
       names(validation),
     );
-    expect(names((await read(tree, 'classify', { seed: 4, share: 0.1 })).validation)).not.toEqual(
+    expect(names((await read(tree, 'classify', { seed: 4, validationSplit: 0.1 })).validation)).not.toEqual(
       names(validation),
     );
   });
 
-  it('says what is missing or unknown', async () => {
+  it('reports what is missing or unknown', async () => {
     await fails({}, 'classify', 'data-empty', 'got no file in the tree');
     await fails(images('1.jpg', '2.jpg'), 'classify', 'data-empty', 'got 2 files, 2 of them images');
     await fails(
@@ -82,18 +82,23 @@ describe('folders', () => {
     await expect(read({}, 'draw' as Task)).rejects.toThrow(
       'expected the task classify, segment, detect, got draw',
     );
-    await expect(read({}, 'classify', { share: 1 })).rejects.toThrow('expected a share between 0 and 1');
+    await expect(read({}, 'classify', { validationSplit: 1 })).rejects.toThrow(
+      'expected a validationSplit between 0 and 1',
+    );
     await expect(read({}, 'classify', { classes: ['a', 'a'] })).rejects.toThrow('expected distinct names');
   });
 });
 
 const xml = (...boxes: [string, number, number, number, number][]) =>
-  `<annotation><filename>other.jpg</filename><size><width>64</width><height>48</height></size>${boxes
-    .map(
-      ([name, a, b, c, d]) =>
-        `<object><name>${name}</name><bndbox><xmin>${a}</xmin><ymin>${b}</ymin><xmax>${c}</xmax><ymax>${d}</ymax></bndbox></object>`,
-    )
-    .join('')}</annotation>`;
+  [
+    '<annotation><filename>other.jpg</filename><size><width>64</width><height>48</height></size>',
+    ...boxes.map(([name, left, top, right, bottom]) => {
+      const start = `<xmin>${left}</xmin><ymin>${top}</ymin>`;
+      const end = `<xmax>${right}</xmax><ymax>${bottom}</ymax>`;
+      return `<object><name>${name}</name><bndbox>${start}${end}</bndbox></object>`;
+    }),
+    '</annotation>',
+  ].join('');
 
 describe('Pascal VOC', () => {
   const tree: Tree = {
@@ -106,7 +111,7 @@ describe('Pascal VOC', () => {
     ...images('JPEGImages/1.jpg', 'JPEGImages/2.png', 'JPEGImages/3.jpg', 'SegmentationClass/1.png'),
   };
 
-  it('reads annotations, lists and images of any ending', async () => {
+  it('reads annotations, lists and images of any extension', async () => {
     const { layout, train, validation, summary, notes } = await read(tree, 'detect');
     expect(layout).toBe('voc');
     expect(train.samples).toEqual([
@@ -143,7 +148,7 @@ describe('Pascal VOC', () => {
     expect([names(train), names(validation)]).toEqual([['train/a.jpg'], ['valid/a.jpg']]);
   });
 
-  it('cuts boxes to the image, drops those without area, and says so', async () => {
+  it('cuts boxes to the image and drops those without area, with notes', async () => {
     const { train, notes } = await read(
       {
         ...tree,
@@ -160,14 +165,15 @@ describe('Pascal VOC', () => {
       { box: [0, 0, 20, 48], label: 0 },
       { box: [0, 0, 64, 48], label: 1 },
     ]);
+    const ofImage = 'of JPEGImages/1.jpg, 64 wide and 48 high,';
     expect(notes).toEqual([
-      'rbc [-6, 0, 20, 80] of JPEGImages/1.jpg, 64 wide and 48 high, reaches beyond the image and is cut (Annotations/1.xml)',
-      'wbc [69, 0, 90, 9] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the image and is left out (Annotations/1.xml)',
-      'rbc [8, 8, 8, 20] of JPEGImages/1.jpg, 64 wide and 48 high, has no area in the image and is left out (Annotations/1.xml)',
+      `rbc [-6, 0, 20, 80] ${ofImage} reaches beyond the image and is cut (Annotations/1.xml)`,
+      `wbc [69, 0, 90, 9] ${ofImage} has no area in the image and is left out (Annotations/1.xml)`,
+      `rbc [8, 8, 8, 20] ${ofImage} has no area in the image and is left out (Annotations/1.xml)`,
     ]);
   });
 
-  it('names the file that is broken, missing or unknown', async () => {
+  it('names the broken, missing or unknown file', async () => {
     const { 'JPEGImages/3.jpg': _, ...without } = tree;
     await fails(
       without,
@@ -251,7 +257,7 @@ describe('COCO', () => {
     expect([names(train), names(validation)]).toEqual([['train/a.jpg'], ['valid/a.jpg']]);
   });
 
-  it('names the file that is broken, missing or unknown', async () => {
+  it('names the broken, missing or unknown file', async () => {
     await fails({ 'a.json': coco('1.jpg') }, 'detect', 'image-missing', 'an image for 1.jpg in a.json');
     await fails({ 'a.json': '{' }, 'detect', 'annotation-broken', 'a.json');
     await fails(
@@ -299,8 +305,8 @@ describe('masks', () => {
     expect(names(validation)).toEqual(['images/c.jpg']);
   });
 
-  it('reads splits as folders, either way round', async () => {
-    const inside = await read(
+  it('reads splits as folders, inside or outside', async () => {
+    const inner = await read(
       {
         ...images('images/training/a.jpg', 'images/validation/a.jpg'),
         'annotations/training/a.png': grey(0, 5),
@@ -308,12 +314,12 @@ describe('masks', () => {
       },
       'segment',
     );
-    expect([names(inside.train), names(inside.validation), inside.train.classes]).toEqual([
+    expect([names(inner.train), names(inner.validation), inner.train.classes]).toEqual([
       ['images/training/a.jpg'],
       ['images/validation/a.jpg'],
       ['class 0', 'class 1', 'class 2', 'class 3', 'class 4', 'class 5'],
     ]);
-    const outside = await read(
+    const outer = await read(
       {
         ...images('train/images/a.jpg', 'val/images/a.jpg'),
         'train/masks/a.png': grey(0, 1),
@@ -322,29 +328,29 @@ describe('masks', () => {
       },
       'segment',
     );
-    expect([names(outside.train), names(outside.validation), outside.train.classes]).toEqual([
+    expect([names(outer.train), names(outer.validation), outer.train.classes]).toEqual([
       ['train/images/a.jpg'],
       ['val/images/a.jpg'],
       ['sky', 'sea'],
     ]);
   });
 
-  it('takes 255 for the foreground where all masks hold 0 and 255 alone', async () => {
+  it('takes 255 for the foreground if all masks hold only 0 and 255', async () => {
     const two = { ...tree, 'masks/a.png': grey(0, 255, 255), 'masks/c.png': grey(255, 0, 0) };
     const { train } = await read(two, 'segment', { classes: ['background', 'nucleus'] });
     const target = train.samples[0]!.target as { mask: Uint8Array; foreground: boolean };
     expect(target.foreground).toBe(true);
-    expect(await readLabels(target, 2, 'a', opener)).toEqual({
+    expect(await readLabels(target, 2, 'a', reader)).toEqual({
       width: 3,
       height: 1,
       labels: Uint16Array.of(0, 1, 1),
     });
-    await expect(readLabels({ mask: grey(0, 7), foreground: true }, 2, 'a', opener)).rejects.toThrow(
-      'expected 0 and 255 alone, as in the masks beside it, got 7 in a',
+    await expect(readLabels({ mask: grey(0, 7), foreground: true }, 2, 'a', reader)).rejects.toThrow(
+      'expected only 0 and 255, as in the other masks, got 7 in a',
     );
   });
 
-  it('names the file that is missing or does not fit', async () => {
+  it('names the missing or invalid file', async () => {
     const { 'masks/b.png': _, ...without } = tree;
     await fails(without, 'segment', 'mask-missing', 'images/b.png');
     await fails(
@@ -368,14 +374,14 @@ describe('masks', () => {
       },
       'segment',
       'mask-coloured',
-      'the colour 1, 2, 3 in masks/b.png',
+      'the color 1, 2, 3 in masks/b.png',
     );
     await fails(images('a.jpg'), 'segment', 'data-empty', 'images in images/ and their masks');
   });
 
-  it('reads palettes, levels of few bits and alpha', async () => {
+  it('reads palettes, few bits per pixel, and alpha', async () => {
     const values = async (bytes: Uint8Array) => [
-      ...(await readLabels({ mask: bytes, foreground: false }, 16, 'a', opener)).labels,
+      ...(await readLabels({ mask: bytes, foreground: false }, 16, 'a', reader)).labels,
     ];
     const png = (settings: object, data: number[]) =>
       encode({ width: 3, height: 2, channels: 1, depth: 8, data: Uint8Array.from(data), ...settings });

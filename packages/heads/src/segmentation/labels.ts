@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { PvtError, ShapeError, type LabelMap } from '@pvt/core';
+import { PvtError, ShapeError, type LabelMap, type Size } from '@pvt/core';
 
 /** Source positions and weights of every target position along an axis. */
 type Taps = readonly (readonly { readonly index: number; readonly weight: number }[])[];
@@ -29,9 +29,13 @@ const through = (before: Taps, step: Taps): Taps =>
     return Array.from(sums, ([index, weight]) => ({ index, weight }));
   });
 
-const tapsOf = (from: number, sizes: readonly number[]): Taps =>
-  [from, ...sizes].slice(1).reduce<Taps>(
-    (taps, to) => through(taps, bilinear(taps.length, to)),
+/** Taps through `sizes` in turn, of which only the first `content` positions of the first go on. */
+const tapsOf = (from: number, sizes: readonly number[], content = Infinity): Taps =>
+  sizes.reduce<Taps>(
+    (taps, to, step) => {
+      const visible = step === 1 ? taps.slice(0, content) : taps;
+      return through(visible, bilinear(visible.length, to));
+    },
     Array.from({ length: from }, (_, index) => [{ index, weight: 1 }]),
   );
 
@@ -41,6 +45,7 @@ const tapsOf = (from: number, sizes: readonly number[]): Taps =>
  *
  * @param logits [B, h, w, classes]
  * @param sizes each [height, width]; the last is the result's. None keeps the logits' own
+ * @param contentSize upper left part of the first size that shows the image, if the rest is padding
  * @throws ShapeError for a size that is not positive, PvtError `scores-nan` where a logit is no number
  * @example
  * const [map] = await labelMaps(logits, [[512, 683], [960, 1280]]);
@@ -48,7 +53,7 @@ const tapsOf = (from: number, sizes: readonly number[]): Taps =>
 export async function labelMaps(
   logits: tf.Tensor4D,
   sizes: readonly (readonly [height: number, width: number])[] = [],
-  { scores = false } = {},
+  { scores = false, contentSize }: { readonly scores?: boolean; readonly contentSize?: Size } = {},
 ): Promise<LabelMap[]> {
   const [batch, rows, columns, classes] = logits.shape;
   for (const size of sizes) {
@@ -61,10 +66,12 @@ export async function labelMaps(
   const vertical = tapsOf(
     rows,
     sizes.map(([height]) => height),
+    contentSize?.[0],
   );
   const horizontal = tapsOf(
     columns,
     sizes.map(([, width]) => width),
+    contentSize?.[1],
   );
   const values = (await logits.data()) as Float32Array;
   const size = values.length / batch;

@@ -135,6 +135,22 @@ describe('labelMaps', () => {
     );
   });
 
+  it('leaves out the padding of the input, at the first size', async () => {
+    const logits = tf.randomNormal([1, 7, 5, 4], 0, 1, 'float32', 9) as tf.Tensor4D;
+    const input = resample(logits, [28, 20], 'bilinear');
+    const content = tf.slice(input, [0, 0, 0, 0], [1, 21, 20, 4]);
+    const expected = await tf.argMax(resample(content, [40, 37], 'bilinear'), -1).data();
+    const sizes = [
+      [28, 20],
+      [40, 37],
+    ] as const;
+    const [map] = await labelMaps(logits, sizes, { contentSize: [21, 20] });
+    expect([...map!.labels]).toEqual([...expected]);
+    const [whole] = await labelMaps(logits, sizes);
+    expect(await labelMaps(logits, sizes, { contentSize: [28, 20] })).toEqual([whole]);
+    expect(map!.labels).not.toEqual(whole!.labels);
+  });
+
   it('keeps the size of the logits where none is given, and refuses what is no size or number', async () => {
     expect(await labelMaps(tf.tensor4d([1, 0, 0, 2], [1, 1, 2, 2]))).toEqual([
       { width: 2, height: 1, labels: Uint16Array.of(0, 1) },

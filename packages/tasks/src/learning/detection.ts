@@ -1,4 +1,5 @@
 import {
+  type ResizeMethod,
   ConfigError,
   randomInit,
   scoped,
@@ -39,6 +40,7 @@ export interface DetectionLearner extends Learner<readonly LabelledBox[]> {
     readonly names: readonly string[];
     readonly size: InputSize;
     readonly normalize: Normalization;
+    readonly resize: ResizeMethod;
   };
 }
 
@@ -131,10 +133,11 @@ export function createDetectionLearner(options: DetectionLearnerOptions): Detect
     anchorScale: options.anchorScale,
   };
   const { backbone, neck, head } = parts;
+  const resize = 'pillow';
   return {
     parts,
     models: { backbone, neck, bbox_head: head },
-    options: { names, size, normalize },
+    options: { names, size, normalize, resize },
     loss: (batch, context) =>
       tf.tidy(() => {
         const { pyramid } = backbone.forward(inputOf(batch), context);
@@ -151,7 +154,7 @@ export function createDetectionLearner(options: DetectionLearnerOptions): Detect
         weights,
         'backbone.',
         backbone.config,
-        { labels: names, input: { size, normalize }, ...(anchorScale && { anchorScale }) },
+        { labels: names, input: { size, normalize, resize }, ...(anchorScale && { anchorScale }) },
         dtype,
       ),
     dispose: () => disposeAll([backbone, neck, head]),

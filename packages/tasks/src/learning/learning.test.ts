@@ -1,9 +1,10 @@
-import { createRandom, materialize, pvtConfig, stateDict } from '@pvt/core';
-import { readCheckpoint } from '@pvt/presets';
+import { createRandom, imageNetNormalization, materialize, pvtConfig, stateDict } from '@pvt/core';
+import { parseSafetensors, readCheckpoint, writeSafetensors } from '@pvt/presets';
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
-import { readState, stateOf } from '@pvt/training';
+import { readStateDict, stateEntries } from '@pvt/training';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { readHeader } from '../checkpoint.ts';
 import { createDetector, createSegmenter } from '../node.ts';
 import {
   anchorScaleFor,
@@ -51,7 +52,7 @@ describe('createClassificationLearner', () => {
 
   it('saves what it is: the same parameters, names and recipe', async () => {
     const learner = start();
-    const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), {
+    const checkpoint = readCheckpoint(learner.encode(await readStateDict(stateEntries(learner.models))), {
       config: { ...config, classes: 2 },
     });
     expect(checkpoint).toMatchObject({ labels: names, preprocessing: learner.preprocessing, unexpected: [] });
@@ -72,7 +73,7 @@ describe.each([
 ] as const)('a %s that learns', (kind, create) => {
   it('is the task that its file makes, to the bit', async () => {
     const learner = create();
-    const bytes = learner.encode(await readState(stateOf(learner.models)));
+    const bytes = learner.encode(await readStateDict(stateEntries(learner.models)));
     const image = {
       width: 80,
       height: 64,
@@ -97,6 +98,37 @@ describe.each([
   });
 });
 
+describe('the resize in the header', () => {
+  const encoded = async () => {
+    const learner = createSegmentationLearner({ from: fromScratch(config), names, size });
+    const bytes = learner.encode(await readStateDict(stateEntries(learner.models)));
+    learner.dispose();
+    return parseSafetensors(bytes);
+  };
+  const headerWith = async (input: object | undefined) => {
+    const { tensors } = await encoded();
+    const metadata: Record<string, string> = input === undefined ? {} : { input: JSON.stringify(input) };
+    return readHeader(readCheckpoint(writeSafetensors(tensors, metadata), { config }));
+  };
+
+  it('is what training writes, and what it always did before it wrote so', async () => {
+    const { metadata } = await encoded();
+    const input = JSON.parse(metadata.get('input')!);
+    expect(input).toEqual({ ...size, normalize: imageNetNormalization, resize: 'pillow' });
+    expect((await headerWith(input)).input).toEqual({
+      size,
+      normalize: imageNetNormalization,
+      resize: 'pillow',
+    });
+    expect((await headerWith({ ...input, resize: 'opencv' })).input?.resize).toBe('opencv');
+    expect((await headerWith(size)).input?.resize).toBe('pillow');
+    expect((await headerWith(undefined)).input?.resize).toBe(undefined);
+    await expect(headerWith({ ...input, resize: 'nearest' })).rejects.toThrow(
+      expect.objectContaining({ code: 'header-invalid' }),
+    );
+  });
+});
+
 it('goes on with a head of as many classes, and starts another where they differ', async () => {
   const learner = createSegmentationLearner({
     from: fromScratch(config),
@@ -105,10 +137,12 @@ it('goes on with a head of as many classes, and starts another where they differ
     head: 'segFormer',
     channels: 16,
   });
-  const checkpoint = readCheckpoint(learner.encode(await readState(stateOf(learner.models))), { config });
+  const checkpoint = readCheckpoint(learner.encode(await readStateDict(stateEntries(learner.models))), {
+    config,
+  });
   const same = createSegmentationLearner({ from: checkpoint, names, size });
   const other = createSegmentationLearner({ from: checkpoint, names: ['a', 'b', 'c'], size });
-  const paths = (one: typeof learner) => stateOf(one.models).map(({ path }) => path);
+  const paths = (one: typeof learner) => stateEntries(one.models).map(({ path }) => path);
   expect(paths(same)).toEqual(paths(learner));
   expect(paths(other)).toContain('decode_head.blocks.0.conv1.conv.weight');
   for (const one of [learner, same, other]) one.dispose();

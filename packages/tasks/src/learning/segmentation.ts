@@ -1,4 +1,5 @@
 import {
+  type ResizeMethod,
   randomInit,
   scoped,
   type Pvt,
@@ -56,6 +57,7 @@ export interface SegmentationLearner extends Learner<LabelMap> {
     readonly names: readonly string[];
     readonly size: InputSize;
     readonly normalize: Normalization;
+    readonly resize: ResizeMethod;
   };
 }
 
@@ -103,10 +105,11 @@ export function createSegmentationLearner(options: SegmentationLearnerOptions): 
   const { names, size, normalize = imageNetNormalization } = options;
   const parts = keptParts(options) ?? newParts(options);
   const { backbone, neck, head } = parts;
+  const resize = 'pillow';
   return {
     parts,
     models: { backbone, ...(neck && { neck }), decode_head: head },
-    options: { names, size, normalize },
+    options: { names, size, normalize, resize },
     loss: (batch, context) =>
       tf.tidy(() => {
         const { pyramid } = backbone.forward(inputOf(batch), context);
@@ -116,7 +119,13 @@ export function createSegmentationLearner(options: SegmentationLearnerOptions): 
         );
       }),
     encode: (weights, dtype) =>
-      encode(weights, 'backbone.', backbone.config, { labels: names, input: { size, normalize } }, dtype),
+      encode(
+        weights,
+        'backbone.',
+        backbone.config,
+        { labels: names, input: { size, normalize, resize } },
+        dtype,
+      ),
     dispose: () => disposeAll([backbone, ...(neck ? [neck] : []), head]),
   };
 }

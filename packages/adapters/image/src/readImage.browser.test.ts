@@ -1,9 +1,9 @@
 import { ConfigError, type Image } from '@pvt/core';
 import { describe, expect, test, vi } from 'vitest';
-import { ImageError } from './image.ts';
-import { imageFrom } from './imageFrom.ts';
+import { ImageError, type ImageSource } from './image.ts';
+import { readImage } from './readImage.ts';
 
-/** Two by two: red, green; blue, a grey. */
+/** Two by two: red, green; blue, a gray. */
 const opaque = new Uint8ClampedArray([255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 10, 20, 30, 255]);
 const image: Image = {
   width: 2,
@@ -37,7 +37,10 @@ async function elementOf(blob: Blob): Promise<HTMLImageElement> {
 }
 
 describe('every source gives the same pixels', () => {
-  test.each<[string, () => Promise<ImageBitmapSource>]>([
+  test.each<[string, () => Promise<ImageSource>]>([
+    ['bytes', async () => new Uint8Array(await (await blobOf(opaque, 2)).arrayBuffer())],
+    ['URL as text', async () => URL.createObjectURL(await blobOf(opaque, 2))],
+    ['URL', async () => new URL(URL.createObjectURL(await blobOf(opaque, 2)))],
     ['HTMLCanvasElement', async () => canvasOf(opaque, 2)],
     ['OffscreenCanvas', () => offscreenOf(opaque, 2)],
     ['ImageData', async () => new ImageData(opaque, 2)],
@@ -47,7 +50,7 @@ describe('every source gives the same pixels', () => {
     ['HTMLImageElement, still loading', async () => elementOf(await blobOf(opaque, 2))],
     ['VideoFrame', async () => new VideoFrame(canvasOf(opaque, 2), { timestamp: 0 })],
   ])('%s', async (_kind, source) => {
-    expect(await imageFrom(await source())).toEqual(image);
+    expect(await readImage(await source())).toEqual(image);
   });
 
   test('HTMLVideoElement', async () => {
@@ -56,9 +59,9 @@ describe('every source gives the same pixels', () => {
     video.muted = true;
     video.srcObject = canvas.captureStream();
     await video.play();
-    const { width, height, data } = await imageFrom(video);
+    const { width, height, data } = await readImage(video);
     expect([width, height]).toEqual([64, 64]);
-    expect(Math.min(...data)).toBeGreaterThanOrEqual(250); // video colours are not exact
+    expect(Math.min(...data)).toBeGreaterThanOrEqual(250); // video colors are not exact
   });
 });
 
@@ -74,7 +77,7 @@ test.each([
     rgba[i + 2] = 7;
     rgba[i + 3] = 255;
   }
-  const drawn = await imageFrom(canvasOf(rgba, width));
+  const drawn = await readImage(canvasOf(rgba, width));
   expect([drawn.width, drawn.height]).toEqual([width, height]);
   let wrong = 0;
   for (let i = 0; i < width * height; i++) {
@@ -89,11 +92,12 @@ test.each([
 });
 
 test('an image wider than any canvas', async () => {
-  // 70000x2 white pixels but for a black end, as PNG rows of one bit: browsers leave a canvas of that width blank.
+  // 70000x2 white pixels but for a black end, as PNG rows of one bit: browsers leave a canvas of that width
+  // blank.
   const row = new Uint8Array(1 + 70_000 / 8).fill(255);
   row[0] = 0; // no PNG filter
   row[row.length - 1] = 0xfe;
-  const { width, height, data } = await imageFrom(await pngOfBits(70_000, [row, row]));
+  const { width, height, data } = await readImage(await pngOfBits(70_000, [row, row]));
   expect([width, height]).toEqual([70_000, 2]);
   expect(Array.from(data.keys()).filter((i) => data[i] === 0)).toEqual([
     209_997, 209_998, 209_999, 419_997, 419_998, 419_999,
@@ -102,8 +106,8 @@ test('an image wider than any canvas', async () => {
 
 test('the source stays usable', async () => {
   const bitmap = await createImageBitmap(new ImageData(opaque, 2));
-  await imageFrom(bitmap);
-  expect(await imageFrom(bitmap)).toEqual(image);
+  await readImage(bitmap);
+  expect(await readImage(bitmap)).toEqual(image);
 });
 
 describe('transparency is composited over white', () => {
@@ -116,14 +120,14 @@ describe('transparency is composited over white', () => {
     ['bitmap', () => createImageBitmap(new ImageData(rgba, 2))],
     ['blob', () => blobOf(rgba, 2)],
   ])('%s', async (_kind, source) => {
-    expect(Array.from((await imageFrom(await source())).data)).toEqual(expected);
+    expect(Array.from((await readImage(await source())).data)).toEqual(expected);
   });
 
-  test('for any colour and alpha a canvas is within one of the ImageData put on it', async () => {
+  test('for any color and alpha, a canvas is within one of the ImageData put on it', async () => {
     const every = new Uint8ClampedArray(256 * 256 * 4);
     for (let i = 0; i < 256 * 256; i++) every.set([i % 256, 255 - (i % 256), (i * 7) % 256, i >> 8], i * 4);
-    const exact = await imageFrom(new ImageData(every, 256));
-    const drawn = await imageFrom(canvasOf(every, 256));
+    const exact = await readImage(new ImageData(every, 256));
+    const drawn = await readImage(canvasOf(every, 256));
     const largest = drawn.data.reduce(
       (most, value, i) => Math.max(most, Math.abs(value - exact.data[i]!)),
       0,
@@ -135,7 +139,7 @@ describe('transparency is composited over white', () => {
 test('Display P3 becomes sRGB', async () => {
   // CSS Color 4: the red of sRGB is (0.9175, 0.2003, 0.1386) in Display P3.
   const image = new ImageData(new Uint8ClampedArray([234, 51, 35, 255]), 1, 1, { colorSpace: 'display-p3' });
-  const { data } = await imageFrom(image);
+  const { data } = await readImage(image);
   expect(data[0]).toBeGreaterThanOrEqual(254);
   expect(Math.max(data[1]!, data[2]!)).toBeLessThanOrEqual(2);
 });
@@ -181,7 +185,10 @@ async function oriented(jpeg: Blob, orientation: number): Promise<Blob> {
   });
 }
 
-/** How EXIF 2.3 (tag 0x0112) wants the stored rows abc, def to be shown; each letter is a block of 16x16 pixels. */
+/**
+ * How EXIF 2.3 (tag 0x0112) wants the stored rows abc, def to be shown; each letter is a block of 16x16
+ * pixels.
+ */
 describe.each([
   [1, ['abc', 'def']],
   [2, ['cba', 'fed']],
@@ -200,7 +207,7 @@ describe.each([
 
   test.each(['Blob', 'HTMLImageElement'])('%s', async (kind) => {
     const blob = await oriented(await blobOf(stored, 48, 'image/jpeg'), orientation);
-    const { width, height, data } = await imageFrom(kind === 'Blob' ? blob : await elementOf(blob));
+    const { width, height, data } = await readImage(kind === 'Blob' ? blob : await elementOf(blob));
     const letterAt = (x: number, y: number) => 'abcdef'[Math.round((data[(y * width + x) * 3]! - 20) / 40)];
     const rows = Array.from({ length: height / 16 }, (_, row) =>
       Array.from({ length: width / 16 }, (_, column) => letterAt(column * 16 + 8, row * 16 + 8)).join(''),
@@ -219,14 +226,30 @@ describe('errors', () => {
     ['an element that shows nothing', () => document.createElement('p')],
     ['nothing', () => undefined],
   ])('%s', async (_what, source) => {
-    const error: unknown = await imageFrom((await source()) as ImageBitmapSource).catch(
+    const error: unknown = await readImage((await source()) as ImageBitmapSource).catch(
       (thrown: unknown) => thrown,
     );
     expect(error).toBeInstanceOf(ImageError);
     expect(error).toMatchObject({
       code: 'image-unreadable',
-      message: expect.stringMatching(/^imageFrom: expected .+, got .+; .+\.$/),
+      message: expect.stringMatching(/^readImage: expected .+, got .+; .+\.$/),
     });
+  });
+
+  test('a URL without an image', async () => {
+    await expect(readImage('/no-such-image.png')).rejects.toBeInstanceOf(ImageError);
+    await expect(readImage('http://127.0.0.1:1/image.png')).rejects.toMatchObject({
+      code: 'image-unreadable',
+    });
+  });
+
+  test('an abort rejects with its reason', async () => {
+    const url = URL.createObjectURL(await blobOf(opaque, 2));
+    await expect(readImage(url, { signal: AbortSignal.abort('stop') })).rejects.toBe('stop');
+    const controller = new AbortController();
+    const reading = readImage(url, { signal: controller.signal });
+    controller.abort('later');
+    await expect(reading).rejects.toBe('later');
   });
 
   test('pixels of another origin', async () => {
@@ -236,21 +259,21 @@ describe('errors', () => {
         throw new DOMException('tainted', 'SecurityError');
       });
     const canvas = canvasOf(opaque, 2);
-    await expect(imageFrom(canvas)).rejects.toMatchObject({ code: 'image-tainted' });
+    await expect(readImage(canvas)).rejects.toMatchObject({ code: 'image-tainted' });
     read.mockRestore();
-    expect(await imageFrom(canvas)).toEqual(image);
+    expect(await readImage(canvas)).toEqual(image);
   });
 
   test('more pixels than allowed', async () => {
     for (const source of [new ImageData(opaque, 2), canvasOf(opaque, 2), await blobOf(opaque, 2)]) {
-      await expect(imageFrom(source, { maxPixels: 3 })).rejects.toMatchObject({
+      await expect(readImage(source, { maxPixels: 3 })).rejects.toMatchObject({
         code: 'image-too-large',
       });
-      expect(await imageFrom(source, { maxPixels: 4 })).toEqual(image);
+      expect(await readImage(source, { maxPixels: 4 })).toEqual(image);
     }
   });
 
-  test('a limit that is none', async () => {
-    await expect(imageFrom(canvasOf(opaque, 2), { maxPixels: -1 })).rejects.toBeInstanceOf(ConfigError);
+  test('an invalid limit', async () => {
+    await expect(readImage(canvasOf(opaque, 2), { maxPixels: -1 })).rejects.toBeInstanceOf(ConfigError);
   });
 });

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { imageFrom } from './imageFrom.ts';
+import { readImage } from './readImage.ts';
 
 test('outside a browser the error names readImage', async () => {
-  await expect(imageFrom({} as ImageBitmapSource)).rejects.toMatchObject({
+  await expect(readImage({} as ImageBitmapSource)).rejects.toMatchObject({
     code: 'browser-missing',
     message: expect.stringContaining('readImage'),
   });
