@@ -62,18 +62,17 @@ export function generated(
   { naming, seed, normOverride }: Pick<Golden, 'naming' | 'seed' | 'normOverride'>,
   config: PvtConfig,
 ): StateDict {
-  const blank = (shape: readonly number[]) => ({
-    shape,
-    values: new Float32Array(shape.reduce((a, b) => a * b, 1)),
-  });
   const width = config.dims.at(-1)!;
-  const paths = new Map([
-    ...Array.from(leavesOf(pvtSpec(config)), ([path, { shape }]) => [path, blank(shape)] as const),
-    ['head.weight', blank([config.classes, width])],
-    ['head.bias', blank([config.classes])],
+  const shapesByPath = new Map<string, readonly number[]>([
+    ...Array.from(leavesOf(pvtSpec(config)), ([path, { shape }]) => [path, shape] as const),
+    ['head.weight', [config.classes, width]],
+    ['head.bias', [config.classes]],
   ]);
+  // Renaming needs the shapes alone.
+  const values = new Float32Array(0);
+  const blanks = new Map(Array.from(shapesByPath, ([path, shape]) => [path, { shape, values }]));
   const shapes = new Map(
-    Array.from(fromCanonical(paths, naming, config), ([name, { shape }]) => [name, shape]),
+    Array.from(fromCanonical(blanks, naming, config), ([name, { shape }]) => [name, shape]),
   );
   return new Map(
     Array.from(shapes, ([name, shape]) => {
