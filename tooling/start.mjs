@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { install, node, paint, requireNode, root, step, turbo } from './steps.mjs';
+import { build, install, node, paint, requireNode, root, step } from './steps.mjs';
 
 requireNode();
 const sample = 'apps/cli/assets/sample.png';
@@ -17,7 +17,7 @@ function demonstrate(/** @type {string[]} */ ...args) {
   if (status !== 0) process.exit(1);
 }
 
-const ready = (await step(...install)) && (await step('build', ...turbo('build', '--filter=@pvt/cli')));
+const ready = (await step(...install)) && (await step('build', ...build('@pvt/cli')));
 if (!ready) process.exit(1);
 mkdirSync(join(root, 'out'), { recursive: true });
 demonstrate('classify', sample);

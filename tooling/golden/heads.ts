@@ -331,22 +331,26 @@ async function segmentation(golden: HeadGolden, run: Run): Promise<HeadOutputs> 
   const widths = { features: pyramid, classes: 7, channels: 24 };
   const from = (spec: Spec) => parameters(golden, spec, (path) => `decode_head.${path}`);
   const unet = { features: pyramid, classes: 7 };
-  const head = golden.name.startsWith('upernet')
-    ? createUperNet(widths, from(uperNetSpec(widths)))
-    : golden.name.startsWith('segformer')
-      ? createSegFormer(widths, from(segFormerSpec(widths)))
-      : createUnet(unet, from(unetSpec(unet)));
+  const create = {
+    upernet: () => createUperNet(widths, from(uperNetSpec(widths))),
+    segformer: () => createSegFormer(widths, from(segFormerSpec(widths))),
+    unet: () => createUnet(unet, from(unetSpec(unet))),
+  };
+  const head = create[golden.name.slice(0, golden.name.indexOf('_')) as keyof typeof create]();
   const logits = await run((from) => head.forward(from), pyramid);
   head.dispose();
   return { tensors: new Map([['seg_logits', nchw(logits)]]) };
 }
 
+const outputsOf = {
+  fpn: fpns,
+  semfpn: semanticFpn,
+  retinanet: retinaNet,
+  upernet: segmentation,
+  segformer: segmentation,
+  unet: segmentation,
+};
+
 /** Runs our necks and heads on a golden's weights and inputs. */
 export const headOutputs = (golden: HeadGolden, run: Run): Promise<HeadOutputs> =>
-  (golden.name.startsWith('fpn')
-    ? fpns
-    : golden.name.startsWith('semfpn')
-      ? semanticFpn
-      : golden.name.startsWith('retinanet')
-        ? retinaNet
-        : segmentation)(golden, run);
+  outputsOf[golden.name.slice(0, golden.name.indexOf('_')) as keyof typeof outputsOf](golden, run);

@@ -74,13 +74,10 @@ describe('RetinaNet as torchvision trains it', () => {
     for (const [name, variable] of params) {
       const gradient = grads[variable.name]!;
       const stored = golden.gradients[name as keyof typeof golden.gradients];
-      const layout =
-        gradient.rank === 4
-          ? tf.transpose(gradient, [3, 2, 0, 1])
-          : gradient.rank === 2
-            ? tf.transpose(gradient)
-            : gradient;
-      const difference = (await deviation(layout, stored)) / stored.maxAbs;
+      // Torch's layout: output channels first.
+      const axes = gradient.shape.map((_, axis) => axis).reverse();
+      const inTorch = gradient.rank === 4 ? [3, 2, 0, 1] : axes;
+      const difference = (await deviation(tf.transpose(gradient, inTorch), stored)) / stored.maxAbs;
       if (!(difference <= 5e-5)) far.push(`${name} by ${difference}`);
     }
     expect(far).toEqual([]);
