@@ -1,6 +1,7 @@
 /**
- * Builds packages after what they depend on, in one process, because starting TypeScript costs more than most packages
- * do: `node tooling/build.mjs [package ...]`. A package whose inputs have not changed since its last build is left alone.
+ * Builds packages after what they depend on, in one process, because starting TypeScript costs more than most
+ * packages do: `node tooling/build.mjs [package ...]`. A package whose inputs have not changed since its last
+ * build is left alone.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -1,6 +1,6 @@
 /**
- * The tests of the inner loop, in Node, on the sources: `npm run test:quick`, or all those below a folder with
- * `npm run test:quick packages/core`.
+ * The tests of the inner loop, in Node, on the sources: `npm run test:quick`, or all those below a folder
+ * with `npm run test:quick packages/core`.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';

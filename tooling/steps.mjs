@@ -77,8 +77,8 @@ const unreachable =
  * @param {string} title
  * @param {string} command
  * @param {string[]} args
- * @param {{ background?: boolean, summary?: () => string }} [options] `background` yields the processor to other steps;
- * `summary` is added to the line at the end
+ * @param {{ background?: boolean, summary?: () => string }} [options] `background` yields the processor to
+ * other steps; `summary` is added to the line at the end
  * @returns {Promise<boolean>} whether it succeeded
  */
 export async function step(title, command, args, { background = false, summary = () => '' } = {}) {

@@ -1,6 +1,7 @@
 /**
- * Fails on lines over 110 characters and on names that contain a retired word: `node tooling/style.mjs`. Lines are
- * checked in every tracked text file that .prettierignore does not list; names are those that *.ts and *.mjs declare.
+ * Fails on lines over 110 characters and on names that contain a retired word: `node tooling/style.mjs`.
+ * Lines are checked in every tracked text file that .prettierignore does not list; names are those that *.ts
+ * and *.mjs declare.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

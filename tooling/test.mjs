@@ -1,6 +1,6 @@
 /**
- * Everything that a change must pass: `npm test`. Browser tests keep one core busy, since Chromium draws in software on
- * a single thread; the tests in Node take what is left.
+ * Everything that a change must pass: `npm test`. Browser tests keep one core busy, since Chromium draws in
+ * software on a single thread; the tests in Node take what is left.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

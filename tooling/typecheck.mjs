@@ -1,6 +1,6 @@
 /**
- * Type-checks every package under its own tsconfig.json, on the sources of the packages that it imports. One process
- * parses each file once for all of them: `node tooling/typecheck.mjs [folder ...]`.
+ * Type-checks every package under its own tsconfig.json, on the sources of the packages that it imports. One
+ * process parses each file once for all of them: `node tooling/typecheck.mjs [folder ...]`.
  */
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';

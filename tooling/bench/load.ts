@@ -1,8 +1,9 @@
 /**
- * Measures what loading pvt_v2_b0 (14.7 MB of float32 safetensors, a local file) into wasm tensors takes beyond reading
- * the file, in time and in memory: `npm run build && npx tsx tooling/bench/load.ts [--rounds 20] [--json out/load.json]`.
- * Memory is the growth of the resident set at the first load of the model, the tensors included; times are those of
- * reading and loading in turns. Both are of a process that has loaded a smaller model before.
+ * Measures what loading pvt_v2_b0 (14.7 MB of float32 safetensors, a local file) into wasm tensors takes
+ * beyond reading the file, in time and in memory: `npm run build && npx tsx tooling/bench/load.ts [--rounds
+ * 20] [--json out/load.json]`. Memory is the growth of the resident set at the first load of the model, the
+ * tensors included; times are those of reading and loading in turns. Both are of a process that has loaded a
+ * smaller model before.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -65,7 +66,8 @@ async function measure(path: string, rounds: number): Promise<Once> {
   const unload = async (models: ReturnType<typeof load>) => {
     for (const model of await models) model.dispose();
   };
-  // A sixteenth of the model goes first, until its code is compiled: what V8 needs for that, about 6 MB, does not grow with the file.
+  // A sixteenth of the model goes first, until its code is compiled: what V8 needs for that, about 6 MB, does
+  // not grow with the file.
   for (let i = 0; i < 12; i++) await unload(load(`${path}.small.safetensors`));
   writeFileSync('/proc/self/clear_refs', '5');
   const before = resident('VmRSS');

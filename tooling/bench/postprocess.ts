@@ -1,7 +1,8 @@
 /**
- * Times what follows the model at 640x640 beside the model itself, on wasm: `tsx tooling/bench/postprocess.ts [--rounds 5]`.
- * A RetinaNet of 80 classes and a semantic FPN of 150, both on PVT v2 b0 with generated weights that put thousands of
- * candidates above the threshold. Exits with 1 where either takes a tenth of its model's time.
+ * Times what follows the model at 640x640 beside the model itself, on wasm: `tsx tooling/bench/postprocess.ts
+ * [--rounds 5]`. A RetinaNet of 80 classes and a semantic FPN of 150, both on PVT v2 b0 with generated
+ * weights that put thousands of candidates above the threshold. Exits with 1 where either takes a tenth of
+ * its model's time.
  */
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';

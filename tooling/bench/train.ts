@@ -1,24 +1,21 @@
 /**
- * Times a training step of pvt_v2_nano (64 px, batch 32, AdamW, clipping) on tfjs's wasm backend, with and without our
- * kernels, beside PyTorch on one thread, interleaved, and can watch the memory of many steps:
- * `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. The times of a run compare with each other alone.
+ * Times a training step of pvt_v2_nano (64 px, batch 32, AdamW, clipping) on tfjs's wasm backend, with and
+ * without our kernels, beside PyTorch on one thread, interleaved, and can watch the memory of many steps:
+ * `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. The times of a run compare with
+ * each other alone.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { cpus, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
 import { createRandom, fromStateDict, pvtConfig } from '@pvt/core';
 import { createPvtClassifier } from '@pvt/heads';
-import { fromFloat32, getModel, toCanonical, writeSafetensors } from '@pvt/presets';
+import { getModel, toCanonical } from '@pvt/presets';
 import { adamW, parametersOf, recomputed, train, valueAndGradients } from '@pvt/training';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { generate } from '../golden/generator.ts';
 import { generated } from '../golden/golden.ts';
+import { findTorch, inFile, median, startProgram, useWasm } from './shared.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -30,10 +27,7 @@ const { values: options } = parseArgs({
 const [rounds, memorySteps] = [Number(options.rounds), Number(options.memory)];
 const [batch, size] = [32, 64];
 
-setWasmPaths(
-  `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
-);
-await tf.setBackend('wasm');
+await useWasm();
 
 // No noise: PyTorch takes the same steps, and says so by its losses.
 const config = pvtConfig({ ...getModel('pvt_v2_nano').config, dropPath: 0 });
@@ -79,44 +73,22 @@ function ours(kernels: boolean): Runner {
   };
 }
 
-/** The first of these Pythons that has torch. */
-const python = ['python3', '/usr/bin/python3'].find(
-  (command) => spawnSync(command, ['-c', 'import torch']).status === 0,
-);
+const python = findTorch();
 
 async function torch(): Promise<Runner> {
-  const scratch = mkdtempSync(join(tmpdir(), 'pvt-bench-'));
-  const weights = join(scratch, 'weights.safetensors');
-  const entries = [...state, ['input', { shape: [batch, 3, size, size], values: pixels }] as const];
-  writeFileSync(
-    weights,
-    writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)),
-  );
-  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), '1'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async (order?: object) => {
-    if (order !== undefined) child.stdin.write(`${JSON.stringify(order)}\n`);
-    const { value, done } = await lines.next();
-    if (done)
-      throw new Error(
-        'bench: expected an answer from PyTorch, got the end of its output; its error is above.',
-      );
-    return JSON.parse(value as string);
-  };
-  const { version } = await answer();
-  await answer({ load: { weights, config } });
-  rmSync(scratch, { recursive: true });
+  const { ask, close } = startProgram(python!, [join(import.meta.dirname, 'torch_pvt.py'), '1']);
+  const { version } = await ask();
+  const input = { shape: [batch, 3, size, size], values: pixels };
+  await inFile(new Map([...state, ['input', input]]), (weights) => ask({ load: { weights, config } }));
   return {
     name: `PyTorch ${version}, 1 thread`,
-    step: () => answer({ train: 1 }),
-    close: () => void child.stdin.end(),
+    async step() {
+      const { ms, loss } = await ask({ train: 1 });
+      return { ms: ms as number, loss: loss as number };
+    },
+    close,
   };
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 const runners = [ours(false), ours(true), ...(python === undefined ? [] : [await torch()])];
 const times = runners.map((): number[] => []);
@@ -131,8 +103,11 @@ for (let round = -2; round < rounds; round++) {
 console.log(`pvt_v2_nano, ${size} px, batch ${batch}, one AdamW step, ${rounds} rounds, ${cpus()[0]!.model}`);
 for (const [i, { name, close }] of runners.entries()) {
   const away = Math.max(...losses[i]!.map((loss, step) => Math.abs(loss - losses.at(-1)![step]!)));
+  const ms = median(times[i]!);
+  const ratio = (ms / median(times.at(-1)!)).toFixed(2);
   console.log(
-    `${name.padEnd(24)} ${median(times[i]!).toFixed(0).padStart(6)} ms  ${(median(times[i]!) / median(times.at(-1)!)).toFixed(2)}x of ${runners.at(-1)!.name}, losses within ${away.toExponential(1)}`,
+    `${name.padEnd(24)} ${ms.toFixed(0).padStart(6)} ms  ${ratio}x of ${runners.at(-1)!.name}, ` +
+      `losses within ${away.toExponential(1)}`,
   );
   close();
 }
@@ -157,8 +132,9 @@ for (const kernels of [false, true]) {
       );
       tf.dispose([value, ...(gradients as tf.Tensor[])]);
     });
+    const setting = [kernels ? 'with' : 'without', recompute ? 'blocks recomputed' : 'all retained'];
     console.log(
-      `peak of tensors in a step ${kernels ? 'with' : 'without'} kernels, ${recompute ? 'blocks recomputed' : 'all kept'}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`,
+      `peak of tensors in a step ${setting.join(' kernels, ')}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`,
     );
   }
 }
@@ -176,9 +152,8 @@ if (memorySteps > 0) {
     if (event.kind !== 'step' || event.step % Math.ceil(memorySteps / 10) !== 0) continue;
     const { numTensors, numBytes } = tf.memory();
     const { heapUsed, rss } = process.memoryUsage();
-    console.log(
-      `step ${event.step}: ${numTensors} tensors, ${(numBytes / 1e6).toFixed(2)} MB of them, heap ${(heapUsed / 1e6).toFixed(0)} MB, process ${(rss / 1e6).toFixed(0)} MB`,
-    );
+    const [tensors, heap, total] = [numBytes, heapUsed, rss].map((bytes) => `${(bytes / 1e6).toFixed(2)} MB`);
+    console.log(`step ${event.step}: ${numTensors} tensors, ${tensors}; heap ${heap}, process ${total}`);
   }
 }
 process.exit(0);

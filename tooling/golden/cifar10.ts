@@ -1,8 +1,9 @@
 /**
- * Classifies the 10,000 CIFAR-10 test images with the float32 checkpoint, with the float16 one of `@pvt/checkpoints`, and
- * with both in runners of `@pvt/adapter-wasm` whose weights are float16 and int8, and compares logits, predictions and accuracy with the reference implementation's:
- * `pnpm --filter @pvt/golden cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER`. The archive holds `test/CLASS/*.jpg`; the folder
- * holds `pvt_v2_nano_cifar10.safetensors` and `samples.safetensors`.
+ * Classifies the 10,000 CIFAR-10 test images with the float32 checkpoint, with the float16 one of
+ * `@pvt/checkpoints`, and with both in runners of `@pvt/adapter-wasm` whose weights are float16 and int8, and
+ * compares logits, predictions and accuracy with the reference implementation's: `pnpm --filter @pvt/golden
+ * cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER`. The archive holds `test/CLASS/*.jpg`; the folder holds
+ * `pvt_v2_nano_cifar10.safetensors` and `samples.safetensors`.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

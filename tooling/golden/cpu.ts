@@ -1,7 +1,10 @@
 import type { Golden } from './golden.ts';
 import { goldens, goldenSuite, macs } from './suite.ts';
 
-/** tfjs's plain JavaScript backend manages 0.2 multiply-adds a nanosecond: all models would take a quarter of an hour. */
+/**
+ * tfjs's plain JavaScript backend manages 0.2 multiply-adds a nanosecond: all models would take a quarter of
+ * an hour.
+ */
 const limit = process.env['PVT_GOLDEN'] === 'all' ? Infinity : 2.5e9;
 
 /** The goldens of a version on cpu; a version each, for two workers. */

@@ -1,7 +1,8 @@
 /**
- * Parameters and inputs that any language recreates bit for bit from a seed, a name and a shape: a counter goes through
- * murmur3's finaliser, becomes a uniform variable of variance 1, and is scaled by the parameter's kind. The golden
- * numbers in `fixtures/` were computed by other people's implementations on these.
+ * Parameters and inputs that any language recreates bit for bit from a seed, a name and a shape: a counter
+ * goes through murmur3's finaliser, becomes a uniform variable of variance 1, and is scaled by the
+ * parameter's kind. The golden numbers in `fixtures/` were computed by other people's implementations on
+ * these.
  */
 
 /** `p = offset + gain * p` before the rounding to float32. */
@@ -28,7 +29,9 @@ interface Distribution {
   readonly deviation: number;
 }
 
-/** The distribution of a parameter, by its name, its shape and the rank of the weight that a bias belongs to. */
+/**
+ * The distribution of a parameter, by its name, its shape and the rank of the weight that a bias belongs to.
+ */
 function distributionOf(
   name: string,
   shape: readonly number[],

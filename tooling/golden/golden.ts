@@ -10,7 +10,10 @@ import {
 import { fromCanonical, toCanonical, type Naming } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';
 
-/** Numbers of a tensor in PyTorch's layout: some of its values, at multiples of `step`, and moments of all of them. */
+/**
+ * Numbers of a tensor in PyTorch's layout: some of its values, at multiples of `step`, and moments of all of
+ * them.
+ */
 export interface GoldenTensor {
   readonly shape: readonly number[];
   readonly step: number;
@@ -41,7 +44,10 @@ export interface Golden {
     readonly params: Readonly<Record<string, GoldenTensor>>;
     readonly input: GoldenTensor;
   };
-  /** Six full-batch steps of an optimiser, named with its settings: the loss before each and the classifier's bias after them. */
+  /**
+   * Six full-batch steps of an optimiser, named with its settings: the loss before each and the classifier's
+   * bias after them.
+   */
   readonly trajectories?: Readonly<
     Record<string, { readonly losses: readonly number[]; readonly bias: readonly number[] }>
   >;

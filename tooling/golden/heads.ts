@@ -208,7 +208,10 @@ async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   };
 }
 
-/** The float image of the pipeline golden as torchvision's `GeneralizedRCNNTransform` prepares it: normalised, resized, padded to 32s. */
+/**
+ * The float image of the pipeline golden as torchvision's `GeneralizedRCNNTransform` prepares it: normalised,
+ * resized, padded to 32s.
+ */
 function transformed(image: tf.Tensor4D, shortSide: number, longSide: number) {
   const [height, width] = [image.shape[1], image.shape[2]];
   const scale = Math.min(shortSide / Math.min(height, width), longSide / Math.max(height, width));

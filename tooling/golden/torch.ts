@@ -1,6 +1,7 @@
 /**
- * Reads every file of a folder of torch checkpoints and checks what its `index.json` says of it: logits on generated
- * input, what does not fit, and that hostile files are refused in time and memory: `pnpm --filter @pvt/golden torch FOLDER`.
+ * Reads every file of a folder of torch checkpoints and checks what its `index.json` says of it: logits on
+ * generated input, what does not fit, and that hostile files are refused in time and memory: `pnpm --filter
+ * @pvt/golden torch FOLDER`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -13,7 +13,10 @@ const libraries = [
   '@pvt/training',
 ];
 
-/** Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the libraries, and apps may know all. */
+/**
+ * Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the
+ * libraries, and apps may know all.
+ */
 const allowed = (name: string): readonly string[] => {
   if (name === '@pvt/core') return [];
   if (libraries.includes(name) || name.startsWith('@pvt/adapter-')) return ['@pvt/core'];

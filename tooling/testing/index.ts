@@ -21,7 +21,8 @@ const load = {
 export type BackendName = keyof typeof load;
 
 /**
- * Makes `name` the current tfjs backend, or throws; cpu and wasm run everywhere, webgl and webgpu in the browser.
+ * Makes `name` the current tfjs backend, or throws; cpu and wasm run everywhere, webgl and webgpu in the
+ * browser.
  *
  * @example
  * beforeAll(() => useBackend('wasm'));
@@ -44,7 +45,8 @@ export async function useGradients(): Promise<void> {
 }
 
 /**
- * Asserts that no element differs from its reference by more than `tolerance`, and returns the largest difference.
+ * Asserts that no element differs from its reference by more than `tolerance`, and returns the largest
+ * difference.
  *
  * @example
  * await expectClose(tf.exp(tf.tensor1d([0, 1])), [1, Math.E], 1e-6);
@@ -83,8 +85,9 @@ export async function expectNoLeak(work: () => unknown): Promise<void> {
 }
 
 /**
- * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input is the slope that central differences
- * measure along random directions. float32 bounds what differences can show: about 1e-3 of the slope.
+ * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input is the slope that central
+ * differences measure along random directions. float32 bounds what differences can show: about 1e-3 of the
+ * slope.
  *
  * @example
  * await expectGradient((x) => tf.square(x), [tf.tensor1d([1, 2])]);
