@@ -25,7 +25,8 @@ const alias = {
   ),
 };
 
-const wasmPath = `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`;
+const wasmManifest = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json');
+const wasmPath = `${dirname(wasmManifest)}/dist/`;
 
 const node: TestProjectConfiguration = {
   extends: true,

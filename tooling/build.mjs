@@ -92,9 +92,8 @@ async function buildPackage(folder, { name }) {
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !packages.has(name));
 if (unknown.length > 0) {
-  console.error(
-    `build: expected names of packages, got ${unknown.join(', ')}; there are ${[...packages.keys()].join(', ')}.`,
-  );
+  const names = [...packages.keys()].join(', ');
+  console.error(`build: expected names of packages, got ${unknown.join(', ')}; there are ${names}.`);
   process.exit(2);
 }
 for (const name of inOrder(asked.length > 0 ? asked : packages.keys())) {

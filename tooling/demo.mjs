@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { build, install, requireNode, root, step } from './steps.mjs';
 
 requireNode();
-const ready = (await step(...install)) && (await step('build', ...build('@pvt/web')));
-if (!ready) process.exit(1);
+const built = (await step(...install)) && (await step('build', ...build('@pvt/web')));
+if (!built) process.exit(1);
 const folder = join(root, 'apps/web');
 const server = spawn(
   process.execPath,

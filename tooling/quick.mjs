@@ -24,7 +24,7 @@ function run(/** @type {[string, string[]]} */ [command, args]) {
   if (status !== 0) process.exit(1);
 }
 
-const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'node', '--reporter=dot'];
+const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'node', '--reporter=default'];
 const [asked] = process.argv.slice(2);
 if (asked === undefined) {
   run(node(...vitest, ...slow.flatMap((pattern) => ['--exclude', pattern])));

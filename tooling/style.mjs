@@ -14,37 +14,37 @@ import { root } from './steps.mjs';
 export const width = 110;
 
 /** Words of our own, each with what the field says. */
-const retired = {
-  recipe: 'preprocessing',
-  room: 'allocator, scratch, budget or out',
-  take: 'allocate',
-  give: 'free',
-  told: 'header or HeaderMetadata',
-  truth: 'labelledImage or target',
-  slope: 'gradient',
-  guess: 'prediction',
-  suppress: 'nonMaxSuppression',
-  overlap: 'iou or iouThreshold',
-  keep: 'retain, or maxDetections',
-  kept: 'retained',
-  consume: 'inputs',
-  together: 'toBatch',
-  place: 'normalizeAndPad or placement',
-  upTo: 'roundUpToMultiple',
-  inside: 'contentSize',
-  fit: 'contentSize, or what it is',
-  cover: 'what it is',
-  follow: 'updateRunningStats',
-  byOwnStatistics: 'normalizeByBatch',
-  meet: 'barrier',
-  look: 'spinCount',
-  breathe: 'yieldToEventLoop',
-  spoiled: 'nonFinite',
-  dear: 'expensive',
-  quick: 'fused',
-  ready: 'prepared',
-  readies: 'prepares',
-};
+const retired = new Map([
+  ['recipe', 'preprocessing'],
+  ['room', 'allocator, scratch, budget or out'],
+  ['take', 'allocate'],
+  ['give', 'free'],
+  ['told', 'header or HeaderMetadata'],
+  ['truth', 'labelledImage or target'],
+  ['slope', 'gradient'],
+  ['guess', 'prediction'],
+  ['suppress', 'nonMaxSuppression'],
+  ['overlap', 'iou or iouThreshold'],
+  ['keep', 'retain, or maxDetections'],
+  ['kept', 'retained'],
+  ['consume', 'inputs'],
+  ['together', 'toBatch'],
+  ['place', 'normalizeAndPad or placement'],
+  ['upTo', 'roundUpToMultiple'],
+  ['inside', 'contentSize'],
+  ['fit', 'contentSize, or what it is'],
+  ['cover', 'what it is'],
+  ['follow', 'updateRunningStats'],
+  ['byOwnStatistics', 'normalizeByBatch'],
+  ['meet', 'barrier'],
+  ['look', 'spinCount'],
+  ['breathe', 'yieldToEventLoop'],
+  ['spoiled', 'nonFinite'],
+  ['dear', 'expensive'],
+  ['quick', 'fused'],
+  ['ready', 'prepared'],
+  ['readies', 'prepares'],
+]);
 
 /** Names that may contain such a word. */
 export const allowed = new Map([
@@ -58,7 +58,8 @@ export const allowed = new Map([
 const wordsOf = (name) => name.split(/(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_$.\-\d]+/);
 
 /** The retired words, each as the words that it consists of. */
-const phrases = Object.entries(retired).map(
+const phrases = Array.from(
+  retired,
   ([word, instead]) => /** @type {const} */ ([word, instead, wordsOf(word).join(' ').toLowerCase()]),
 );
 
@@ -86,6 +87,10 @@ export const longLines = (text) =>
     .filter(({ length }) => length > width)
     .map(({ line, length }) => ({ line, problem: `${length} characters, ${width} at most` }));
 
+/** Whether a node with a name gives that name, rather than using one that stands elsewhere. */
+const declares = (/** @type {ts.Node} */ node) =>
+  !ts.isPropertyAccessExpression(node) && !(ts.isImportSpecifier(node) && !node.propertyName);
+
 /**
  * Retired words in the names that a source declares.
  *
@@ -100,7 +105,7 @@ export function retiredNames(path, text) {
   /** @param {ts.Node} node */
   const visit = (node) => {
     const { name } = /** @type {ts.NamedDeclaration} */ (node);
-    if (name && (ts.isIdentifier(name) || ts.isStringLiteral(name)) && !ts.isPropertyAccessExpression(node)) {
+    if (name && declares(node) && (ts.isIdentifier(name) || ts.isStringLiteral(name))) {
       const [word, instead] = retiredWord(name.text) ?? [];
       const line = source.getLineAndCharacterOfPosition(name.getStart()).line + 1;
       if (word) found.push({ line, problem: `"${name.text}" contains "${word}"; say ${instead}` });

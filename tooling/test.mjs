@@ -33,7 +33,7 @@ async function check(...command) {
 async function suite(title, project, options) {
   const report = join(reports, `${project}.json`);
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--project', project, '--passWithNoTests'];
-  const reporters = ['--reporter=dot', '--reporter=json', `--outputFile.json=${report}`];
+  const reporters = ['--reporter=minimal', '--reporter=json', `--outputFile.json=${report}`];
   const succeeded = await step(title, ...node(...vitest, ...reporters), {
     ...options,
     summary: () => render(count(report)),

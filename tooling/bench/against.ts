@@ -1,5 +1,6 @@
 /**
- * Times this checkout's built packages beside another checkout's, in turns: pvt_v2_b0 and pvt_v2_b2, in the runner of
+ * Times this checkout's built packages beside another checkout's, in turns: pvt_v2_b0 and pvt_v2_b2, in the
+ * runner of
  * @pvt/adapter-wasm and in tfjs with its kernels: `npm run bench -- --against ../base`.
  */
 import { existsSync } from 'node:fs';

@@ -1,9 +1,10 @@
 /**
- * Times our wasm path, in the runner of @pvt/adapter-wasm, in tfjs with its kernels and without, beside onnxruntime and
- * PyTorch on the same weights and image, interleaved, and checks that all of them compute the same logits:
- * `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and `pvt_v2_b2.onnx`, the official code exported with the
- * generator's weights (b2's longer parameters repeat their first 1024 values). `--against CHECKOUT` compares with the
- * packages that another checkout has built instead. Times compare within a run only.
+ * Times our wasm path, in the runner of @pvt/adapter-wasm, in tfjs with its kernels and without, beside
+ * onnxruntime and PyTorch on the same weights and image, interleaved, and checks that all of them compute the
+ * same logits: `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and `pvt_v2_b2.onnx`, the official
+ * code exported with the generator's weights (b2's longer parameters repeat their first 1024 values).
+ * `--against CHECKOUT` compares with the packages that another checkout has built instead. Times compare
+ * within a run only.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * Times forwards of the packages that are built in a checkout, for against.ts:
- * `node forward.mjs CHECKOUT WEIGHTS INPUT runner|kernels THREADS`. Prints the logits, then the milliseconds of one forward
- * for every line that it reads.
+ * Times forwards of the packages that are built in a checkout, for against.ts: `node forward.mjs CHECKOUT
+ * WEIGHTS INPUT runner|kernels THREADS`. Prints the logits, then the milliseconds of one forward for every
+ * line that it reads.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -42,9 +42,11 @@ async function run() {
 }
 
 console.log(JSON.stringify({ logits: Array.from(await run()) }));
-for await (const _line of createInterface({ input: process.stdin })) {
+async function time() {
   const start = performance.now();
   await run();
   console.log(JSON.stringify({ ms: performance.now() - start }));
 }
-process.exit(0);
+createInterface({ input: process.stdin })
+  .on('line', time)
+  .on('close', () => process.exit(0));

@@ -17,7 +17,9 @@ export const size = 224;
 /** Milliseconds before each turn: thread pools look for work for a while, beside whoever comes next. */
 export const pause = 150;
 
-/** Of the largest logit. b2's repeated weights amplify rounding: onnxruntime is 4e-5 away from PyTorch, too. */
+/**
+ * Of the largest logit. b2's repeated weights amplify rounding: onnxruntime is 4e-5 away from PyTorch, too.
+ */
 export const tolerance = 1e-4;
 
 /** A model with generated weights under the official names, and an image [1, 3, size, size]. */

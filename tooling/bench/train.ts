@@ -133,9 +133,8 @@ for (const kernels of [false, true]) {
       tf.dispose([value, ...(gradients as tf.Tensor[])]);
     });
     const setting = [kernels ? 'with' : 'without', recompute ? 'blocks recomputed' : 'all retained'];
-    console.log(
-      `peak of tensors in a step ${setting.join(' kernels, ')}: ${((peakBytes - before) / 1e6).toFixed(0)} MB`,
-    );
+    const megabytes = ((peakBytes - before) / 1e6).toFixed(0);
+    console.log(`peak of tensors in a step ${setting.join(' kernels, ')}: ${megabytes} MB`);
   }
 }
 

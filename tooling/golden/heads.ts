@@ -89,15 +89,17 @@ function parameters(
   );
 }
 
+/** The official name of one of our paths. */
+function officialName(path: string, config: PvtConfig): string {
+  const values = new Float32Array(2);
+  const [name] = fromCanonical(new Map([[path, { shape: [2], values }]]), 'official', config).keys();
+  return name!;
+}
+
 const backboneOf = (golden: Pick<HeadGolden, 'seed' | 'overrides'>, config: PvtConfig, prefix: string) =>
   createPvt(
     config,
-    parameters(
-      golden,
-      pvtSpec(config),
-      (path) =>
-        `${prefix}${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`,
-    ),
+    parameters(golden, pvtSpec(config), (path) => prefix + officialName(path, config)),
   );
 
 const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);

@@ -19,7 +19,7 @@ import { fromBase64, sourceOf, type Golden, type GoldenTensor } from './golden.t
 
 const fixtures = import.meta.glob<Golden>('./fixtures/*.json', { eager: true, import: 'default' });
 
-/** Every golden whose name begins so, from cheap to dear. */
+/** Every golden whose name begins so, from cheap to expensive. */
 export const goldens = (prefix = ''): Golden[] =>
   Object.values(fixtures)
     .filter(({ name, gradients }) => name.startsWith(prefix) && gradients === undefined)

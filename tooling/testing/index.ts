@@ -67,8 +67,10 @@ export async function expectClose(
     largest = difference;
     if (Number.isNaN(difference)) break;
   }
-  const place = `element ${where} is ${values[where]}, reference ${expected[where]}`;
-  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${place}`).toBe(true);
+  const element = `element ${where} is ${values[where]}, reference ${expected[where]}`;
+  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${element}`).toBe(
+    true,
+  );
   return largest;
 }
 
@@ -109,16 +111,16 @@ export async function expectGradient(
           loss(
             ...inputs.map((other, j) => (j === i ? tf.add(other, tf.mul(direction, distance)) : other)),
           ).dataSync()[0]!;
-        const slope = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
+        const derivative = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
         return [
           (at(step) - at(-step)) / (2 * step),
-          slope,
+          derivative,
           tf.norm(gradients[i]!).dataSync()[0]! * tf.norm(direction).dataSync()[0]!,
         ] as const;
       });
       expect(
         Math.abs(actual - expected),
-        `input ${i}: slope ${actual}, differences ${expected}`,
+        `input ${i}: gradient ${actual}, differences ${expected}`,
       ).toBeLessThanOrEqual(2e-3 * (scale + 1));
     }
   }
