@@ -44,7 +44,8 @@ const sources = (platform: 'node' | 'browser') => ({
   ],
 });
 
-const wasmPath = `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`;
+const wasmManifest = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json');
+const wasmPath = `${dirname(wasmManifest)}/dist/`;
 
 const node: TestProjectConfiguration = {
   extends: true,

@@ -24,7 +24,8 @@ function executable(path) {
 }
 
 /**
- * The Chromium that browser tests run in: CHROMIUM_PATH or CHROME_PATH where set, else what PATH or the usual places hold.
+ * The Chromium that browser tests run in: CHROMIUM_PATH or CHROME_PATH where set, else what PATH or the usual
+ * places hold.
  *
  * @returns {string | undefined}
  */

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { install, requireNode, root, step, turbo } from './steps.mjs';
+import { build, install, requireNode, root, step } from './steps.mjs';
 
 requireNode();
-const ready = (await step(...install)) && (await step('build', ...turbo('build', '--filter=@pvt/web')));
-if (!ready) process.exit(1);
+const built = (await step(...install)) && (await step('build', ...build('@pvt/web')));
+if (!built) process.exit(1);
 const folder = join(root, 'apps/web');
 const server = spawn(
   process.execPath,

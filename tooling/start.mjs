@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { install, node, paint, requireNode, root, step, turbo } from './steps.mjs';
+import { build, install, node, paint, requireNode, root, step } from './steps.mjs';
 
 requireNode();
 const sample = 'apps/cli/assets/sample.png';
@@ -17,8 +17,8 @@ function demonstrate(/** @type {string[]} */ ...args) {
   if (status !== 0) process.exit(1);
 }
 
-const ready = (await step(...install)) && (await step('build', ...turbo('build', '--filter=@pvt/cli')));
-if (!ready) process.exit(1);
+const built = (await step(...install)) && (await step('build', ...build('@pvt/cli')));
+if (!built) process.exit(1);
 mkdirSync(join(root, 'out'), { recursive: true });
 demonstrate('classify', sample);
 demonstrate('features', sample, '--model', 'pvt_v2_nano', '--plot', image);

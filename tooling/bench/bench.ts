@@ -1,32 +1,40 @@
 /**
- * Times our wasm path, on the threads of @pvt/adapter-wasm's runner, with its kernels and without, beside onnxruntime and PyTorch on the same weights and image, interleaved in one process, and
- * checks that all of them compute the same logits: `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and
- * `pvt_v2_b2.onnx`, the official code exported with the generator's weights (b2's longer parameters repeat their first
- * 1024 values). The times of a run compare with each other and with nothing else.
+ * Times our wasm path, in the runner of @pvt/adapter-wasm, in tfjs with its kernels and without, beside
+ * onnxruntime and PyTorch on the same weights and image, interleaved, and checks that all of them compute the
+ * same logits: `npm run bench -- FOLDER`. FOLDER holds `pvt_v2_b0.onnx` and `pvt_v2_b2.onnx`, the official
+ * code exported with the generator's weights (b2's longer parameters repeat their first 1024 values).
+ * `--against CHECKOUT` compares with the packages that another checkout has built instead. Times compare
+ * within a run only.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { cpus, tmpdir } from 'node:os';
+import { cpus } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
 import { createRunner, type WeightFormat } from '@pvt/adapter-wasm/runner';
-import { createPvt, fromStateDict, pvtConfig, scoped, type StateDict } from '@pvt/core';
+import { createPvt, fromStateDict, scoped } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
-import { fromFloat32, getModel, toCanonical, writeSafetensors } from '@pvt/presets';
-import { generate } from '../golden/generator.ts';
-import { generated } from '../golden/golden.ts';
-
-const size = 224;
-/** Of the largest logit. The repeated weights of b2 amplify rounding: onnxruntime is 4e-5 away from PyTorch, too. */
-const tolerance = 1e-4;
-
-/** Milliseconds before each turn. */
-const pause = 150;
+import { toCanonical } from '@pvt/presets';
+import { benchAgainst } from './against.ts';
+import {
+  deviation,
+  eachRound,
+  findTorch,
+  inFile,
+  median,
+  pause,
+  renderTable,
+  size,
+  sleep,
+  startProgram,
+  tolerance,
+  useWasm,
+  workOf,
+  type Work,
+} from './shared.ts';
 
 /** One implementation, loaded and warm. */
 interface Runner {
@@ -40,55 +48,35 @@ interface Runner {
   close(): Promise<void> | void;
 }
 
-interface Work {
-  readonly name: 'pvt_v2_b0' | 'pvt_v2_b2';
-  readonly config: ReturnType<typeof pvtConfig<{ version: 'v2'; dims: number[]; depths: number[] }>>;
-  readonly state: StateDict;
-  readonly image: Float32Array;
-}
-
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '15' },
     threads: { type: 'string', default: '1' },
+    against: { type: 'string' },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
 const [folder] = positionals;
 const [rounds, threads] = [Number(options.rounds), Number(options.threads)];
-const usage =
-  'Usage: npm run bench -- FOLDER [--rounds 15] [--threads 1] [--json out/bench.json]\nFOLDER holds pvt_v2_b0.onnx and pvt_v2_b2.onnx.';
+const usage = [
+  'Usage: npm run bench -- FOLDER [--rounds 15] [--threads 1] [--json out/bench.json]',
+  '       npm run bench -- --against CHECKOUT [--rounds 15] [--threads 1]',
+  'FOLDER holds pvt_v2_b0.onnx and pvt_v2_b2.onnx; CHECKOUT is another copy of this repository, built.',
+].join('\n');
 if (options.help) {
   console.log(usage);
   process.exit(0);
 }
-if (
-  folder === undefined ||
-  !(rounds >= 1 && Number.isInteger(rounds)) ||
-  !(threads >= 1 && Number.isInteger(threads))
-) {
-  console.error(
-    `bench: expected a folder of ONNX files and positive whole numbers, got ${process.argv.slice(2).join(' ') || 'no arguments'}.\n${usage}`,
-  );
+const isCount = (value: number) => Number.isInteger(value) && value >= 1;
+if ((folder === undefined) === (options.against === undefined) || !isCount(rounds) || !isCount(threads)) {
+  const got = process.argv.slice(2).join(' ') || 'no arguments';
+  console.error(`bench: expected a folder or a checkout, and positive whole numbers, got ${got}.\n${usage}`);
   process.exit(2);
 }
-
-function workOf(name: Work['name']): Work {
-  const config = pvtConfig(getModel(name).config) as Work['config'];
-  const state = generated({ naming: 'official', seed: 0 }, config);
-  const repeated: StateDict =
-    name === 'pvt_v2_b0'
-      ? state
-      : new Map(
-          Array.from(state, ([path, { shape, values }]) => [
-            path,
-            { shape, values: values.map((_, i) => values[i % 1024]!) },
-          ]),
-        );
-  return { name, config, state: repeated, image: generate(0, 'input', [1, 3, size, size], new Map()) };
-}
+if (options.against !== undefined)
+  process.exit((await benchAgainst(options.against, rounds, threads)) ? 0 : 1);
 
 function modelOf({ config, state, image }: Work) {
   const source = fromStateDict(toCanonical(state, 'official').state);
@@ -134,8 +122,10 @@ async function onThreads(work: Work, weights: WeightFormat = 'float32'): Promise
   const first = await time();
   let steady = Infinity;
   for (let i = 0; i < 6; i++) steady = Math.min(steady, await time());
+  const megabytes = (runner.bytes / 1e6).toFixed(1);
   console.error(
-    `  @pvt runner, ${weights}: ${(runner.bytes / 1e6).toFixed(1)} MB, weights included; first call after warmup() ${(first / steady).toFixed(2)} of the fastest of the next six`,
+    `  @pvt runner, ${weights}: ${megabytes} MB, weights included; ` +
+      `first call after warmup() ${(first / steady).toFixed(2)} of the fastest of the next six`,
   );
   return {
     name: weights === 'float32' ? '@pvt runner' : `@pvt runner, weights in ${weights}`,
@@ -170,8 +160,10 @@ async function ours(work: Work, kernels: boolean): Promise<Runner> {
   const launches = launched.filter(
     ({ name }) => !/__op$|^unnamed scope$|^(Reshape|Identity)$/.test(name),
   ).length;
+  const megabytes = ((peakBytes - before) / 1e6).toFixed(1);
   console.error(
-    `  @pvt${kernels ? ' with kernels' : ''}: ${launches} kernels besides reshapes, ${((peakBytes - before) / 1e6).toFixed(1)} MB at most beyond weights and input`,
+    `  @pvt${kernels ? ' with kernels' : ''}: ${launches} kernels besides reshapes, ` +
+      `${megabytes} MB at most beyond weights and input`,
   );
   return {
     name: kernels ? '@pvt in tfjs, kernels' : '@pvt in tfjs, portable',
@@ -209,7 +201,8 @@ async function onnx(
   name: 'onnxruntime-web' | 'onnxruntime-node',
   { name: model, image }: Work,
 ): Promise<Runner> {
-  // Both register a backend named cpu with the package that they share, and the first one stays: it must be the native one.
+  // Both register a backend named cpu with the package that they share, and the first one stays: it must be
+  // the native one.
   requireHere('onnxruntime-node');
   const ort = requireHere(name) as Ort;
   if (name === 'onnxruntime-web') ort.env.wasm.numThreads = threads;
@@ -234,47 +227,23 @@ async function onnx(
   };
 }
 
-/** The first of these Pythons that has torch. */
-const python = ['python3', '/usr/bin/python3'].find(
-  (command) => spawnSync(command, ['-c', 'import torch']).status === 0,
-);
+const python = findTorch();
 
 async function torch({ config, state, image }: Work): Promise<Runner> {
-  const scratch = mkdtempSync(join(tmpdir(), 'pvt-bench-'));
-  const weights = join(scratch, 'weights.safetensors');
-  const entries = [...state, ['input', { shape: [1, 3, size, size], values: image }] as const];
-  writeFileSync(
-    weights,
-    writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)),
+  const script = join(import.meta.dirname, 'torch_pvt.py');
+  const { ask, close } = startProgram(python!, [script, String(threads)]);
+  const { version } = await ask();
+  const input = { shape: [1, 3, size, size], values: image };
+  const { logits } = await inFile(new Map([...state, ['input', input]]), (weights) =>
+    ask({ load: { weights, config } }),
   );
-  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), String(threads)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async (order?: object): Promise<Record<string, unknown>> => {
-    if (order !== undefined) child.stdin.write(`${JSON.stringify(order)}\n`);
-    const { value, done } = await lines.next();
-    if (done)
-      throw new Error(
-        'bench: expected an answer from PyTorch, got the end of its output; its error is above.',
-      );
-    return JSON.parse(value as string);
-  };
-  const { version } = await answer();
-  const logits = (await answer({ load: { weights, config } }))['logits'];
-  rmSync(scratch, { recursive: true });
   return {
     name: `PyTorch ${version} eager`,
     logits: logits as number[],
-    run: async () => (await answer({ run: 1 }))['ms'] as number,
-    close: () => void child.stdin.end(),
+    run: async () => (await ask({ run: 1 }))['ms'] as number,
+    close,
   };
 }
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.ceil((sorted.length - 1) / 2)]!) / 2;
-};
 
 async function bench(work: Work) {
   const runners = [
@@ -288,23 +257,17 @@ async function bench(work: Work) {
   ];
   const [reference] = runners;
   const times = runners.map((): number[] => []);
-  for (let round = -3; round < rounds; round++) {
+  await eachRound(rounds, async (_round, counted) => {
     for (const [i, runner] of runners.entries()) {
-      // Thread pools go on looking for work for a while: without a pause each runs beside the one before. Then one
-      // forward brings caches and threads back.
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      // One forward after the pause brings caches and threads back.
+      await sleep(pause);
       await runner.run();
       const elapsed = await runner.run();
-      if (round >= 0) times[i]!.push(elapsed);
+      if (counted) times[i]!.push(elapsed);
     }
-    if (process.stderr.isTTY) process.stderr.write(`\r  round ${Math.max(0, round + 1)} of ${rounds} `);
-  }
-  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-  const scale = Math.max(...Array.from(reference!.logits, Math.abs));
+  });
   const rows = runners.map(({ name, logits, rounded = false }, i) => {
     const ms = times[i]!;
-    const difference =
-      Math.max(...Array.from(logits, (value, k) => Math.abs(value - reference!.logits[k]!))) / scale;
     return {
       name,
       rounded,
@@ -312,7 +275,7 @@ async function bench(work: Work) {
       fastest: Math.min(...ms),
       slowest: Math.max(...ms),
       timesOurs: median(ms) / median(times[0]!),
-      difference,
+      difference: deviation(logits, reference!.logits),
     };
   });
   for (const runner of runners) await runner.close();
@@ -330,15 +293,15 @@ for (const name of ['onnxruntime-web', 'onnxruntime-node']) {
   if (status !== 0) process.exit(1);
 }
 for (const name of ['pvt_v2_b0', 'pvt_v2_b2']) {
-  if (existsSync(join(folder, `${name}.onnx`))) continue;
+  if (existsSync(join(folder!, `${name}.onnx`))) continue;
   console.error(
-    `bench: expected ${name}.onnx in ${folder}, found none; export it from the official code as the README of the bench says.`,
+    `bench: expected ${name}.onnx in ${folder}, found none; export it from the official code, with the ` +
+      "generator's weights.",
   );
   process.exit(2);
 }
 
-setWasmPaths(`${dirname(requireHere.resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`);
-await tf.setBackend('wasm');
+await useWasm();
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',
   cores: cpus().length,
@@ -347,7 +310,11 @@ const machine = {
   rounds,
 };
 console.log(
-  `${machine.cpu}, ${machine.cores} cores, Node ${process.version}; ${size}x${size}, batch 1, ${threads} thread(s) each, but 1 in tfjs; median of ${rounds} interleaved rounds, each turn after a pause and an untimed forward`,
+  [
+    `${machine.cpu}, ${machine.cores} cores, Node ${process.version}`,
+    `${size}x${size}, batch 1, ${threads} thread(s) each, but 1 in tfjs`,
+    `median of ${rounds} interleaved rounds, each turn after a pause and an untimed forward`,
+  ].join('\n'),
 );
 if (python === undefined) console.log('PyTorch: not measured, no Python here imports torch.');
 
@@ -367,10 +334,7 @@ for (const name of ['pvt_v2_b0', 'pvt_v2_b2'] as const) {
       row.difference.toExponential(1),
     ]),
   ];
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  console.log(
-    `\n${name}\n${table.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ')).join('\n')}`,
-  );
+  console.log(`\n${name}\n${renderTable(table)}`);
 }
 if (options.json !== undefined) {
   mkdirSync(dirname(resolve(options.json)), { recursive: true });

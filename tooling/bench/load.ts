@@ -1,22 +1,20 @@
 /**
- * Measures what loading pvt_v2_b0 (14.7 MB of float32 safetensors, a local file) into wasm tensors takes beyond reading
- * the file, in time and in memory: `npm run build && npx tsx tooling/bench/load.ts [--rounds 20] [--json out/load.json]`.
- * Memory is the growth of the resident set at the first load of the model, the tensors included; times are those of
- * reading and loading in turns. Both are of a process that has loaded a smaller model before.
+ * Measures what loading pvt_v2_b0 (14.7 MB of float32 safetensors, a local file) into wasm tensors takes
+ * beyond reading the file, in time and in memory: `npm run build && npx tsx tooling/bench/load.ts [--rounds
+ * 20] [--json out/load.json]`. Memory is the growth of the resident set at the first load of the model, the
+ * tensors included; times are those of reading and loading in turns. Both are of a process that has loaded a
+ * smaller model before.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { createPvt, pvtConfig, randomInit, scoped } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
-import { convertCheckpoint, getModel } from '@pvt/presets';
-import { loadCheckpoint } from '@pvt/presets';
+import { convertCheckpoint, getModel, loadCheckpoint } from '@pvt/presets';
+import { median, useWasm } from './shared.ts';
 
 const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '20' }, json: { type: 'string' }, once: { type: 'string' } },
@@ -58,14 +56,12 @@ const timed = async (work: () => unknown): Promise<number> => {
 };
 
 async function measure(path: string, rounds: number): Promise<Once> {
-  setWasmPaths(
-    `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
-  );
-  await tf.setBackend('wasm');
+  await useWasm();
   const unload = async (models: ReturnType<typeof load>) => {
     for (const model of await models) model.dispose();
   };
-  // A sixteenth of the model goes first, until its code is compiled: what V8 needs for that, about 6 MB, does not grow with the file.
+  // A sixteenth of the model goes first, until its code is compiled: what V8 needs for that, about 6 MB, does
+  // not grow with the file.
   for (let i = 0; i < 12; i++) await unload(load(`${path}.small.safetensors`));
   writeFileSync('/proc/self/clear_refs', '5');
   const before = resident('VmRSS');
@@ -116,8 +112,6 @@ try {
     if (status !== 0) throw new Error(stderr);
     return JSON.parse(stdout.trim().split('\n').at(-1)!) as Once;
   });
-  const median = (values: readonly number[]) =>
-    values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
   const all = (field: 'read' | 'load') => processes.flatMap((once) => once[field]);
   const [readMs, loadMs, coldMs, peak] = [
     median(all('read')),
@@ -136,11 +130,16 @@ try {
     peak,
     memory: peak / bytes.length,
   };
+  const ms = (value: number) => `${value.toFixed(1)} ms`;
   console.log(
     [
-      `file    ${(bytes.length / 1e6).toFixed(2)} MB; ${processes.length} processes of ${options.rounds} rounds`,
-      `time    read ${readMs.toFixed(1)} ms, loaded ${loadMs.toFixed(1)} ms, ${result.time.toFixed(2)} times as long (limit ${limits.time}); fastest ${fastest.readMs.toFixed(1)} and ${fastest.loadMs.toFixed(1)} ms; the first load ${coldMs.toFixed(0)} ms`,
-      `memory  peak ${(peak / 1e6).toFixed(1)} MB, tensors included: ${result.memory.toFixed(2)} times the file (limit ${limits.memory})`,
+      `file    ${(bytes.length / 1e6).toFixed(2)} MB; ` +
+        `${processes.length} processes of ${options.rounds} rounds`,
+      `time    read ${ms(readMs)}, loaded ${ms(loadMs)}, ${result.time.toFixed(2)} times as long ` +
+        `(limit ${limits.time}); fastest ${ms(fastest.readMs)} and ${ms(fastest.loadMs)}; ` +
+        `the first load ${ms(coldMs)}`,
+      `memory  peak ${(peak / 1e6).toFixed(1)} MB, tensors included: ` +
+        `${result.memory.toFixed(2)} times the file (limit ${limits.memory})`,
     ].join('\n'),
   );
   if (options.json !== undefined) {

@@ -1,13 +1,11 @@
 /**
- * Times what follows the model at 640x640 beside the model itself, on wasm: `tsx tooling/bench/postprocess.ts [--rounds 5]`.
- * A RetinaNet of 80 classes and a semantic FPN of 150, both on PVT v2 b0 with generated weights that put thousands of
- * candidates above the threshold. Exits with 1 where either takes a tenth of its model's time.
+ * Times what follows the model at 640x640 beside the model itself, on wasm: `tsx tooling/bench/postprocess.ts
+ * [--rounds 5]`. A RetinaNet of 80 classes and a semantic FPN of 150, both on PVT v2 b0 with generated
+ * weights that put thousands of candidates above the threshold. Exits with 1 where either takes a tenth of
+ * its model's time.
  */
-import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
-import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { createPvt, pvtConfig, type ParamSource } from '@pvt/core';
 import {
@@ -21,6 +19,7 @@ import {
   type RetinaNetRules,
 } from '@pvt/heads';
 import { generate, type Override } from '../golden/generator.ts';
+import { median, useWasm } from './shared.ts';
 
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '5' } } });
 const rounds = Number(options.rounds);
@@ -28,10 +27,7 @@ if (!(Number.isInteger(rounds) && rounds > 0)) {
   console.error(`postprocess: expected a positive whole number of rounds, got ${options.rounds}.`);
   process.exit(2);
 }
-setWasmPaths(
-  `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
-);
-await tf.setBackend('wasm');
+await useWasm();
 
 /** Parameters of the golden generator, by our paths. */
 function generated(prefix: string, overrides: Readonly<Record<string, Override>> = {}): ParamSource {
@@ -51,8 +47,6 @@ const backbone = createPvt(config, generated('backbone.'));
 const input = tf.tidy(() =>
   tf.transpose(tf.tensor4d(generate(0, 'input', [1, 3, ...size], new Map()), [1, 3, ...size]), [0, 2, 3, 1]),
 );
-
-const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[times.length >> 1]!;
 
 /** Median milliseconds of a model with its numbers read, and of what follows. */
 async function time<T extends tf.TensorContainer>(
@@ -82,13 +76,17 @@ async function time<T extends tf.TensorContainer>(
 const ratios: number[] = [];
 const report = (name: string, { model, after }: { model: number; after: number }, note: string): void => {
   ratios.push(after / model);
-  console.log(
-    `${name.padEnd(28)} model ${model.toFixed(0).padStart(6)} ms   after ${after.toFixed(1).padStart(6)} ms   ${((100 * after) / model).toFixed(2).padStart(5)} %   ${note}`,
-  );
+  const cells = [
+    name.padEnd(28),
+    `model ${model.toFixed(0).padStart(6)} ms  `,
+    `after ${after.toFixed(1).padStart(6)} ms  `,
+    `${((100 * after) / model).toFixed(2).padStart(5)} %  `,
+    note,
+  ];
+  console.log(cells.join(' '));
 };
-console.log(
-  `${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, wasm, ${size.join('x')}, median of ${rounds} rounds`,
-);
+const cpu = cpus()[0]?.model ?? 'unknown';
+console.log(`${cpu}, Node ${process.version}, wasm, ${size.join('x')}, median of ${rounds} rounds`);
 
 async function detector(name: string, rules: RetinaNetRules): Promise<void> {
   const neck = createFpn(
@@ -111,7 +109,7 @@ async function detector(name: string, rules: RetinaNetRules): Promise<void> {
         rules,
         input: size,
       });
-      note = `${found!.length} objects kept`;
+      note = `${found!.length} objects retained`;
     },
   );
   report(name, times, note);

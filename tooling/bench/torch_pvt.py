@@ -1,7 +1,7 @@
 """PVT v2 in PyTorch for the bench: answers one JSON line per line of input; see bench.ts.
 
-A line {"load": {weights, config}} builds a model, {"input": file} sets its image, {"run": n} times n forwards,
-{"train": n} a step of AdamW on the image's batch with the labels 0, 1, 2, ...
+A line {"load": {weights, config}} builds a model and sets its image, {"run": 1} times a forward,
+{"train": 1} a step of AdamW on the image's batch with the labels 0, 1, 2, ...
 """
 
 import json
@@ -25,7 +25,8 @@ class Block(nn.Module):
         self.attn = nn.ModuleDict(attn)
         hidden = dim * ratio
         depthwise = nn.ModuleDict({"dwconv": nn.Conv2d(hidden, hidden, 3, 1, 1, groups=hidden)})
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(dim, hidden), "dwconv": depthwise, "fc2": nn.Linear(hidden, dim)})
+        layers = {"fc1": nn.Linear(dim, hidden), "dwconv": depthwise, "fc2": nn.Linear(hidden, dim)}
+        self.mlp = nn.ModuleDict(layers)
 
     def attend(self, x, size):
         batch, count, dim = x.shape
@@ -36,7 +37,8 @@ class Block(nn.Module):
             source = self.attn["norm"](source)
         key, value = self.attn["kv"](source).chunk(2, -1)
         scores = split(self.attn["q"](x)) @ split(key).transpose(2, 3) * (dim // self.heads) ** -0.5
-        return self.attn["proj"]((scores.softmax(-1) @ split(value)).transpose(1, 2).reshape(batch, count, dim))
+        heads = scores.softmax(-1) @ split(value)
+        return self.attn["proj"](heads.transpose(1, 2).reshape(batch, count, dim))
 
     def forward(self, x, size):
         x = x + self.attend(self.norm1(x), size)
@@ -52,7 +54,8 @@ class Pvt(nn.Module):
         self.depths = depths
         for i, dim in enumerate(dims):
             side, stride, before = (7, 4, 3) if i == 0 else (3, 2, dims[i - 1])
-            embed = nn.ModuleDict({"proj": nn.Conv2d(before, dim, side, stride, side // 2), "norm": nn.LayerNorm(dim, 1e-5)})
+            projection = nn.Conv2d(before, dim, side, stride, side // 2)
+            embed = nn.ModuleDict({"proj": projection, "norm": nn.LayerNorm(dim, 1e-5)})
             blocks = [Block(dim, heads[i], ratios[i], reductions[i]) for _ in range(depths[i])]
             self.add_module(f"patch_embed{i + 1}", embed)
             self.add_module(f"block{i + 1}", nn.ModuleList(blocks))
@@ -80,7 +83,11 @@ def read(path):
     header = json.loads(data[8 : 8 + length])
     header.pop("__metadata__", None)
     body = memoryview(data)[8 + length :]
-    return {name: torch.frombuffer(body[entry["data_offsets"][0] : entry["data_offsets"][1]], dtype=torch.float32).reshape(entry["shape"]) for name, entry in header.items()}
+    tensors = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        tensors[name] = torch.frombuffer(body[start:end], dtype=torch.float32).reshape(entry["shape"])
+    return tensors
 
 
 def main():
@@ -92,7 +99,8 @@ def main():
         order = json.loads(line)
         if "load" in order:
             config = order["load"]["config"]
-            model = Pvt(config["dims"], config["depths"], config["heads"], config["mlpRatios"], config["reductions"], config["classes"]).eval()
+            keys = ("dims", "depths", "heads", "mlpRatios", "reductions", "classes")
+            model = Pvt(*(config[key] for key in keys)).eval()
             state = read(order["load"]["weights"])
             image = state.pop("input")
             model.load_state_dict(state)

@@ -4,22 +4,18 @@
  * many steps: `tsx tooling/bench/train.ts [--rounds 9] [--memory 500] [--recompute]`. Times compare only
  * within a run.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { cpus, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { registerWasmKernels, unregisterWasmKernels } from '@pvt/adapter-wasm';
 import { createRandom, fromStateDict, pvtConfig } from '@pvt/core';
 import { createPvtClassifier } from '@pvt/heads';
-import { fromFloat32, getModel, toCanonical, writeSafetensors } from '@pvt/presets';
+import { getModel, toCanonical } from '@pvt/presets';
 import { adamW, parametersOf, recomputed, train, valueAndGradients } from '@pvt/training';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { generate } from '../golden/generator.ts';
 import { generated } from '../golden/golden.ts';
+import { findTorch, inFile, median, startProgram, useWasm } from './shared.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -31,10 +27,7 @@ const { values: options } = parseArgs({
 const [rounds, memorySteps] = [Number(options.rounds), Number(options.memory)];
 const [batch, size] = [32, 64];
 
-setWasmPaths(
-  `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
-);
-await tf.setBackend('wasm');
+await useWasm();
 
 // No randomness, so that PyTorch takes the same steps, which its losses show.
 const config = pvtConfig({ ...getModel('pvt_v2_nano').config, dropPath: 0 });
@@ -80,44 +73,22 @@ function ours(kernels: boolean): Runner {
   };
 }
 
-/** The first of these Pythons that has torch. */
-const python = ['python3', '/usr/bin/python3'].find(
-  (command) => spawnSync(command, ['-c', 'import torch']).status === 0,
-);
+const python = findTorch();
 
 async function torch(): Promise<Runner> {
-  const scratch = mkdtempSync(join(tmpdir(), 'pvt-bench-'));
-  const weights = join(scratch, 'weights.safetensors');
-  const entries = [...state, ['input', { shape: [batch, 3, size, size], values: pixels }] as const];
-  writeFileSync(
-    weights,
-    writeSafetensors(entries.map(([name, { shape, values }]) => [name, fromFloat32(values, shape)] as const)),
-  );
-  const child = spawn(python!, [join(import.meta.dirname, 'torch_pvt.py'), '1'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async (order?: object) => {
-    if (order !== undefined) child.stdin.write(`${JSON.stringify(order)}\n`);
-    const { value, done } = await lines.next();
-    if (done)
-      throw new Error(
-        'bench: expected an answer from PyTorch, got the end of its output; its error is above.',
-      );
-    return JSON.parse(value as string);
-  };
-  const { version } = await answer();
-  await answer({ load: { weights, config } });
-  rmSync(scratch, { recursive: true });
+  const { ask, close } = startProgram(python!, [join(import.meta.dirname, 'torch_pvt.py'), '1']);
+  const { version } = await ask();
+  const input = { shape: [batch, 3, size, size], values: pixels };
+  await inFile(new Map([...state, ['input', input]]), (weights) => ask({ load: { weights, config } }));
   return {
     name: `PyTorch ${version}, 1 thread`,
-    step: () => answer({ train: 1 }),
-    close: () => void child.stdin.end(),
+    async step() {
+      const { ms, loss } = await ask({ train: 1 });
+      return { ms: ms as number, loss: loss as number };
+    },
+    close,
   };
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 const runners = [ours(false), ours(true), ...(python === undefined ? [] : [await torch()])];
 const times = runners.map((): number[] => []);

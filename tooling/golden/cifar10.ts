@@ -1,8 +1,9 @@
 /**
- * Classifies the 10,000 CIFAR-10 test images with the float32 checkpoint, with the float16 one of `@pvt/checkpoints`, and
- * with both in runners of `@pvt/adapter-wasm` whose weights are float16 and int8, and compares logits, predictions and accuracy with the reference implementation's:
- * `pnpm --filter @pvt/golden cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER`. The archive holds `test/CLASS/*.jpg`; the folder
- * holds `pvt_v2_nano_cifar10.safetensors` and `samples.safetensors`.
+ * Classifies the 10,000 CIFAR-10 test images with the float32 checkpoint, with the float16 one of
+ * `@pvt/checkpoints`, and with both in runners of `@pvt/adapter-wasm` whose weights are float16 and int8, and
+ * compares logits, predictions and accuracy with the reference implementation's: `pnpm --filter @pvt/golden
+ * cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER`. The archive holds `test/CLASS/*.jpg`; the folder holds
+ * `pvt_v2_nano_cifar10.safetensors` and `samples.safetensors`.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -21,7 +22,8 @@ import { list } from 'tar';
 const [archive, folder] = process.argv.slice(2);
 if (archive === undefined || folder === undefined) {
   console.error(
-    'cifar10: expected an archive and a folder of checkpoints, got too few arguments; call it as cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER.',
+    'cifar10: expected an archive and a folder of checkpoints, got too few arguments; ' +
+      'call it as cifar10 CIFAR10_TAR_GZ CHECKPOINT_FOLDER.',
   );
   process.exit(2);
 }
@@ -69,8 +71,10 @@ const samples = Array.from({ length: images.shape[0]! }, (_, i) => ({
 const reference = toFloat32(tensors.get('logits')!);
 for (const name of names) {
   const logits = await models[name](samples);
+  const largest = Math.max(...logits.map((value, i) => Math.abs(value - reference[i]!)));
   console.log(
-    `${name}: largest difference of ${samples.length} x 10 logits from the reference: ${Math.max(...logits.map((value, i) => Math.abs(value - reference[i]!))).toExponential(2)}`,
+    `${name}: largest difference of ${samples.length} x 10 logits from the reference: ` +
+      largest.toExponential(2),
   );
 }
 
@@ -89,7 +93,8 @@ const paths = [...files.keys()].sort();
 const predicted = tensors.get('predictions_of_all_10000')!.bytes;
 if (paths.length !== predicted.length) {
   console.error(
-    `cifar10: expected ${predicted.length} test images in ${archive}, got ${paths.length}; is it the whole archive?`,
+    `cifar10: expected ${predicted.length} test images in ${archive}, got ${paths.length}; ` +
+      'is it the whole archive?',
   );
   process.exit(1);
 }
@@ -108,9 +113,9 @@ for (let start = 0; start < paths.length; start += batch) {
     const logits = await models[name](images);
     for (const [i, label] of labels.entries()) {
       const row = logits.subarray(i * 10, i * 10 + 10);
-      const guess = row.indexOf(Math.max(...row));
-      if (guess === label) right[name] = (right[name] ?? 0) + 1;
-      if (guess === predicted[start + i]) same[name] = (same[name] ?? 0) + 1;
+      const predictedLabel = row.indexOf(Math.max(...row));
+      if (predictedLabel === label) right[name] = (right[name] ?? 0) + 1;
+      if (predictedLabel === predicted[start + i]) same[name] = (same[name] ?? 0) + 1;
     }
   }
   for (const [i, label] of labels.entries()) if (predicted[start + i] === label) right['reference']!++;
@@ -124,6 +129,7 @@ const percent = (count: number) => `${((100 * count) / paths.length).toFixed(2)}
 console.log(`reference: top-1 ${percent(right['reference']!)}`);
 for (const name of names)
   console.log(
-    `${name}: top-1 ${percent(right[name] ?? 0)}; the reference's prediction on ${same[name] ?? 0} of ${paths.length}`,
+    `${name}: top-1 ${percent(right[name] ?? 0)}; ` +
+      `the reference's prediction on ${same[name] ?? 0} of ${paths.length}`,
   );
 console.log(`${Math.round((performance.now() - started) / 1000)} s for all`);

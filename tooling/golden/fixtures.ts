@@ -101,7 +101,7 @@ const smallConfig = (
 for (const file of readdirSync(join(folder, 'custom'))) {
   const { tensors, metadata } = parseSafetensors(readFileSync(join(folder, 'custom', file)));
   const config = JSON.parse(metadata.get('cfg')!);
-  const kept = (prefix: string): Record<string, GoldenTensor> =>
+  const tensorsOf = (prefix: string): Record<string, GoldenTensor> =>
     Object.fromEntries(
       [...tensors]
         .filter(([name]) => name.startsWith(prefix) && !name.startsWith('out/module.'))
@@ -110,7 +110,7 @@ for (const file of readdirSync(join(folder, 'custom'))) {
           { shape: tensor.shape, step: 1, samples: toBase64(toFloat32(tensor)) },
         ]),
     );
-  const dense = kept('det/');
+  const dense = tensorsOf('det/');
   const gain = Number(metadata.get('norm_gain'));
   const version = metadata.get('model') as 'v1' | 'v2';
   save({
@@ -121,7 +121,7 @@ for (const file of readdirSync(join(folder, 'custom'))) {
     seed: Number(metadata.get('seed')),
     input: tensors.get('input')!.shape as unknown as Golden['input'],
     ...(Number.isFinite(gain) && { normOverride: { gain } }),
-    outputs: kept('out/'),
+    outputs: tensorsOf('out/'),
     ...(Object.keys(dense).length > 0 && { dense }),
   });
 }

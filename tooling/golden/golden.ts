@@ -10,7 +10,10 @@ import {
 import { fromCanonical, toCanonical, type Naming } from '@pvt/presets';
 import { generate, type Override } from './generator.ts';
 
-/** Numbers of a tensor in PyTorch's layout: some of its values, at multiples of `step`, and moments of all of them. */
+/**
+ * Numbers of a tensor in PyTorch's layout: some of its values, at multiples of `step`, and moments of all of
+ * them.
+ */
 export interface GoldenTensor {
   readonly shape: readonly number[];
   readonly step: number;
@@ -41,7 +44,10 @@ export interface Golden {
     readonly params: Readonly<Record<string, GoldenTensor>>;
     readonly input: GoldenTensor;
   };
-  /** Six full-batch steps of an optimiser, named with its settings: the loss before each and the classifier's bias after them. */
+  /**
+   * Six full-batch steps of an optimiser, named with its settings: the loss before each and the classifier's
+   * bias after them.
+   */
   readonly trajectories?: Readonly<
     Record<string, { readonly losses: readonly number[]; readonly bias: readonly number[] }>
   >;
@@ -62,18 +68,17 @@ export function generated(
   { naming, seed, normOverride }: Pick<Golden, 'naming' | 'seed' | 'normOverride'>,
   config: PvtConfig,
 ): StateDict {
-  const blank = (shape: readonly number[]) => ({
-    shape,
-    values: new Float32Array(shape.reduce((a, b) => a * b, 1)),
-  });
   const width = config.dims.at(-1)!;
-  const paths = new Map([
-    ...Array.from(leavesOf(pvtSpec(config)), ([path, { shape }]) => [path, blank(shape)] as const),
-    ['head.weight', blank([config.classes, width])],
-    ['head.bias', blank([config.classes])],
+  const shapesByPath = new Map<string, readonly number[]>([
+    ...Array.from(leavesOf(pvtSpec(config)), ([path, { shape }]) => [path, shape] as const),
+    ['head.weight', [config.classes, width]],
+    ['head.bias', [config.classes]],
   ]);
+  // Renaming needs the shapes alone.
+  const values = new Float32Array(0);
+  const blanks = new Map(Array.from(shapesByPath, ([path, shape]) => [path, { shape, values }]));
   const shapes = new Map(
-    Array.from(fromCanonical(paths, naming, config), ([name, { shape }]) => [name, shape]),
+    Array.from(fromCanonical(blanks, naming, config), ([name, { shape }]) => [name, shape]),
   );
   return new Map(
     Array.from(shapes, ([name, shape]) => {

@@ -1,6 +1,6 @@
 /**
- * Makes `fixtures/heads/*.json` from a folder of reference numbers: `pnpm --filter @pvt/golden fixtures:heads FOLDER`.
- * The folder is only needed to make them anew; the tests read the fixtures.
+ * Makes `fixtures/heads/*.json` from a folder of reference numbers: `pnpm --filter @pvt/golden fixtures:heads
+ * FOLDER`. The folder is only needed to make them anew; the tests read the fixtures.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,9 @@ if (folder === undefined) {
 const target = join(import.meta.dirname, 'fixtures', 'heads');
 mkdirSync(target, { recursive: true });
 
-/** Some of the values, and moments of all. The step is odd so as not to fall in step with rows and channels. */
+/**
+ * Some of the values, and moments of all. The step is odd so as not to fall in step with rows and channels.
+ */
 function sampled(values: Float32Array, shape: readonly number[]): GoldenTensor {
   const step = Math.floor(values.length / Number(samples)) | 1;
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -15,7 +15,8 @@ export const headGoldens = (wanted: (golden: HeadGolden) => boolean = () => true
 const tolerance = 2e-5;
 
 /**
- * Our detections in the reference's order. Where two of its scores are closer than `noise`, either may come first.
+ * Our detections in the reference's order. Where two of its scores are closer than `noise`, either may come
+ * first.
  */
 function inOrder(
   found: readonly Detection[],
@@ -34,7 +35,8 @@ function inOrder(
 }
 
 /**
- * Asserts all outputs of the goldens on a backend: tensors, boxes and scores within the tolerance, labels and their order exactly.
+ * Asserts all outputs of the goldens on a backend: tensors, boxes and scores within the tolerance, labels and
+ * their order exactly.
  *
  * @param noise of the backend's float32 sums, in scores
  */

@@ -89,15 +89,17 @@ function parameters(
   );
 }
 
+/** The official name of one of our paths. */
+function officialName(path: string, config: PvtConfig): string {
+  const values = new Float32Array(2);
+  const [name] = fromCanonical(new Map([[path, { shape: [2], values }]]), 'official', config).keys();
+  return name!;
+}
+
 const backboneOf = (golden: Pick<HeadGolden, 'seed' | 'overrides'>, config: PvtConfig, prefix: string) =>
   createPvt(
     config,
-    parameters(
-      golden,
-      pvtSpec(config),
-      (path) =>
-        `${prefix}${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`,
-    ),
+    parameters(golden, pvtSpec(config), (path) => prefix + officialName(path, config)),
   );
 
 const nchw = (map: tf.Tensor4D) => tf.transpose(map, [0, 3, 1, 2]);
@@ -208,7 +210,10 @@ async function semanticFpn(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   };
 }
 
-/** The float image of the pipeline golden as torchvision's `GeneralizedRCNNTransform` prepares it: normalised, resized, padded to 32s. */
+/**
+ * The float image of the pipeline golden as torchvision's `GeneralizedRCNNTransform` prepares it: normalised,
+ * resized, padded to 32s.
+ */
 function transformed(image: tf.Tensor4D, shortSide: number, longSide: number) {
   const [height, width] = [image.shape[1], image.shape[2]];
   const scale = Math.min(shortSide / Math.min(height, width), longSide / Math.max(height, width));
@@ -331,22 +336,26 @@ async function segmentation(golden: HeadGolden, run: Run): Promise<HeadOutputs> 
   const widths = { features: pyramid, classes: 7, channels: 24 };
   const from = (spec: Spec) => parameters(golden, spec, (path) => `decode_head.${path}`);
   const unet = { features: pyramid, classes: 7 };
-  const head = golden.name.startsWith('upernet')
-    ? createUperNet(widths, from(uperNetSpec(widths)))
-    : golden.name.startsWith('segformer')
-      ? createSegFormer(widths, from(segFormerSpec(widths)))
-      : createUnet(unet, from(unetSpec(unet)));
+  const create = {
+    upernet: () => createUperNet(widths, from(uperNetSpec(widths))),
+    segformer: () => createSegFormer(widths, from(segFormerSpec(widths))),
+    unet: () => createUnet(unet, from(unetSpec(unet))),
+  };
+  const head = create[golden.name.slice(0, golden.name.indexOf('_')) as keyof typeof create]();
   const logits = await run((from) => head.forward(from), pyramid);
   head.dispose();
   return { tensors: new Map([['seg_logits', nchw(logits)]]) };
 }
 
+const outputsOf = {
+  fpn: fpns,
+  semfpn: semanticFpn,
+  retinanet: retinaNet,
+  upernet: segmentation,
+  segformer: segmentation,
+  unet: segmentation,
+};
+
 /** Runs our necks and heads on a golden's weights and inputs. */
 export const headOutputs = (golden: HeadGolden, run: Run): Promise<HeadOutputs> =>
-  (golden.name.startsWith('fpn')
-    ? fpns
-    : golden.name.startsWith('semfpn')
-      ? semanticFpn
-      : golden.name.startsWith('retinanet')
-        ? retinaNet
-        : segmentation)(golden, run);
+  outputsOf[golden.name.slice(0, golden.name.indexOf('_')) as keyof typeof outputsOf](golden, run);

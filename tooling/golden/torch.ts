@@ -1,6 +1,7 @@
 /**
- * Reads every file of a folder of torch checkpoints and checks what its `index.json` says of it: logits on generated
- * input, what does not fit, and that hostile files are refused in time and memory: `pnpm --filter @pvt/golden torch FOLDER`.
+ * Reads every file of a folder of torch checkpoints and checks what its `index.json` says of it: logits on
+ * generated input, what does not fit, and that hostile files are refused in time and memory: `pnpm --filter
+ * @pvt/golden torch FOLDER`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -38,11 +39,13 @@ const verdict = (fine: boolean, line: string) => {
   console.log(`${fine ? 'ok  ' : 'FAIL'} ${line}`);
 };
 
-/** What the files without logits must be told to be. */
-const stories: Readonly<Record<string, RegExp>> = {
+/** What the report on a file without logits must say. */
+const reports: Readonly<Record<string, RegExp>> = {
   'v2_mm_state_dict.pth': /^loaded 100 of 102 parameters\nmissing 2: head\.weight, head\.bias$/,
-  'v2_head_1000.pth':
-    /mismatched 2: head\.weight expected \[10, 64\] but found \[1000, 64\], head\.bias expected \[10\] but found \[1000\]$/,
+  'v2_head_1000.pth': new RegExp(
+    String.raw`mismatched 2: head\.weight expected \[10, 64\] but found \[1000, 64\], ` +
+      String.raw`head\.bias expected \[10\] but found \[1000\]$`,
+  ),
   'v2_missing_and_unexpected.pth': /missing 1: .*\nunexpected 1: /,
   'v2_wrong_shape.pth': /mismatched 1: /,
   'v2_nan.pth': /not finite 1: /,
@@ -63,9 +66,9 @@ for (const [name, { variant, seed, logits, config: wanted }] of Object.entries(f
       ? { config }
       : {},
   );
-  const fit = renderFit(checkFit(checkpointSpec(config), checkpoint));
+  const report = renderFit(checkFit(checkpointSpec(config), checkpoint));
   if (logits === null) {
-    verdict(stories[name]?.test(fit) ?? false, `${name}: ${fit.replaceAll('\n', '; ')}`);
+    verdict(reports[name]?.test(report) ?? false, `${name}: ${report.replaceAll('\n', '; ')}`);
     continue;
   }
   const before = tf.memory().numTensors;
@@ -87,7 +90,8 @@ for (const [name, { variant, seed, logits, config: wanted }] of Object.entries(f
   const tolerance = name.includes('half') ? 2e-2 : 2e-5;
   verdict(
     difference <= tolerance && tf.memory().numTensors === before,
-    `${name}: ${checkpoint.format}, ${checkpoint.naming} ${config.version}, logits within ${difference.toExponential(1)}`,
+    `${name}: ${checkpoint.format}, ${checkpoint.naming} ${config.version}, ` +
+      `logits within ${difference.toExponential(1)}`,
   );
 }
 
@@ -96,18 +100,18 @@ for (const [name, what] of Object.entries(malicious)) {
   const bytes = readFileSync(join(folder, 'malicious', name));
   const memory = process.resourceUsage().maxRSS;
   const start = performance.now();
-  let told = 'accepted';
+  let outcome = 'accepted';
   let typed = false;
   try {
     readCheckpoint(bytes);
   } catch (error) {
     typed = error instanceof CheckpointError;
-    told = typed ? `${(error as CheckpointError).code}: ${(error as Error).message}` : String(error);
+    outcome = typed ? `${(error as CheckpointError).code}: ${(error as Error).message}` : String(error);
   }
   const [ms, megabytes] = [performance.now() - start, (process.resourceUsage().maxRSS - memory) / 1024];
   verdict(
     typed && ms < 1000 && megabytes < 200 && readdirSync('.').join() === before,
-    `${name} (${what}), ${ms.toFixed(1)} ms, ${megabytes.toFixed(0)} MB: ${told}`,
+    `${name} (${what}), ${ms.toFixed(1)} ms, ${megabytes.toFixed(0)} MB: ${outcome}`,
   );
 }
 console.log(failures === 0 ? 'All as the index says.' : `${failures} not as the index says.`);

@@ -1,6 +1,7 @@
-"""Reference numbers of UPerNet's, SegFormer's and U-Net's heads from PyTorch's own layers, in float64, for which no published
-implementation's numbers are at hand: `python3 torch_heads.py` writes `fixtures/heads/{upernet,segformer,unet}_odd_feats_seed0.json`.
-Modules carry the names of mmsegmentation's UPerHead and transformers' SegformerDecodeHead; the U-Net's are ours."""
+"""Reference numbers of UPerNet's, SegFormer's and U-Net's heads from PyTorch's own layers, in float64, because
+no published implementation's numbers are at hand: `python3 torch_heads.py` writes
+`fixtures/heads/{upernet,segformer,unet}_odd_feats_seed0.json`. Modules carry the names of mmsegmentation's
+UPerHead and transformers' SegformerDecodeHead; the U-Net's are ours."""
 import base64, json, math, os, struct
 import torch
 from torch import nn
@@ -70,7 +71,8 @@ class UperNet(nn.Module):
     def __init__(self, widths, channels, classes):
         super().__init__()
         sides = (1, 2, 3, 6)
-        self.psp_modules = nn.ModuleList(nn.Sequential(nn.AdaptiveAvgPool2d(side), ConvModule(widths[-1], channels, 1)) for side in sides)
+        pool = lambda side: nn.Sequential(nn.AdaptiveAvgPool2d(side), ConvModule(widths[-1], channels, 1))
+        self.psp_modules = nn.ModuleList(pool(side) for side in sides)
         self.bottleneck = ConvModule(widths[-1] + len(sides) * channels, channels, 3)
         self.lateral_convs = nn.ModuleList(ConvModule(width, channels, 1) for width in widths[:-1])
         self.fpn_convs = nn.ModuleList(ConvModule(channels, channels, 3) for _ in widths[:-1])
@@ -80,7 +82,8 @@ class UperNet(nn.Module):
     def forward(self, maps):
         deepest = maps[-1]
         pools = [to(pool(deepest), deepest.shape[2:]) for pool in self.psp_modules]
-        laterals = [conv(map) for conv, map in zip(self.lateral_convs, maps)] + [self.bottleneck(torch.cat([deepest, *pools], 1))]
+        laterals = [conv(map) for conv, map in zip(self.lateral_convs, maps)]
+        laterals.append(self.bottleneck(torch.cat([deepest, *pools], 1)))
         for i in reversed(range(1, len(laterals))):
             laterals[i - 1] = laterals[i - 1] + to(laterals[i], laterals[i - 1].shape[2:])
         levels = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)] + [laterals[-1]]
@@ -126,7 +129,9 @@ class UnetBlock(nn.Module):
 class Unet(nn.Module):
     def __init__(self, widths, channels, classes):
         super().__init__()
-        self.blocks = nn.ModuleList(UnetBlock(widths[i + 1], widths[i], widths[i]) for i in range(len(widths) - 1))
+        self.blocks = nn.ModuleList(
+            UnetBlock(coarse, fine, fine) for fine, coarse in zip(widths, widths[1:])
+        )
         self.conv_seg = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, maps):
@@ -136,8 +141,10 @@ class Unet(nn.Module):
         return self.conv_seg(x)
 
 
-shapes = {f"feat{i}": shape for i, shape in enumerate([[2, 16, 26, 31], [2, 32, 13, 16], [2, 40, 7, 8], [2, 64, 4, 4]])}
-maps = [uniform(f"0/{name}", math.prod(shape)).reshape(shape).float().double() for name, shape in shapes.items()]
+shapes = {"feat0": [2, 16, 26, 31], "feat1": [2, 32, 13, 16], "feat2": [2, 40, 7, 8], "feat3": [2, 64, 4, 4]}
+maps = [
+    uniform(f"0/{name}", math.prod(shape)).reshape(shape).float().double() for name, shape in shapes.items()
+]
 widths = [shape[1] for shape in shapes.values()]
 folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures", "heads")
 for name, model in {"upernet": UperNet, "segformer": SegFormer, "unet": Unet}.items():

@@ -1,29 +1,35 @@
 import { readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { dirname, join, normalize, relative } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { filesBelow, packages } from './packages.ts';
+import { filesBelow, packages, root, sourceOf } from './packages.ts';
 
-const libraries = [
-  '@pvt/core',
-  '@pvt/presets',
-  '@pvt/heads',
-  '@pvt/graph',
-  '@pvt/checkpoints',
-  '@pvt/checkpoints-microscopy',
-  '@pvt/training',
-];
+/** A row of the table "Who may know whom" in CONTRIBUTING.md, whose rule stands behind its arrow. */
+interface Row {
+  readonly pattern: RegExp;
+  readonly knows: readonly string[];
+}
 
-/** Who may know whom, @pvt/core aside, which everybody may know; draw shows what heads answer, tasks join the libraries, and apps may know all. */
-const allowed = (name: string): readonly string[] => {
-  if (name === '@pvt/core') return [];
-  if (libraries.includes(name)) return ['@pvt/core'];
-  if (name.startsWith('@pvt/adapter-')) return ['@pvt/core', '@pvt/graph'];
-  if (name === '@pvt/draw') return ['@pvt/core', '@pvt/heads'];
-  if (name === '@pvt/data') return ['@pvt/core', '@pvt/adapter-image'];
-  if (name === '@pvt/tasks') return [...libraries, '@pvt/adapter-image', '@pvt/data'];
-  return packages.map(({ manifest }) => manifest.name);
-};
+function readTable(text: string): Row[] {
+  const rows = text.matchAll(/^[ |`]+((?:@pvt|apps)\/[\w-]*\*?)(?=[\s|`]).*?(?:→(.*))?$/gm);
+  return Array.from(rows, ([, name, knows = '']) => ({
+    pattern: new RegExp(`^${name!.replace('apps/', '@pvt/').replace('*', '.*')}$`),
+    knows: knows.split(/[,|]/).map((word) => word.trim()),
+  }));
+}
+
+const table = readTable(readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8'));
+
+/** The most specific row of a package: that of apps comes last. */
+const rowOf = (name: string) => table.find(({ pattern }) => pattern.test(name));
+
+/** What a package may import, by the table. */
+function allowed(name: string): readonly string[] {
+  const knows = rowOf(name)?.knows ?? [];
+  return packages
+    .map(({ manifest }) => manifest.name)
+    .filter((other) => knows.includes('all') || knows.includes(other.replace('@pvt/', '')));
+}
 
 const packageOf = (specifier: string) => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
 
@@ -54,8 +60,25 @@ function reachable(folder: string, entry: string): Set<string> {
   return found;
 }
 
+it('reads every row of the table in CONTRIBUTING.md', () => {
+  const text = ['    @pvt/a    layers → core, b', '    @pvt/c*   weights', '    apps/*    apps   → all'];
+  expect(readTable(text.join('\n')).map(({ knows }) => knows)).toEqual([['core', 'b'], [''], ['all']]);
+  expect(table.length).toBeGreaterThan(8);
+});
+
 describe.each(packages)('$manifest.name', ({ folder, manifest }) => {
   const outside = imports(folder);
+
+  it('has a row in the table of CONTRIBUTING.md', () => {
+    expect(rowOf(manifest.name)).not.toBeUndefined();
+  });
+
+  it('says in the registry what it is about, where it lives and where to complain', () => {
+    expect(manifest.keywords?.length).toBeGreaterThan(0);
+    expect(manifest.repository).toMatchObject({ type: 'git', directory: relative(root, folder) });
+    expect(manifest.homepage).toMatch(/^https:/);
+    expect(manifest.bugs?.url).toMatch(/^https:/);
+  });
 
   it('knows only the @pvt packages that it may know', () => {
     const known = allowed(manifest.name);
@@ -69,9 +92,9 @@ describe.each(packages)('$manifest.name', ({ folder, manifest }) => {
     ).toEqual([]);
   });
 
-  if (!manifest.bin) {
+  if (manifest.exports?.['.'] !== undefined) {
     it('runs on any platform, its Node entry aside', () => {
-      const main = reachable(folder, 'index.ts');
+      const main = reachable(folder, sourceOf(folder, manifest, '.'));
       expect(
         outside.filter(({ file, specifier }) => main.has(file) && specifier.startsWith('node:')),
       ).toEqual([]);

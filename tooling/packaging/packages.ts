@@ -6,6 +6,10 @@ export interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly private?: boolean;
+  readonly keywords?: readonly string[];
+  readonly repository?: Readonly<Record<string, string>>;
+  readonly homepage?: string;
+  readonly bugs?: { readonly url: string };
   readonly files: readonly string[];
   readonly bin?: Readonly<Record<string, string>>;
   readonly exports?: Readonly<Record<string, unknown>>;
@@ -30,7 +34,7 @@ export const filesBelow = (folder: string): string[] =>
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .filter((file) => !file.startsWith('node_modules'));
 
-/** Every package that goes to the registry and has sources. */
+/** Every package that is published and has sources. */
 export const packages: readonly Package[] = ['packages', 'packages/adapters', 'apps']
   .flatMap((parent) => readdirSync(join(root, parent)).map((name) => join(root, parent, name)))
   .filter((folder) => existsSync(join(folder, 'package.json')))
@@ -39,3 +43,14 @@ export const packages: readonly Package[] = ['packages', 'packages/adapters', 'a
     const sources = join(folder, 'src');
     return !manifest.private && existsSync(sources) && filesBelow(sources).length > 0;
   });
+
+/** The source in `src/` that an entry is built from, for a platform that is not Node. */
+export function sourceOf(folder: string, { name, exports }: Manifest, entry: string): string {
+  let target = exports?.[entry];
+  while (typeof target === 'object' && target !== null) target = (target as { default?: unknown }).default;
+  const stem = String(target).replace(/^\.\/dist\/|\.js$/g, '');
+  const source = [`${stem}.ts`, `${stem}/index.ts`].find((file) => existsSync(join(folder, 'src', file)));
+  if (source === undefined)
+    throw new Error(`packaging: expected a source of ${name}${entry.slice(1)}, got none for ${target}.`);
+  return source;
+}

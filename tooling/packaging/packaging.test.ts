@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import budgets from './budgets.json' with { type: 'json' };
 import { filesBelow, packages, readManifest, root, type Manifest } from './packages.ts';
@@ -13,7 +14,7 @@ const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), '
   packageManager: string;
 };
 
-/** Runs a command to its end and returns what it printed; where it fails, the error says so. */
+/** What a command prints; throws with it if the command fails. */
 function run(command: string, args: readonly string[], cwd: string): string {
   const { status, stdout, stderr } = spawnSync(command, args, {
     cwd,
@@ -51,6 +52,32 @@ beforeAll(() => {
 
 afterAll(() => rmSync(consumer, { recursive: true, force: true }));
 
+/** The entries of a package that are code. */
+const entriesOf = ({ exports = {} }: Manifest) =>
+  Object.keys(exports).filter((entry) => !/\.json$|\*/.test(entry));
+
+it('ships declarations that compile', () => {
+  const names = packages.flatMap(({ manifest }) =>
+    entriesOf(manifest).map((entry) => manifest.name + entry.slice(1)),
+  );
+  const file = join(consumer, 'index.mts');
+  writeFileSync(file, names.map((name, i) => `export * as entry${i} from '${name}';`).join('\n'));
+  const program = ts.createProgram([file], {
+    module: ts.ModuleKind.NodeNext,
+    target: ts.ScriptTarget.ES2022,
+    lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'],
+    strict: true,
+    noEmit: true,
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules/@types')],
+  });
+  const own = program.getSourceFiles().filter(({ fileName }) => /index\.mts$|\/@pvt\//.test(fileName));
+  const problems = own.flatMap((source) => [...program.getSemanticDiagnostics(source)]);
+  const messages = problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+  expect(own.length).toBeGreaterThan(names.length);
+  expect(messages).toEqual([]);
+});
+
 describe.each(packages)('$manifest.name', ({ manifest }) => {
   const installed = join(consumer, 'node_modules', manifest.name);
 
@@ -82,8 +109,7 @@ describe.each(packages)('$manifest.name', ({ manifest }) => {
     expect(ranges.filter((range) => !/^[\^~]?\d/.test(range))).toEqual([]);
   });
 
-  const entries = Object.keys(manifest.exports ?? {}).filter((entry) => !/\.json$|\*/.test(entry));
-  it.each(entries)('imports %s in Node', (entry) => {
+  it.each(entriesOf(manifest))('imports %s in Node', (entry) => {
     const name = manifest.name + entry.slice(1);
     const script = `console.log(Object.keys(await import('${name}')).length)`;
     expect(
