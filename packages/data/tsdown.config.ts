@@ -6,4 +6,6 @@ export default defineConfig({
   deps: { neverBundle: [/^node:/] },
   fixedExtension: false,
   dts: true,
+  // The declarations have the documentation.
+  outputOptions: { comments: { jsdoc: false } },
 });
