@@ -53,7 +53,7 @@ function compute(
   const { reference } = operations[name];
   if (reference !== undefined)
     return (reference as (inputs: object, attributes: object) => tf.Tensor)(named, attributes);
-  // The inputs of Concat are a list, which its type in tfjs does not say.
+  // In tfjs's types, inputs of Concat are not a list, and attributes have no read-only arrays.
   const given = Array.isArray(inputs) ? (Object.values(named) as unknown as tf.NamedTensorMap) : named;
   return tf.engine().runKernel(name, given, attributes as unknown as tf.NamedAttrMap);
 }

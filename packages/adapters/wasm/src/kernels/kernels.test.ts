@@ -29,6 +29,17 @@ beforeAll(async () => {
 beforeEach(registerWasmKernels);
 afterEach(unregisterWasmKernels);
 
+/** What the tests use of tfjs's wasm backend, whose type tfjs does not export. */
+const wasmBackend = () =>
+  tf.backend() as unknown as {
+    readonly wasm: {
+      _malloc(bytes: number): number;
+      _free(address: number): void;
+      readonly HEAPU8: Uint8Array;
+      asm: { readonly memory: WebAssembly.Memory };
+    };
+  };
+
 const noise = (shape: number[], seed = 1) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 type Op = (...inputs: tf.Tensor[]) => tf.Tensor;
 
@@ -342,11 +353,7 @@ describe('around the kernels', () => {
   });
 
   it('the forward and backward of every kernel write to their outputs alone', async () => {
-    const backend = tf.backend() as unknown as {
-      wasm: { _malloc(bytes: number): number; HEAPU8: Uint8Array };
-      dataIdMap: { get(id: object): { memoryOffset: number } };
-    };
-    const { wasm } = backend;
+    const { wasm } = wasmBackend();
     const allocate = wasm['_malloc'];
     const guard = 64;
     const fences: { start: number; bytes: number }[] = [];
@@ -358,9 +365,7 @@ describe('around the kernels', () => {
       fences.push({ start, bytes });
       return start;
     });
-    vi.spyOn(wasm as unknown as { _free(address: number): void }, '_free').mockImplementation(
-      () => undefined,
-    );
+    vi.spyOn(wasm, '_free').mockImplementation(() => undefined);
     unregisterWasmKernels();
     await registerWasmKernels();
     for (const some of cases) {
@@ -389,8 +394,7 @@ describe('around the kernels', () => {
     const some = linearCase([2, 49], 32, 64);
     const inputs = inputsOf(some);
     const before = (await some.op(...inputs).data()).slice();
-    const { memory } = (tf.backend() as unknown as { wasm: { asm: { memory: WebAssembly.Memory } } }).wasm
-      .asm;
+    const { memory } = wasmBackend().wasm.asm;
     const size = memory.buffer.byteLength;
     const large = tf.zeros([size / 4]);
     expect(memory.buffer.byteLength).toBeGreaterThan(size);
@@ -405,7 +409,7 @@ describe('around the kernels', () => {
     weight.assign(tf.mul(weight, 2));
     await expectClose(linear(x, { weight }), await tf.mul(first, 2).data(), 1e-6);
 
-    const { wasm } = tf.backend() as unknown as { wasm: { asm: { memory: WebAssembly.Memory } } };
+    const { wasm } = wasmBackend();
     const wide = () =>
       tf.tidy(() => void linear(tf.ones([1, 512]), { weight: tf.ones([512, 1024]) as tf.Tensor2D }));
     for (let i = 0; i < 10; i++) wide();
@@ -489,7 +493,7 @@ describe('around the kernels', () => {
 
   it('reject and register nothing if the memory is out of reach', async () => {
     unregisterWasmKernels();
-    const backend = tf.backend() as unknown as { wasm: { asm: unknown } };
+    const backend = wasmBackend();
     const { asm } = backend.wasm;
     backend.wasm.asm = { memory: new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }) };
     await expect(registerWasmKernels()).rejects.toThrow(BackendError);
