@@ -1,5 +1,5 @@
-"""Reference numbers of UPerNet's, SegFormer's and U-Net's heads from PyTorch's own layers, in float64, because
-no published implementation's numbers are at hand: `python3 torch_heads.py` writes
+"""Reference numbers of UPerNet's, SegFormer's and U-Net's heads from PyTorch's own layers, in float64:
+no published implementation's numbers are at hand. `python3 torch_heads.py` writes
 `fixtures/heads/{upernet,segformer,unet}_odd_feats_seed0.json`. Modules carry the names of mmsegmentation's
 UPerHead and transformers' SegformerDecodeHead; the U-Net's are ours."""
 import base64, json, math, os, struct
