@@ -1,9 +1,8 @@
 import {
   CheckpointError,
   fromStateDict,
-  linearSpec,
+  pvtClassifierSpec,
   pvtConfig,
-  pvtSpec,
   resamplings,
   type ParamSource,
   type PvtConfig,
@@ -74,11 +73,8 @@ export interface Checkpoint {
   readonly nonFinite: readonly string[];
 }
 
-/** Every parameter of a backbone and its classifier, as a checkpoint holds them. */
-export const checkpointSpec = (config: PvtConfig) => ({
-  ...pvtSpec(config),
-  ...(config.classes > 0 && { head: linearSpec(config.dims.at(-1)!, config.classes) }),
-});
+/** Every parameter of a backbone and, if the config has classes, its classifier: core's `pvtClassifierSpec`. */
+export const checkpointSpec = pvtClassifierSpec;
 
 /**
  * Reads a checkpoint of the official code, timm, Hugging Face or the mm tools from bytes: safetensors, or what
@@ -94,11 +90,11 @@ export function readCheckpoint(bytes: Uint8Array | ArrayBuffer, options: ReadOpt
   return checkpointOf([readAtOnce(file, readTensors(file))], options);
 }
 
-/** A tensor that is read when it is asked for, into the caller's room where it has to be copied. */
+/** A tensor that is read when it is asked for, into the caller's array if it has to be copied. */
 interface LazyTensor {
   readonly shape: readonly number[];
   readonly values: Float32Array;
-  valuesIn(room?: Float32Array): Float32Array;
+  readInto(target?: Float32Array): Float32Array;
 }
 
 /** A file that was read, and its tensors by the names that it has for them. */
@@ -127,7 +123,7 @@ export function* readTensors(file: ReadableFile): Reading<TensorsOfFile> {
     if ((now === undefined || storage.dear) && !kept.has(storage)) kept.set(storage, yield* storage.read());
   }
   const lazily = (tensor: StoredTensor): LazyTensor => {
-    const valuesIn = (room?: Float32Array) =>
+    const readInto = (target?: Float32Array) =>
       toFloat32(
         entryOf(
           tensor,
@@ -135,15 +131,15 @@ export function* readTensors(file: ReadableFile): Reading<TensorsOfFile> {
             readAtOnce(
               now!,
               tensor.storage.read(),
-              room && new Uint8Array(room.buffer, room.byteOffset, room.byteLength),
+              target && new Uint8Array(target.buffer, target.byteOffset, target.byteLength),
             ),
         ),
       );
     return {
       shape: tensor.shape,
-      valuesIn,
+      readInto,
       get values() {
-        return valuesIn();
+        return readInto();
       },
     };
   };
@@ -271,20 +267,21 @@ function isFinite(values: Float32Array): boolean {
 /** A model never starts from NaN, which would spread to everything that it computes. */
 function finiteSource(state: StateDict): ParamSource {
   const source = fromStateDict(state);
+  const checked = (path: string, values: Float32Array): Float32Array => {
+    if (isFinite(values)) return values;
+    throw new CheckpointError(
+      'not-finite',
+      `readCheckpoint: expected finite values in ${path}, got NaN or infinity; ` +
+        'the training that wrote it diverged, take an earlier checkpoint.',
+    );
+  };
   return {
     shape: source.shape,
-    values(path, leaf, room) {
+    values: (path, leaf) => checked(path, source.values(path, leaf)),
+    readInto(path, leaf, target) {
       const tensor = state.get(path);
-      const values =
-        tensor !== undefined && 'valuesIn' in tensor
-          ? (tensor as LazyTensor).valuesIn(room)
-          : source.values(path, leaf);
-      if (!isFinite(values))
-        throw new CheckpointError(
-          'not-finite',
-          `readCheckpoint: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`,
-        );
-      return values;
+      const isLazy = tensor !== undefined && 'readInto' in tensor;
+      return checked(path, isLazy ? (tensor as LazyTensor).readInto(target) : source.values(path, leaf));
     },
   };
 }

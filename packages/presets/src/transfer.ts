@@ -13,7 +13,11 @@ export function withNewClassifier(source: ParamSource, seed = 0, path = 'head'):
   const choose = (name: string) => (name.startsWith(`${path}.`) ? fresh : source);
   return {
     shape: (name, leaf) => choose(name).shape(name, leaf),
-    values: (name, leaf, room) => choose(name).values(name, leaf, room),
+    values: (name, leaf) => choose(name).values(name, leaf),
+    readInto(name, leaf, target) {
+      const chosen = choose(name);
+      return chosen.readInto?.(name, leaf, target) ?? chosen.values(name, leaf);
+    },
   };
 }
 

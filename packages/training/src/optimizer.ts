@@ -1,5 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { CheckpointError, sizeOf, toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
+import {
+  CheckpointError,
+  sizeOf,
+  toCheckpointLayout,
+  toTensorLayout,
+  type StateDict,
+  type TensorData,
+} from '@pvt/core';
 import { decayWeightsOnly, type Grouping, type Parameter } from './parameters.ts';
 
 /** What an optimiser remembers, for checkpoints. */
@@ -77,13 +84,13 @@ function optimizer({
         }
       },
       state() {
-        const state = new Map<string, Values>();
+        const state = new Map<string, TensorData>();
         for (const [path, own] of slots) {
           const { variable, spec } = byPath.get(path)!;
           for (const [i, name] of names.entries())
             state.set(
               `${name}/${path}`,
-              toCheckpoint({ shape: variable.shape, values: own[i]!.slice() }, spec.layout),
+              toCheckpointLayout({ shape: variable.shape, values: own[i]!.slice() }, spec.layout),
             );
         }
         return { steps, slots: state };
@@ -110,7 +117,10 @@ function optimizer({
             names.map(
               (name) =>
                 new Float32Array(
-                  toMemory(state.slots.get(`${name}/${path}`)!, layout).values.subarray(0, sizeOf(shape)),
+                  toTensorLayout(state.slots.get(`${name}/${path}`)!, layout).values.subarray(
+                    0,
+                    sizeOf(shape),
+                  ),
                 ),
             ),
           );

@@ -1,14 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { CheckpointError, toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
+import {
+  CheckpointError,
+  toCheckpointLayout,
+  toTensorLayout,
+  type StateDict,
+  type TensorData,
+} from '@pvt/core';
 import { stateOf, type Models, type Parameter } from './parameters.ts';
 
 /** Values of variables by path, in checkpoint layout. */
 export async function readState(entries: Iterable<Parameter>): Promise<StateDict> {
-  const state = new Map<string, Values>();
+  const state = new Map<string, TensorData>();
   for (const { path, variable, spec } of entries)
     state.set(
       path,
-      toCheckpoint(
+      toCheckpointLayout(
         { shape: variable.shape, values: ((await variable.data()) as Float32Array).slice() },
         spec.layout,
       ),
@@ -40,6 +46,8 @@ export function loadWeights(models: Models, weights: StateDict): void {
   }
   for (const { path, variable, spec } of state)
     tf.tidy(() =>
-      variable.assign(tf.tensor(toMemory(weights.get(path)!, spec.layout).values.slice(), variable.shape)),
+      variable.assign(
+        tf.tensor(toTensorLayout(weights.get(path)!, spec.layout).values.slice(), variable.shape),
+      ),
     );
 }

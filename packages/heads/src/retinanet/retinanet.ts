@@ -73,15 +73,15 @@ function tower(
   output: Layer,
   width: number,
 ): tf.Tensor3D {
-  const steps = layers.flatMap(({ conv }) => [
+  const hidden = layers.flatMap(({ conv }) => [
     (t: tf.Tensor4D) => convolution(t, conv, 1, 1),
-    tf.relu as (t: tf.Tensor4D) => tf.Tensor4D,
+    (t: tf.Tensor4D) => tf.relu(t),
   ]);
   return pipe(
     map,
-    ...steps,
-    (t: tf.Tensor4D) => convolution(t, output, 1, 1),
-    (t: tf.Tensor4D) => tf.reshape(t, [t.shape[0], t.size / t.shape[0] / width, width]),
+    (t) => pipe(t, ...hidden),
+    (t) => convolution(t, output, 1, 1),
+    (t) => tf.reshape(t, [t.shape[0], t.size / t.shape[0] / width, width]),
   );
 }
 
