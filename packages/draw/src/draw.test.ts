@@ -4,15 +4,15 @@ import { classColor } from '@pvt/heads';
 import { describe, expect, it } from 'vitest';
 import type { CanvasContext } from './canvas.ts';
 import {
-  contrast,
+  contrastRatio,
   drawDetections,
   drawPredictions,
   drawHeatMap,
   drawLabels,
   drawMask,
   drawImage,
-  heatColor,
-  textOn,
+  viridis,
+  textColorOn,
 } from './index.ts';
 
 const grey = 90;
@@ -32,20 +32,20 @@ const untouched = [grey, grey, grey];
 
 describe('colours', () => {
   it('contrast as WCAG has it', () => {
-    expect(contrast([0, 0, 0], [255, 255, 255])).toBeCloseTo(21, 6);
+    expect(contrastRatio([0, 0, 0], [255, 255, 255])).toBeCloseTo(21, 6);
     // #767676 is the lightest grey that reads on white.
-    expect(contrast([0x76, 0x76, 0x76], [255, 255, 255])).toBeCloseTo(4.54, 2);
+    expect(contrastRatio([0x76, 0x76, 0x76], [255, 255, 255])).toBeCloseTo(4.54, 2);
   });
 
   it('leave text readable on every class', () => {
     for (let label = 0; label < 160; label++)
-      expect(contrast(classColor(label), textOn(classColor(label)))).toBeGreaterThan(4.5);
+      expect(contrastRatio(classColor(label), textColorOn(classColor(label)))).toBeGreaterThan(4.5);
   });
 
   it('go from dark to light with the heat', () => {
-    const luminances = Array.from({ length: 50 }, (_, i) => contrast(heatColor(i / 49), [0, 0, 0]));
+    const luminances = Array.from({ length: 50 }, (_, i) => contrastRatio(viridis(i / 49), [0, 0, 0]));
     expect(luminances).toEqual([...luminances].sort((a, b) => a - b));
-    expect([heatColor(-1), heatColor(2)]).toEqual([
+    expect([viridis(-1), viridis(2)]).toEqual([
       [0x44, 0x01, 0x54],
       [0xfd, 0xe7, 0x25],
     ]);
@@ -129,7 +129,7 @@ describe('drawLabels', () => {
     expect(near(pixel(context, 50, 20), mixed(classColor(5), 0.4))).toBeLessThanOrEqual(1);
     expect(near(pixel(context, 30, 20), mixed(classColor(5), 0.8))).toBeLessThanOrEqual(1);
     const half = canvasOf(60, 40);
-    drawLabels(half, halves, { clear: [0], names: ['left', 'right'] });
+    drawLabels(half, halves, { transparent: [0], names: ['left', 'right'] });
     expect(pixel(half, 10, 20)).toEqual(untouched);
   });
 
@@ -137,7 +137,7 @@ describe('drawLabels', () => {
     const context = canvasOf(60, 40);
     drawLabels(context, halves, { names: Object.assign([], { 5: 'x' }), fontSize: 8 });
     const at = pixel(context, 45, 16);
-    expect(Math.min(near(at, classColor(5)), near(at, textOn(classColor(5))))).toBeLessThan(120);
+    expect(Math.min(near(at, classColor(5)), near(at, textColorOn(classColor(5))))).toBeLessThan(120);
     expect(near(at, mixed(classColor(5), 0.5))).toBeGreaterThan(10);
     expect(near(pixel(context, 10, 20), mixed(classColor(0), 0.5))).toBeLessThanOrEqual(1);
   });
@@ -171,14 +171,14 @@ describe('drawHeatMap', () => {
   it('is hottest where the values are, and stretches over the canvas', () => {
     const context = canvasOf(90, 30);
     drawHeatMap(context, { width: 3, height: 1, values: [0, 0.5, 1] }, { alpha: 0.9 });
-    expect(near(pixel(context, 5, 15), mixed(heatColor(0), 0.3))).toBeLessThanOrEqual(1);
-    expect(near(pixel(context, 85, 15), mixed(heatColor(1), 0.9))).toBeLessThanOrEqual(1);
+    expect(near(pixel(context, 5, 15), mixed(viridis(0), 0.3))).toBeLessThanOrEqual(1);
+    expect(near(pixel(context, 85, 15), mixed(viridis(1), 0.9))).toBeLessThanOrEqual(1);
   });
 
   it('takes a flat map for cold, and refuses one that is not full', () => {
     const context = canvasOf(9, 9);
     drawHeatMap(context, { width: 1, height: 1, values: [7] });
-    expect(near(pixel(context, 4, 4), mixed(heatColor(0), 0.25))).toBeLessThanOrEqual(1);
+    expect(near(pixel(context, 4, 4), mixed(viridis(0), 0.25))).toBeLessThanOrEqual(1);
     expect(() => drawHeatMap(context, { width: 2, height: 2, values: [1] })).toThrow(
       expect.objectContaining({ code: 'values-misfit' }),
     );

@@ -339,7 +339,7 @@ const engine = {
         drawLabels(context, map, {
           names: segmenter.names,
           alpha: 0.5,
-          clear: [segmenter.names.indexOf('background')],
+          transparent: [segmenter.names.indexOf('background')],
         }),
       { tint: true },
     );

@@ -9,7 +9,7 @@ import {
   type Pvt,
   type PvtConfig,
 } from '@pvt/core';
-import { drawHeatMap, heatColor } from '@pvt/draw';
+import { drawHeatMap, viridis } from '@pvt/draw';
 import type { Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, AttentionMap, AttentionRequest, Explored, Size } from '../protocol.ts';
@@ -120,7 +120,7 @@ export class Explorer {
     const canvas = new OffscreenCanvas(width, height);
     const pixels = new ImageData(width, height);
     for (const [i, heat] of heats.entries())
-      pixels.data.set([...heatColor(high > low ? (heat - low) / (high - low) : 0), 255], 4 * i);
+      pixels.data.set([...viridis(high > low ? (heat - low) / (high - low) : 0), 255], 4 * i);
     canvas.getContext('2d')!.putImageData(pixels, 0, 0);
     return canvas.transferToImageBitmap();
   }

@@ -13,13 +13,14 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import coder from './fixtures/box_coder_matcher.json';
 import lossFixture from './fixtures/losses.json';
 import nms from './fixtures/nms.json';
-import { clipBox, decodeBox, encodeBox, boxIou, type Deltas } from './boxes.ts';
+import { clipBox, decodeBox, encodeBox, boxIou, type BoxDeltas } from './boxes.ts';
 import { detect } from './detect.ts';
-import { decodeBoxes, focalLoss, giouLoss, retinaNetLoss, smoothL1 } from './losses.ts';
+import { decodeBoxes, focalLoss, giouLoss, retinaNetLoss, smoothL1Loss } from './losses.ts';
 import { matchAnchors } from './match.ts';
 import { createRetinaNet, type RetinaNetLevel } from './retinanet.ts';
 import { mmdetRules, torchvisionRules } from './rules.ts';
-import { largest, nonMaxSuppression } from './suppress.ts';
+import { nonMaxSuppression } from './nms.ts';
+import { topKIndices } from '../topK.ts';
 
 const boxes = (rows: readonly (readonly number[])[]) => rows as unknown as Box[];
 
@@ -37,7 +38,7 @@ describe('boxes, against torchvision', () => {
     // Of coordinates up to a thousand, stored in float32.
     expectClose(
       boxes(coder.anchors).flatMap((anchor, i) =>
-        decodeBox(anchor, coder.deltas[i] as unknown as Deltas, false),
+        decodeBox(anchor, coder.deltas[i] as unknown as BoxDeltas, false),
       ),
       plain!.decode_deltas_on_anchors.flat(),
       1e-4,
@@ -46,9 +47,9 @@ describe('boxes, against torchvision', () => {
   it('matches anchors by each rule', () => {
     for (const { high, low, allow_low_quality_matches, matched } of coder.matcher.cases) {
       const found = matchAnchors(boxes(coder.matcher.boxes), boxes(coder.matcher.gt), {
-        positive: high,
-        negative: low,
-        best: allow_low_quality_matches ? 'own' : 'none',
+        positiveIou: high,
+        negativeIou: low,
+        lowQualityMatches: allow_low_quality_matches ? 'own' : 'none',
       });
       expect([...found]).toEqual(matched);
     }
@@ -103,8 +104,10 @@ describe('boxes', () => {
       [0, 0, 10, 9],
       [0, 0, 10, 3],
     ]);
-    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { best: 'own' })]).toEqual([0]);
-    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { best: 'claimed' })]).toEqual([1]);
+    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { lowQualityMatches: 'own' })]).toEqual([0]);
+    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { lowQualityMatches: 'claimed' })]).toEqual([
+      1,
+    ]);
     expect([...matchAnchors(boxes([[0, 0, 10, 10]]), boxes([[90, 90, 99, 99]]))]).toEqual([-1]);
   });
 
@@ -114,7 +117,7 @@ describe('boxes', () => {
       await expectClose(
         tensors,
         boxes(coder.anchors).flatMap((anchor, i) =>
-          decodeBox(anchor, coder.deltas[i] as unknown as Deltas, limit),
+          decodeBox(anchor, coder.deltas[i] as unknown as BoxDeltas, limit),
         ),
         1e-3,
       );
@@ -129,7 +132,7 @@ it('largest() is a sort and a cut', () => {
     const sorted = [...values.keys()]
       .filter((i) => values[i]! > -10)
       .sort((a, b) => values[b]! - values[a]! || a - b);
-    expect(largest(values, count, -10)).toEqual(sorted.slice(0, count));
+    expect(topKIndices(values, count, -10)).toEqual(sorted.slice(0, count));
   }
 });
 
@@ -152,7 +155,7 @@ describe.each(['cpu', 'wasm'] as const)('losses on %s, against torchvision', (ba
   it('smooth L1', async () => {
     const { input, target, cases } = lossFixture.smooth_l1;
     for (const { beta, loss, grad_of_sum } of cases) {
-      const of = (x: tf.Tensor) => smoothL1(tf.sub(x, target), beta);
+      const of = (x: tf.Tensor) => smoothL1Loss(tf.sub(x, target), beta);
       await expectClose(of(tf.tensor1d(input)), loss, 2e-6);
       // At the kink of L1 any slope in [-1, 1] is one: PyTorch takes 0 in `l1_loss`, as we do, and -1 in `smooth_l1_loss`.
       const slopes = grad_of_sum.map((slope, i) => (beta === 0 && input[i] === target[i] ? 0 : slope));
@@ -316,7 +319,7 @@ describe('createRetinaNet', () => {
       const matches = matchAnchors(
         Array.from({ length: 36 }, (_, i) => anchor(i)),
         [[0, 0, 30, 30]],
-        { best: 'claimed' },
+        { lowQualityMatches: 'claimed' },
       );
       const positives = matches.filter((match) => match >= 0).length;
       const counted = matches.filter((match) => match !== -2).length;

@@ -1,13 +1,13 @@
 import { ConfigError, ShapeError, type LabelMap } from '@pvt/core';
 
 /** A region as COCO stores it: lengths of runs down the columns, outside and inside in turn, outside first. */
-export interface RunLengths {
+export interface Rle {
   readonly size: readonly [height: number, width: number];
   readonly counts: readonly number[];
 }
 
 /** A closed outline [x, y, x, y, …] along pixel corners. Outer ones run clockwise on the screen, those of holes the other way. */
-export type Outline = readonly number[];
+export type Polygon = readonly number[];
 
 /**
  * The pixels of one class as run lengths.
@@ -15,7 +15,7 @@ export type Outline = readonly number[];
  * @example
  * runLengths({ width: 2, height: 2, labels: Uint16Array.of(0, 1, 0, 1) }, 1); // { size: [2, 2], counts: [2, 2] }
  */
-export function runLengths({ width, height, labels }: LabelMap, label: number): RunLengths {
+export function maskToRle({ width, height, labels }: LabelMap, label: number): Rle {
   const counts: number[] = [];
   let inside = false;
   let run = 0;
@@ -32,11 +32,11 @@ export function runLengths({ width, height, labels }: LabelMap, label: number): 
 }
 
 /**
- * The inverse of {@link runLengths}: 1 inside, 0 outside.
+ * The inverse of {@link maskToRle}: 1 inside, 0 outside.
  *
  * @throws ShapeError where the runs do not fill the size
  */
-export function fromRunLengths({ size: [height, width], counts }: RunLengths): LabelMap {
+export function rleToMask({ size: [height, width], counts }: Rle): LabelMap {
   const total = counts.reduce((sum, run) => sum + run, 0);
   if (total !== width * height)
     throw new ShapeError(
@@ -58,7 +58,7 @@ export function fromRunLengths({ size: [height, width], counts }: RunLengths): L
  * @example
  * encodeRuns([6, 1, 40, 4, 5, 4, 5, 4, 21]); // '61X13mN000`0'
  */
-export function encodeRuns(counts: readonly number[]): string {
+export function rleToString(counts: readonly number[]): string {
   let text = '';
   for (const [i, count] of counts.entries()) {
     let rest = i > 2 ? count - counts[i - 2]! : count;
@@ -73,11 +73,11 @@ export function encodeRuns(counts: readonly number[]): string {
 }
 
 /**
- * The inverse of {@link encodeRuns}.
+ * The inverse of {@link rleToString}.
  *
  * @throws ConfigError for a text that it did not write
  */
-export function decodeRuns(text: string): number[] {
+export function rleFromString(text: string): number[] {
   const counts: number[] = [];
   for (let at = 0; at < text.length;) {
     let value = 0;
@@ -112,7 +112,7 @@ const steps = [
  * @example
  * outlines({ width: 2, height: 1, labels: Uint16Array.of(1, 1) }, 1); // [[0, 0, 2, 0, 2, 1, 0, 1]]
  */
-export function outlines({ width, height, labels }: LabelMap, label: number): Outline[] {
+export function maskToPolygons({ width, height, labels }: LabelMap, label: number): Polygon[] {
   const has = (x: number, y: number): boolean =>
     x >= 0 && y >= 0 && x < width && y < height && labels[y * width + x] === label;
   const columns = width + 1;
