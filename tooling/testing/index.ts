@@ -21,7 +21,8 @@ const load = {
 export type BackendName = keyof typeof load;
 
 /**
- * Makes `name` the current tfjs backend, or throws; cpu and wasm run everywhere, webgl and webgpu in the browser.
+ * Makes `name` the current tfjs backend, or throws; cpu and wasm run everywhere, webgl and webgpu in the
+ * browser.
  *
  * @example
  * beforeAll(() => useBackend('wasm'));
@@ -44,7 +45,8 @@ export async function useGradients(): Promise<void> {
 }
 
 /**
- * Asserts that no element differs from its reference by more than `tolerance`, and returns the largest difference.
+ * Asserts that no element differs from its reference by more than `tolerance`, and returns the largest
+ * difference.
  *
  * @example
  * await expectClose(tf.exp(tf.tensor1d([0, 1])), [1, Math.E], 1e-6);
@@ -57,16 +59,18 @@ export async function expectClose(
   const values = actual instanceof tf.Tensor ? await actual.data() : actual;
   expect(values.length, 'number of elements').toBe(expected.length);
   let largest = 0;
-  let where = 0;
+  let index = 0;
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs(values[i]! - expected[i]!);
     if (difference <= largest) continue;
-    where = i;
+    index = i;
     largest = difference;
     if (Number.isNaN(difference)) break;
   }
-  const place = `element ${where} is ${values[where]}, reference ${expected[where]}`;
-  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${place}`).toBe(true);
+  const position = `element ${index} is ${values[index]}, reference ${expected[index]}`;
+  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${position}`).toBe(
+    true,
+  );
   return largest;
 }
 
@@ -83,8 +87,8 @@ export async function expectNoLeak(work: () => unknown): Promise<void> {
 }
 
 /**
- * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input is the slope that central differences
- * measure along random directions. float32 bounds what differences can show: about 1e-3 of the slope.
+ * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input agrees with central
+ * differences along random directions. In float32 these are accurate to about 1e-3 of the gradient.
  *
  * @example
  * await expectGradient((x) => tf.square(x), [tf.tensor1d([1, 2])]);
@@ -106,16 +110,16 @@ export async function expectGradient(
           loss(
             ...inputs.map((other, j) => (j === i ? tf.add(other, tf.mul(direction, distance)) : other)),
           ).dataSync()[0]!;
-        const slope = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
+        const projected = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
         return [
           (at(step) - at(-step)) / (2 * step),
-          slope,
+          projected,
           tf.norm(gradients[i]!).dataSync()[0]! * tf.norm(direction).dataSync()[0]!,
         ] as const;
       });
       expect(
         Math.abs(actual - expected),
-        `input ${i}: slope ${actual}, differences ${expected}`,
+        `input ${i}: gradient ${actual}, differences ${expected}`,
       ).toBeLessThanOrEqual(2e-3 * (scale + 1));
     }
   }

@@ -55,8 +55,8 @@ export interface PvtV1Config extends PvtConfigBase {
   /** Size [height, width] that the stored position embeddings were made for; other sizes are interpolated. */
   readonly imageSize: Size;
   /**
-   * Whether the last stage has a class token and a norm after it, as the classifier needs them. Without, the backbone
-   * is that of the published detection and segmentation code.
+   * Whether the last stage has a class token and a norm after it, as the classifier needs them. Without, the
+   * backbone is that of the published detection and segmentation code.
    */
   readonly classToken: boolean;
 }
@@ -70,7 +70,10 @@ export interface PvtV2Config extends PvtConfigBase {
   readonly linear: boolean;
 }
 
-/** The whole architecture of a model; `version` tells the two kinds apart. {@link pvtConfig} fills in and checks one. */
+/**
+ * The whole architecture of a model; `version` tells the two kinds apart. {@link pvtConfig} fills in and
+ * checks one.
+ */
 export type PvtConfig = PvtV1Config | PvtV2Config;
 
 /** A config as people write it: widths, depths, and whatever differs from the defaults. */
@@ -243,7 +246,8 @@ export function gridSizes(config: PvtConfig, size: Size): Size[] {
     if (Math.min(height, width) < least) {
       throw new ShapeError(
         'input-too-small',
-        `PVT ${config.version}: expected an input whose stage ${stage + 1} map is at least ${least}x${least} ` +
+        `PVT ${config.version}: expected an input whose stage ${stage + 1} map is at least ` +
+          `${least}x${least} ` +
           `(patch ${patch}, stride ${stride}, reduction ${least}), got ${size[0]}x${size[1]}, which gives ` +
           `${Math.max(0, height)}x${Math.max(0, width)}; use a larger image.`,
       );

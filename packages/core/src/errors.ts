@@ -1,6 +1,6 @@
 /**
- * Base of every error that this project throws on purpose. The message says, in one sentence, who expected what, what
- * it got and what to do; `code` is stable and meant for programs.
+ * Base of every error that this project throws on purpose. The message says, in one sentence, who expected
+ * what, what it got and what to do; `code` is stable and meant for programs.
  *
  * @example
  * try {

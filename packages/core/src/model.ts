@@ -4,7 +4,9 @@ import { materialize } from './params/materialize.ts';
 import type { ParamSource } from './params/source.ts';
 import type { ParamsOf, Spec } from './params/spec.ts';
 
-/** Parameters, the spec that names them, and the function over them. Only `dispose()` frees the parameters. */
+/**
+ * Parameters, the spec that names them, and the function over them. Only `dispose()` frees the parameters.
+ */
 export interface Model<
   S extends Spec = Spec,
   F extends (...inputs: never[]) => unknown = (...inputs: never[]) => unknown,
@@ -45,7 +47,7 @@ export function createModel<
   // The tidy frees what an error halfway would leave; the layers free their own intermediates as they go.
   const guarded = (...inputs: never[]) => {
     if (disposed) throw new DisposedError(name);
-    // A tidy looks into objects and lists of any shape, but its type does not say so.
+    // tf.tidy handles objects and lists of any structure, but its type does not say so.
     return tf.tidy(() => run(...inputs) as tf.TensorContainer);
   };
   const model: Model<S, F> = {

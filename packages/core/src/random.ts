@@ -16,8 +16,8 @@ function hash(text: string, basis: number): number {
 }
 
 /**
- * A stream of random numbers from a seed: sfc32, Doty-Humphrey's small fast counting generator; normals by Box and
- * Muller.
+ * A stream of random numbers from a seed: sfc32, Doty-Humphrey's small fast counting generator; normals by
+ * Box and Muller.
  *
  * @example
  * const random = createRandom(7);

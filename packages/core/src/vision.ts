@@ -77,8 +77,8 @@ export const resamplings = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 
 export type Resampling = (typeof resamplings)[number];
 
 /**
- * How images are prepared for a checkpoint, in the order of the fields: resize, center crop, rescale, normalize.
- * Absent steps are skipped. A resize rounds its result to 8 bits, as Pillow does.
+ * How images are prepared for a checkpoint, in the order of the fields: resize, center crop, rescale,
+ * normalize. Absent steps are skipped. A resize rounds its result to 8 bits, as Pillow does.
  */
 export interface Preprocessing {
   readonly resize?: {

@@ -6,8 +6,8 @@ export interface CanvasPixels {
 }
 
 /**
- * The part of a 2d context that is needed: a browser's `CanvasRenderingContext2D` and `OffscreenCanvasRenderingContext2D`
- * have it, and in Node that of `@napi-rs/canvas`.
+ * The part of a 2d context that is needed: a browser's `CanvasRenderingContext2D` and
+ * `OffscreenCanvasRenderingContext2D` have it, and in Node that of `@napi-rs/canvas`.
  */
 export interface CanvasContext {
   readonly canvas: { readonly width: number; readonly height: number };
@@ -37,7 +37,7 @@ export function editPixels(context: CanvasContext, edit: (pixels: CanvasPixels) 
   const { width, height } = context.canvas;
   const pixels = context.getImageData(0, 0, width, height);
   edit(pixels);
-  // Every platform has its own class of pixels, and takes back what it handed out.
+  // Every platform has its own class of pixels, and accepts the ones that it returned.
   context.putImageData(pixels as never, 0, 0);
 }
 

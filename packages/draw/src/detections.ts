@@ -15,8 +15,9 @@ export interface DrawDetectionsOptions {
 }
 
 /**
- * Draws boxes with names and scores over an image; the boxes are in the canvas's pixels. Lines have a dark outline, so
- * that they are visible on any background; text is black or white by contrast, and tags avoid each other.
+ * Draws boxes with names and scores over an image; the boxes are in the canvas's pixels. Lines have a dark
+ * outline, so that they are visible on any background; text is black or white by contrast, and tags avoid
+ * each other.
  *
  * @example
  * context.drawImage(image, 0, 0);
@@ -51,7 +52,7 @@ export function drawDetections(
     const { width, height } = tags.measure(text);
     const [left, top, right, bottom] = box;
     const [x, right2] = [left - line / 2, right + line / 2 - width];
-    // Above the box, inside its upper corners, below it, inside its lower corners.
+    // Above the box, in its upper corners, below it, in its lower corners.
     tags.draw(
       text,
       color(label),

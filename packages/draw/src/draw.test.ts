@@ -30,8 +30,8 @@ const near = (a: readonly number[], b: readonly number[]) =>
   Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
 const untouched = [grey, grey, grey];
 
-describe('colours', () => {
-  it('contrast as WCAG has it', () => {
+describe('colors', () => {
+  it('have the contrast ratio of WCAG', () => {
     expect(contrastRatio([0, 0, 0], [255, 255, 255])).toBeCloseTo(21, 6);
     // #767676 is the lightest grey that reads on white.
     expect(contrastRatio([0x76, 0x76, 0x76], [255, 255, 255])).toBeCloseTo(4.54, 2);
@@ -42,7 +42,7 @@ describe('colours', () => {
       expect(contrastRatio(classColor(label), textColorOn(classColor(label)))).toBeGreaterThan(4.5);
   });
 
-  it('go from dark to light with the heat', () => {
+  it('go from dark to light with the value', () => {
     const luminances = Array.from({ length: 50 }, (_, i) => contrastRatio(viridis(i / 49), [0, 0, 0]));
     expect(luminances).toEqual([...luminances].sort((a, b) => a - b));
     expect([viridis(-1), viridis(2)]).toEqual([
@@ -55,7 +55,7 @@ describe('colours', () => {
 describe('drawDetections', () => {
   const box = [60, 80, 200, 160] as const;
 
-  it('draws a class’s colour along its box and nothing else', () => {
+  it('draws a class’s color along its box and nothing else', () => {
     const context = canvasOf(300, 240);
     drawDetections(context, [{ box, score: 0.9, label: 3 }]);
     for (const [x, y] of [
@@ -72,7 +72,7 @@ describe('drawDetections', () => {
       expect(pixel(context, x, y)).toEqual(untouched);
   });
 
-  it('leaves the image alone where there is nothing', () => {
+  it('leaves the image alone without detections', () => {
     const context = canvasOf(40, 40);
     drawDetections(context, []);
     expect(
@@ -80,7 +80,7 @@ describe('drawDetections', () => {
     ).toEqual([]);
   });
 
-  it('keeps tags apart and inside, wherever the boxes are', () => {
+  it('keeps tags apart and on the canvas, wherever the boxes are', () => {
     const context = canvasOf(400, 300);
     const tags: number[][] = [];
     const texts: string[] = [];
@@ -168,14 +168,14 @@ it('drawImage is exact', () => {
 });
 
 describe('drawHeatMap', () => {
-  it('is hottest where the values are, and stretches over the canvas', () => {
+  it('is brightest at the largest values, and stretches over the canvas', () => {
     const context = canvasOf(90, 30);
     drawHeatMap(context, { width: 3, height: 1, values: [0, 0.5, 1] }, { alpha: 0.9 });
     expect(near(pixel(context, 5, 15), mixed(viridis(0), 0.3))).toBeLessThanOrEqual(1);
     expect(near(pixel(context, 85, 15), mixed(viridis(1), 0.9))).toBeLessThanOrEqual(1);
   });
 
-  it('takes a flat map for cold, and refuses one that is not full', () => {
+  it('draws a constant map as its minimum, and rejects one with missing values', () => {
     const context = canvasOf(9, 9);
     drawHeatMap(context, { width: 1, height: 1, values: [7] });
     expect(near(pixel(context, 4, 4), mixed(viridis(0), 0.25))).toBeLessThanOrEqual(1);
@@ -185,11 +185,11 @@ describe('drawHeatMap', () => {
   });
 });
 
-it('drawGuesses draws a bar as long as its probability', () => {
+it('drawPredictions draws a bar as long as its probability', () => {
   const context = canvasOf(200, 200);
   drawPredictions(
     context,
-    [{ label: 1, name: 'a name that is far too long for the little room that there is', probability: 0.5 }],
+    [{ label: 1, name: 'a name that is far too long for the little space that there is', probability: 0.5 }],
     { fontSize: 12 },
   );
   const row = 200 - 7 - 19 + 3 + 3;

@@ -24,7 +24,10 @@ const blend = (data: Uint8ClampedArray, at: number, color: Color, alpha: number)
   data[at + 3] = Math.max(data[at + 3]!, Math.round(alpha * 255));
 };
 
-/** Distance transform: the chessboard distance of every pixel to the nearest of another class or to the border. */
+/**
+ * Distance transform: the chessboard distance of every pixel to the nearest of another class or to the
+ * border.
+ */
 function distanceTransform({ width, height, labels }: LabelMap): Uint16Array {
   const distances = new Uint16Array(width * height);
   const sweep = (order: 1 | -1): void => {
@@ -52,8 +55,8 @@ function distanceTransform({ width, height, labels }: LabelMap): Uint16Array {
 }
 
 /**
- * Draws a label map over an image: every class in its color, borders between classes more opaque, names in the middle of
- * the largest regions.
+ * Draws a label map over an image: every class in its color, borders between classes more opaque, names in
+ * the middle of the largest regions.
  *
  * @throws ShapeError if map and canvas differ in size
  * @example

@@ -33,7 +33,10 @@ export class Tags {
     };
   }
 
-  /** Draws at the first of these corners that hides no other tag, or else the least of them; always on the canvas. */
+  /**
+   * Draws at the first of these corners that hides no other tag, or else the least of them; always on the
+   * canvas.
+   */
   draw(text: string, color: Color, corners: readonly (readonly [x: number, y: number])[]): void {
     const { width, height } = this.measure(text);
     const { canvas } = this.#context;

@@ -81,7 +81,10 @@ export function createClassificationHead(
 
 /** What a {@link PvtClassifier} computes besides the logits. */
 export interface ClassifierRequest {
-  /** For the loss, one per image: the index of its class, or for a model with a single class the number to predict. */
+  /**
+   * For the loss, one per image: the index of its class, or for a model with a single class the number to
+   * predict.
+   */
   readonly labels?: readonly number[];
   /** Label smoothing: the share of each target that is spread over all classes, in [0, 1). Default: 0. */
   readonly smoothing?: number;
@@ -146,8 +149,8 @@ export function createPvtClassifier(config: PvtConfig, source: ParamSource): Pvt
 }
 
 /**
- * Mean cross entropy with label smoothing (Szegedy et al., arXiv:1512.00567) over a batch; for a single class the mean
- * squared error, as Hugging Face's models compute it.
+ * Mean cross entropy with label smoothing (Szegedy et al., arXiv:1512.00567) over a batch; for a single class
+ * the mean squared error, as Hugging Face's models compute it.
  *
  * @param logits [B, classes]
  * @param labels one per image, see {@link ClassifierRequest}

@@ -28,7 +28,7 @@ const detectorParts = () => {
 describe('createDenseModel', () => {
   beforeAll(() => useBackend('cpu'));
 
-  it('computes what its parts compute one after the other, leaves nothing behind and frees all parts', async () => {
+  it('computes what its parts compute one after the other, leaks nothing and frees all parts', async () => {
     await expectNoLeak(async () => {
       const model = createDenseModel(detectorParts());
       const { backbone, neck, head } = model.parts;
@@ -54,7 +54,7 @@ describe('createDenseModel', () => {
     });
   });
 
-  it('gives the context to all of its parts, and needs no neck', async () => {
+  it('passes the context to all of its parts, and needs no neck', async () => {
     await expectNoLeak(async () => {
       const backbone = createPvt({ ...config, dropPath: 0.5 }, randomInit(1));
       const head = createUnet({ features: backbone.features, classes: 2, dropout: 0.5 }, randomInit(2));
@@ -72,7 +72,7 @@ describe('createDenseModel', () => {
     });
   });
 
-  it('takes a backbone of somebody else', () => {
+  it('supports any backbone', () => {
     const features = [{ name: 'c2', stride: 4, channels: 3 }];
     const backbone = {
       features,

@@ -55,7 +55,8 @@ export interface DenseModel<P extends DenseParts = DenseParts> {
   readonly features: readonly Feature[];
   readonly disposed: boolean;
   /**
-   * From images [B, H, W, channels] to the head's output. The input is borrowed; the output belongs to the caller.
+   * From images [B, H, W, channels] to the head's output. The input is borrowed; the output belongs to the
+   * caller.
    *
    * @throws DisposedError after `dispose()`
    */
@@ -65,8 +66,8 @@ export interface DenseModel<P extends DenseParts = DenseParts> {
 }
 
 /**
- * Assembles a backbone, an optional neck and a head into one model, which owns them: `SingleStageDetector` and
- * `EncoderDecoder` of mmdetection and mmsegmentation.
+ * Assembles a backbone, an optional neck and a head into one model, which owns them: `SingleStageDetector`
+ * and `EncoderDecoder` of mmdetection and mmsegmentation.
  *
  * @example
  * const detector = createDenseModel({ backbone, neck, head: createRetinaNet(config, source) });
@@ -88,7 +89,7 @@ export function createDenseModel<P extends DenseParts>(parts: P): DenseModel<P> 
         const levels = neck === undefined ? pyramid : neck.forward(pyramid, context);
         return head.forward(levels, context);
       };
-      // A tidy looks into objects and lists of any shape, but its type does not say so.
+      // tf.tidy handles objects and lists of any structure, but its type does not say so.
       return tf.tidy(run as () => tf.TensorContainer) as ReturnType<P['head']['forward']>;
     },
     dispose() {

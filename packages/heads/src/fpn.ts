@@ -15,9 +15,10 @@ import { initializedConvolutionSpec, xavier } from './convModule.ts';
 import { checkFeatures, isCount, levelName, selectMaps } from './features.ts';
 
 /**
- * How levels beyond the backbone's are made. `maxPool` takes every second pixel of the level before. The others are 3x3
- * convolutions of stride 2: the first of them over the backbone's last map (`input`, C5), over its lateral before the
- * output convolution (`lateral`), or over the last output (`output`, P5); each further one over the level before.
+ * How levels beyond the backbone's are made. `maxPool` takes every second pixel of the level before. The
+ * others are 3x3 convolutions of stride 2: the first of them over the backbone's last map (`input`, C5), over
+ * its lateral before the output convolution (`lateral`), or over the last output (`output`, P5); each further
+ * one over the level before.
  */
 export const extraLevels = ['maxPool', 'input', 'lateral', 'output'] as const;
 export type ExtraLevels = (typeof extraLevels)[number];
@@ -152,9 +153,9 @@ function checkConfig(config: FpnConfig): void {
 }
 
 /**
- * A feature pyramid network (Lin et al., arXiv:1612.03144) over any backbone's levels, at any sizes, odd ones too. The
- * options reproduce both mmdetection's `FPN` (`add_extra_convs` on input, lateral or output) and torchvision's
- * `FeaturePyramidNetwork` (`LastLevelMaxPool`, `LastLevelP6P7`).
+ * A feature pyramid network (Lin et al., arXiv:1612.03144) over any backbone's levels, at any sizes, odd ones
+ * too. The options reproduce both mmdetection's `FPN` (`add_extra_convs` on input, lateral or output) and
+ * torchvision's `FeaturePyramidNetwork` (`LastLevelMaxPool`, `LastLevelP6P7`).
  *
  * @throws ConfigError for invalid levels, widths or counts, CheckpointError if the source does not fit
  * @example

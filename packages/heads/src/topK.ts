@@ -1,4 +1,4 @@
-/** Places a value that does not belong at the root of a heap where it belongs. */
+/** Restores a heap whose root alone is out of order. */
 function siftDown(heap: number[], isBefore: (a: number, b: number) => boolean): void {
   for (let i = 0, child = 1; child < heap.length; i = child, child = 2 * i + 1) {
     if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
@@ -19,8 +19,8 @@ function push(heap: number[], value: number, isBefore: (a: number, b: number) =>
 }
 
 /**
- * Indices of the `count` largest values above `threshold`, best first, equal ones in order. Each value that is not among
- * them costs one comparison.
+ * Indices of the `count` largest values above `threshold`, best first, equal ones in order. Each value that
+ * is not among them costs one comparison.
  *
  * @example
  * topKIndices(Float32Array.of(0.1, 0.9, 0.5), 2, 0); // [1, 2]

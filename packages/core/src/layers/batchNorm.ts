@@ -17,8 +17,9 @@ export const batchNormSpec = (channels: number) => ({
 const momentum = 0.1;
 
 /**
- * Batch normalization over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167), as PyTorch's `BatchNorm2d`: by
- * the running statistics, or in training by the batch's own, which also update the running ones.
+ * Batch normalization over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167), as PyTorch's
+ * `BatchNorm2d`: by the running statistics, or in training by the batch's own, which also update the running
+ * ones.
  *
  * @param x [B, H, W, C]
  * @param eps added to the variance

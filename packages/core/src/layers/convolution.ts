@@ -4,8 +4,9 @@ import { conv2d, depthwiseConv2d } from '../ops/convolution.ts';
 import type { Initializer, ParamSpec, ParamsOf } from '../params/spec.ts';
 
 /**
- * How the two official code bases initialize their convolutions: v2 draws normals of variance 2 / fan-out with zero
- * bias (`_init_weights` in classification/pvt_v2.py); v1 leaves PyTorch's default, uniform within 1 / √fan-in for both.
+ * How the two official code bases initialize their convolutions: v2 draws normals of variance 2 / fan-out
+ * with zero bias (`_init_weights` in classification/pvt_v2.py); v1 leaves PyTorch's default, uniform within 1
+ * / √fan-in for both.
  */
 export type ConvolutionInit = 'fanOut' | 'fanIn';
 
@@ -21,7 +22,9 @@ function initializers(
   return { weight: uniform, bias: uniform };
 }
 
-/** A square convolution: weight (outputs, inputs, kernel, kernel) and, unless switched off, bias (outputs). */
+/**
+ * A square convolution: weight (outputs, inputs, kernel, kernel) and, unless switched off, bias (outputs).
+ */
 export function convolutionSpec(
   inputs: number,
   outputs: number,
@@ -57,7 +60,8 @@ export function depthwiseSpec(channels: number, kernel: number, init: Convolutio
 }
 
 /**
- * Convolution as PyTorch's `Conv2d`. The padding is a number because tfjs's 'same' pads only the far side at stride 2.
+ * Convolution as PyTorch's `Conv2d`. The padding is a number because tfjs's 'same' pads only the far side at
+ * stride 2.
  *
  * @param x [B, H, W, inputs]
  * @param stride of both axes, pixels

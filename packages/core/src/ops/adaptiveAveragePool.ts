@@ -12,7 +12,8 @@ function averagingMatrix(from: number, to: number): Matrix {
 }
 
 /**
- * Adaptive average pooling to a fixed size, as PyTorch's `AdaptiveAvgPool2d`; maps smaller than the size work too.
+ * Adaptive average pooling to a fixed size, as PyTorch's `AdaptiveAvgPool2d`; maps smaller than the size work
+ * too.
  *
  * @param x [B, H, W, C]
  * @param size [H', W']

@@ -43,8 +43,8 @@ export interface AttentionOutput {
 }
 
 /**
- * Multi-head scaled dot-product attention (Vaswani et al., arXiv:1706.03762). Queries and keys may differ in number,
- * as they do after spatial reduction.
+ * Multi-head scaled dot-product attention (Vaswani et al., arXiv:1706.03762). Queries and keys may differ in
+ * number, as they do after spatial reduction.
  *
  * @param query [B, N, C]
  * @param keyValue [B, M, 2C], keys before values

@@ -7,8 +7,9 @@ import { pipe } from './pipe.ts';
 import { innerProduct, sumOfRows } from './product.ts';
 
 /*
- * Convolutions with gradients made of convolutions and products. tfjs's own gradients need kernels that its wasm backend
- * lacks (Conv2DBackpropFilter and both of the depthwise ones); these run on every backend and agree to rounding.
+ * Convolutions with gradients made of convolutions and products. tfjs's own gradients need kernels that its
+ * wasm backend lacks (Conv2DBackpropFilter and both of the depthwise ones); these run on every backend and
+ * agree to rounding.
  */
 
 type Pads = [[number, number], [number, number], [number, number], [number, number]];
@@ -21,7 +22,9 @@ function crop(x: tf.Tensor4D, top: number, left: number, height: number, width: 
   return tf.reshape(cropped, [batch, height, width, channels]);
 }
 
-/** A map with `before` rows and columns added in front, brought to a size at the end; negative numbers crop. */
+/**
+ * A map with `before` rows and columns added in front, brought to a size at the end; negative numbers crop.
+ */
 function padOrCrop(x: tf.Tensor4D, before: number, height: number, width: number): tf.Tensor4D {
   const [, rows, columns] = x.shape;
   const [added, cropped] = [Math.max(0, before), Math.max(0, -before)];
@@ -35,8 +38,8 @@ function padOrCrop(x: tf.Tensor4D, before: number, height: number, width: number
 }
 
 /**
- * Gradient of a convolution with respect to its input: over cells of stride x stride pixels, a convolution of stride 1
- * with the rotated filter.
+ * Gradient of a convolution with respect to its input: over cells of stride x stride pixels, a convolution of
+ * stride 1 with the rotated filter.
  */
 function inputGradient(
   dy: tf.Tensor4D,
@@ -71,8 +74,9 @@ function inputGradient(
 }
 
 /**
- * Gradient of a convolution with respect to its filter. The input is folded into cells of stride x stride pixels, which
- * makes the convolution one of stride 1 over cells: each position of its small kernel is one product over all pixels.
+ * Gradient of a convolution with respect to its filter. The input is folded into cells of stride x stride
+ * pixels, which makes the convolution one of stride 1 over cells: each position of its small kernel is one
+ * product over all pixels.
  */
 function filterGradient(
   x: tf.Tensor4D,
@@ -205,7 +209,9 @@ const portableDepthwiseConv2d = (
     };
   });
 
-/** Gradient of a depthwise convolution with respect to its filter, one position of the kernel after the other. */
+/**
+ * Gradient of a depthwise convolution with respect to its filter, one position of the kernel after the other.
+ */
 function depthwiseFilterGradient(
   x: tf.Tensor4D,
   dy: tf.Tensor4D,

@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-/** A value and how its gradient flows back: from its own gradient `dy` and the saved tensors, one for each input. */
+/**
+ * A value and how its gradient flows back: from its own gradient `dy` and the saved tensors, one for each
+ * input.
+ */
 export interface WithGradient<Y extends tf.Tensor> {
   readonly value: Y;
   readonly gradFunc: (dy: Y, saved: tf.Tensor[]) => tf.Tensor | tf.Tensor[];

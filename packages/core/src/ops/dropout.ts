@@ -3,13 +3,16 @@ import { sizeOf } from '../params/spec.ts';
 import type { Random } from '../random.ts';
 
 interface ObservableContext {
-  /** Called with each layer's output, under the path of its parameters and in order; the tensors are borrowed. */
+  /**
+   * Called with each layer's output, under the path of its parameters and in order; the tensors are borrowed.
+   */
   readonly observe?: (path: string, tensor: tf.Tensor) => void;
 }
 
 /**
- * Computes a block of a model. It may keep the inputs alone and compute the block again in the backward pass (gradient
- * checkpointing). `compute` is pure: the same inputs and the same stream of random numbers give the same result.
+ * Computes a block of a model. It may keep the inputs alone and compute the block again in the backward pass
+ * (gradient checkpointing). `compute` is pure: the same inputs and the same stream of random numbers give the
+ * same result.
  */
 export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Tensor>(
   x: X,
@@ -22,14 +25,19 @@ export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Ten
 export interface TrainingContext extends ObservableContext {
   readonly training: true;
   readonly random: Random;
-  /** How blocks are computed to save memory; see `recomputed` of @pvt/training. Default: stored for the backward pass. */
+  /**
+   * How blocks are computed to save memory; see `recomputed` of @pvt/training. Default: stored for the
+   * backward pass.
+   */
   readonly recompute?: Recompute;
 }
 
 /** Whether a forward is part of training or of inference. */
 export type ForwardContext = (ObservableContext & { readonly training?: false }) | TrainingContext;
 
-/** Multiplies by a mask of 0 (dropped) and 1 / (1 - rate) (not dropped), which is broadcast from `maskShape`. */
+/**
+ * Multiplies by a mask of 0 (dropped) and 1 / (1 - rate) (not dropped), which is broadcast from `maskShape`.
+ */
 function applyMask<T extends tf.Tensor>(
   x: T,
   rate: number,
@@ -57,8 +65,8 @@ export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: Forwar
   applyMask(x, rate, context, x.shape);
 
 /**
- * Dropout of whole channels of maps, as PyTorch's `Dropout2d` (Tompson et al., arXiv:1411.4280). Returns `x` itself
- * outside training.
+ * Dropout of whole channels of maps, as PyTorch's `Dropout2d` (Tompson et al., arXiv:1411.4280). Returns `x`
+ * itself outside training.
  *
  * @param x [B, H, W, C]
  * @param rate share of each sample's channels set to zero, in [0, 1)
@@ -69,8 +77,8 @@ export const dropChannels = (x: tf.Tensor4D, rate: number, context: ForwardConte
   applyMask(x, rate, context, [x.shape[0], 1, 1, x.shape[3]]);
 
 /**
- * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch and scales
- * the others up. Returns `x` itself outside training.
+ * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch
+ * and scales the others up. Returns `x` itself outside training.
  *
  * @param x [B, ...]
  * @param rate share of samples set to zero, in [0, 1)

@@ -12,7 +12,8 @@ export type FusedKernel =
   | 'PvtConvolution';
 
 /**
- * Runs the kernel that an adapter has registered for the current backend, with the gradient registered beside it.
+ * Runs the kernel that an adapter has registered for the current backend, with the gradient registered beside
+ * it.
  *
  * @returns undefined if there is none; the op is then computed by tfjs's own kernels
  * @example

@@ -5,8 +5,8 @@ import { pipe } from './pipe.ts';
 import { sumOfRows } from './product.ts';
 
 /**
- * Layer normalization over the last axis (Ba et al., arXiv:1607.06450) with biased variance, as PyTorch computes it,
- * with its own gradient.
+ * Layer normalization over the last axis (Ba et al., arXiv:1607.06450) with biased variance, as PyTorch
+ * computes it, with its own gradient.
  *
  * @param x float32 [..., C]
  * @param weight [C]

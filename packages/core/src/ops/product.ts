@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { customGradient } from './customGradient.ts';
 
 /*
- * Backends have their fast kernel for one product of two plain matrices: on wasm, transposing first and multiplying
- * afterwards is several times faster than a product that transposes its factors.
+ * Backends have their fast kernel for one product of two plain matrices: on wasm, transposing first and
+ * multiplying afterwards is several times faster than a product that transposes its factors.
  */
 
 /** aᵀ·b of [N, A] and [N, B]: [A, B]. */
@@ -11,8 +11,8 @@ export const innerProduct = (a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D =>
   tf.tidy(() => tf.matMul(tf.transpose(a), b));
 
 /**
- * Sum over all axes but the last, as averages of averages: no backend has to transpose for it, none sums one long row,
- * and rounding grows with the square root of the number of rows.
+ * Sum over all axes but the last, as averages of averages: no backend has to transpose for it, none sums one
+ * long row, and rounding grows with the square root of the number of rows.
  */
 export const sumOfRows = (x: tf.Tensor): tf.Tensor1D =>
   tf.tidy(() => {

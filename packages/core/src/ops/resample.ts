@@ -14,7 +14,10 @@ function cubic(distance: number): number {
   return 0;
 }
 
-/** The weight of each input position in each output position, as in PyTorch's `interpolate(align_corners=False)`. */
+/**
+ * The weight of each input position in each output position, as in PyTorch's
+ * `interpolate(align_corners=False)`.
+ */
 function interpolationMatrix(from: number, to: number, method: ResampleMethod): Matrix {
   const clamp = (index: number) => Math.min(Math.max(index, 0), from - 1);
   return matrixOf(to, from, (row, add) => {
@@ -31,8 +34,8 @@ function interpolationMatrix(from: number, to: number, method: ResampleMethod): 
 }
 
 /**
- * Resamples maps to another size, as PyTorch's `interpolate` with `align_corners=False` and no antialiasing. Unlike
- * `tf.image.resizeBilinear`, its gradient is right at every size on every backend.
+ * Resamples maps to another size, as PyTorch's `interpolate` with `align_corners=False` and no antialiasing.
+ * Unlike `tf.image.resizeBilinear`, its gradient is right at every size on every backend.
  *
  * @param x [B, H, W, C]
  * @param size [H', W']

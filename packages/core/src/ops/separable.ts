@@ -38,8 +38,9 @@ function applyTo(x: tf.Tensor4D, vertical: Matrix, horizontal: Matrix, transpose
 }
 
 /**
- * Applies a linear map to the rows and another to the columns of an image: y = V·x·Hᵀ in every channel. Pooling and
- * resampling of any kind are of this form; as matrix products they run and differentiate on every backend.
+ * Applies a linear map to the rows and another to the columns of an image: y = V·x·Hᵀ in every channel.
+ * Pooling and resampling of any kind are of this form; as matrix products they run and differentiate on every
+ * backend.
  *
  * @param x [B, H, W, C]
  * @param vertical [H', H]

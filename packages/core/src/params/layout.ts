@@ -1,8 +1,9 @@
 import { sizeOf, type Layout } from './spec.ts';
 
 /**
- * The border between files and memory: which axis of the checkpoint (PyTorch) becomes each axis of the tensor (tfjs).
- * Linear weights become (in, out), so that a product needs no transposition; kernels become (height, width, in, out).
+ * The border between files and memory: which axis of the checkpoint (PyTorch) becomes each axis of the tensor
+ * (tfjs). Linear weights become (in, out), so that a product needs no transposition; kernels become (height,
+ * width, in, out).
  */
 const permutations: Record<Layout, readonly number[] | undefined> = {
   plain: undefined,
@@ -19,8 +20,8 @@ export interface TensorData {
 }
 
 /**
- * In a checkpoint, a weight is a matrix with a row for each output; in memory, one with a column for each. Returns the
- * index in memory at which each of the checkpoint's columns begins, as a row.
+ * In a checkpoint, a weight is a matrix with a row for each output; in memory, one with a column for each.
+ * Returns the index in memory at which each of the checkpoint's columns begins, as a row.
  */
 function rowStarts([outputs = 1, inputs = 1, ...kernel]: readonly number[]): Int32Array {
   const area = sizeOf(kernel);
@@ -45,8 +46,8 @@ export function toTensorLayout(data: TensorData, layout: Layout, target?: Float3
   const rows = shape[0]!;
   const columns = starts.length;
   let row = 0;
-  // Eight rows at a time write half a cache line of the result at once. The inner loop is unrolled, since a loop would
-  // cost more than the cache saves.
+  // Eight rows at a time write half a cache line of the result at once. The inner loop is unrolled, since a
+  // loop would cost more than the cache saves.
   for (; row + 8 <= rows; row += 8) {
     for (let column = 0; column < columns; column++) {
       const to = starts[column]! + row;

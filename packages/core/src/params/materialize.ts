@@ -20,8 +20,8 @@ function mapLeaves(spec: Spec, leaf: (path: string, spec: ParamSpec) => tf.Tenso
 }
 
 /**
- * Whether the backend copies the array that a tensor is made of, as wasm does. Then one array serves parameter after
- * parameter, and a model's values are never in memory twice.
+ * Whether the backend copies the array that a tensor is made of, as wasm does. Then one array serves
+ * parameter after parameter, and a model's values are never in memory twice.
  */
 function copiesArrays(): boolean {
   const array = Float32Array.of(0);
@@ -59,7 +59,8 @@ function checkSource(spec: Spec, source: ParamSource, who: string): void {
   const parts = [missing.length > 0 ? `missing ${summary(missing)}` : '', summary(wrong)];
   throw new CheckpointError(
     'checkpoint-misfit',
-    `${who}: expected a source with all of its parameters, got one with ${parts.filter(Boolean).join('; ')}; ` +
+    `${who}: expected a source with all of its parameters, ` +
+      `got one with ${parts.filter(Boolean).join('; ')}; ` +
       'check that config and checkpoint describe the same model.',
     { missing, mismatched },
   );
@@ -85,8 +86,8 @@ function createVariable(
 }
 
 /**
- * Allocates the parameters that a spec describes, as `tf.Variable`s on the current backend. Every path and shape is
- * checked first: a source that does not fit costs nothing and leaves nothing behind.
+ * Allocates the parameters that a spec describes, as `tf.Variable`s on the current backend. Every path and
+ * shape is checked first: a source that does not fit costs nothing and leaves nothing behind.
  *
  * @param who names the model in error messages
  * @throws CheckpointError listing all missing and mismatched parameters

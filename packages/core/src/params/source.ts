@@ -3,8 +3,8 @@ import type { TensorData } from './layout.ts';
 import { sizeOf, type Initializer, type ParamSpec } from './spec.ts';
 
 /**
- * Anything that parameters can come from: random numbers, a checkpoint, another model. Values are float32 in the
- * checkpoint's (PyTorch's) layout, so a source knows nothing of backends.
+ * Anything that parameters can come from: random numbers, a checkpoint, another model. Values are float32 in
+ * the checkpoint's (PyTorch's) layout, so a source knows nothing of backends.
  */
 export interface ParamSource {
   /** The parameter's shape in the source, or undefined if the source does not have it. */
@@ -12,9 +12,9 @@ export interface ParamSource {
   /** The parameter's values, row-major; a borrowed array. Only called for paths that `shape` knows. */
   values(path: string, leaf: ParamSpec): Float32Array;
   /**
-   * Like `values`, for sources that have to read or decode them: they may write into `target`, which has the parameter's
-   * size and is reused for the next parameter. Returns the array that holds the values, which may be another one.
-   * Default: `values`.
+   * Like `values`, for sources that have to read or decode them: they may write into `target`, which has the
+   * parameter's size and is reused for the next parameter. Returns the array that holds the values, which may
+   * be another one. Default: `values`.
    */
   readInto?(path: string, leaf: ParamSpec, target: Float32Array): Float32Array;
 }
@@ -26,7 +26,8 @@ export type StateDict = ReadonlyMap<string, TensorData>;
  * A source that reads a state dict.
  *
  * @example
- * const backbone = createPvt(config, fromStateDict(new Map([['stages.0.norm.bias', { shape: [64], values }]])));
+ * const state = new Map([['weight', { shape: [2, 256], values: new Float32Array(512) }]]);
+ * const params = materialize(linearSpec(256, 2, { bias: false }), fromStateDict(state), 'my head');
  */
 export function fromStateDict(state: StateDict): ParamSource {
   return {
@@ -44,8 +45,9 @@ function draw(init: Exclude<Initializer, { kind: 'constant' }>, random: Random):
 }
 
 /**
- * A source that draws every parameter from its initializer. Each parameter has its own stream, keyed by seed and
- * path, so the same seed gives the same numbers on every backend, in any order, whatever else the model contains.
+ * A source that draws every parameter from its initializer. Each parameter has its own stream, keyed by seed
+ * and path, so the same seed gives the same numbers on every backend, in any order, whatever else the model
+ * contains.
  *
  * @example
  * const backbone = createPvt(config, randomInit(42));

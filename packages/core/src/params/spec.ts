@@ -1,8 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 /**
- * How a checkpoint lays a parameter out, which decides how its axes are permuted in memory (see layout.ts): `plain` stays
- * as it is; `linear` is (out, in); `convolution` (out, in, height, width); `depthwise` (channels, 1, height, width).
+ * How a checkpoint lays a parameter out, which decides how its axes are permuted in memory (see layout.ts):
+ * `plain` stays as it is; `linear` is (out, in); `convolution` (out, in, height, width); `depthwise`
+ * (channels, 1, height, width).
  */
 export type Layout = 'plain' | 'linear' | 'convolution' | 'depthwise';
 
@@ -10,7 +11,9 @@ export type Layout = 'plain' | 'linear' | 'convolution' | 'depthwise';
 export type Initializer =
   | { readonly kind: 'constant'; readonly value: number }
   | { readonly kind: 'normal'; readonly std: number }
-  /** Normal, truncated at -2 and 2 (absolute values, not multiples of `std`), as in timm's `trunc_normal_`. */
+  /**
+   * Normal, truncated at -2 and 2 (absolute values, not multiples of `std`), as in timm's `trunc_normal_`.
+   */
   | { readonly kind: 'truncatedNormal'; readonly std: number }
   | { readonly kind: 'uniform'; readonly bound: number };
 

@@ -17,7 +17,10 @@ export const blockSpec = (config: PvtConfig, stage: number) => ({
   mlp: mlpSpec(config, stage),
 });
 
-/** Drop-path rate of a block: a linear share of the config's, from 0 in the first block to all of it in the last. */
+/**
+ * Drop-path rate of a block: a linear share of the config's, from 0 in the first block to all of it in the
+ * last.
+ */
 export function dropPathRate(config: PvtConfig, stage: number, block: number): number {
   const before = config.depths.slice(0, stage).reduce((sum, depth) => sum + depth, 0) + block;
   const total = config.depths.reduce((sum, depth) => sum + depth, 0);
@@ -25,7 +28,8 @@ export function dropPathRate(config: PvtConfig, stage: number, block: number): n
 }
 
 /**
- * x + dropPath(branch(x)). Unless something is dropped, the branch adds the residual itself, in its last product.
+ * x + dropPath(branch(x)). Unless something is dropped, the branch adds the residual itself, in its last
+ * product.
  *
  * @param rate of drop path
  */

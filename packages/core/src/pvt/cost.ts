@@ -228,8 +228,8 @@ function totals(layers: readonly LayerCost[]): Totals {
 }
 
 /**
- * Parameters, multiply-adds and activation sizes of a model at an input size, per layer and per stage, at batch 1,
- * without allocating a tensor. The classifier is included if the config has classes.
+ * Parameters, multiply-adds and activation sizes of a model at an input size, per layer and per stage, at
+ * batch 1, without allocating a tensor. The classifier is included if the config has classes.
  *
  * @param size input [height, width] in pixels. Default: the config's own.
  * @throws ShapeError if the input is too small

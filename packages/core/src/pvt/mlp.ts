@@ -23,7 +23,10 @@ export function mlpSpec(config: PvtConfig, stage: number) {
   };
 }
 
-/** What follows the first product: v2 activates after its convolution, and the linear variant has a ReLU before it. */
+/**
+ * What follows the first product: v2 activates after its convolution, and the linear variant has a ReLU
+ * before it.
+ */
 function firstActivation(config: PvtConfig): Activation | undefined {
   if (config.version === 'v1') return config.activation;
   return config.linear ? 'relu' : undefined;

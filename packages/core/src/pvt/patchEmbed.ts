@@ -6,7 +6,9 @@ import type { ParamsOf } from '../params/spec.ts';
 import type { Size } from '../vision.ts';
 import { toTokens } from './tokens.ts';
 
-/** Patch embedding of a stage: one strided convolution and a LayerNorm (PVT section 3.2; PVT v2 section 3.3). */
+/**
+ * Patch embedding of a stage: one strided convolution and a LayerNorm (PVT section 3.2; PVT v2 section 3.3).
+ */
 export function patchEmbedSpec(config: PvtConfig, stage: number) {
   const inputs = stage === 0 ? config.channels : config.dims[stage - 1]!;
   const channels = config.dims[stage]!;

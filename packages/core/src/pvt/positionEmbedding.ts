@@ -12,8 +12,9 @@ const embedding = (tokens: number, channels: number, std: number) =>
   }) as ParamSpec<tf.Tensor3D>;
 
 /**
- * v1's learned position embeddings (PVT section 3.2) for the grid that `imageSize` gives. The last stage's always has
- * the class token's entry in front, which dense models carry along unused; they have no class token itself.
+ * v1's learned position embeddings (PVT section 3.2) for the grid that `imageSize` gives. The last stage's
+ * always has the class token's entry in front, which dense models carry along unused; they have no class
+ * token itself.
  */
 export function positionSpec(config: PvtV1Config, stage: number) {
   const [height, width] = gridSizes(config, config.imageSize)[stage]!;
@@ -26,10 +27,11 @@ export function positionSpec(config: PvtV1Config, stage: number) {
 }
 
 /**
- * Adds the position embeddings, resampled bilinearly to the tokens' grid, and puts the class token, if any, in front.
+ * Adds the position embeddings, resampled bilinearly to the tokens' grid, and puts the class token, if any,
+ * in front.
  *
- * Each stage is compared with its own stored grid. The official code compares every stage with the first one's, and so
- * fails at 448x448 and adds a wrong embedding at 112x448.
+ * Each stage is compared with its own stored grid. The official code compares every stage with the first
+ * one's, and so fails at 448x448 and adds a wrong embedding at 112x448.
  *
  * @param tokens [B, h·w, C]
  * @returns [B, h·w, C], or [B, 1 + h·w, C] with a class token

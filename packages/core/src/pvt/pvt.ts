@@ -29,7 +29,9 @@ export interface FeatureMap extends Feature {
 
 /** Which stages a forward computes, and what it returns beyond the pyramid. */
 export interface PvtRequest {
-  /** Zero-based stages to return, in any order; those after the last of them are not computed. Default: all. */
+  /**
+   * Zero-based stages to return, in any order; those after the last of them are not computed. Default: all.
+   */
   readonly stages?: readonly number[];
   /** Return the embedded patches and the tokens after each block. */
   readonly hiddenStates?: boolean;
@@ -39,7 +41,9 @@ export interface PvtRequest {
   readonly tokens?: boolean;
 }
 
-/** What a forward returns for a request. All tensors belong to the caller; `tf.dispose(output)` frees them. */
+/**
+ * What a forward returns for a request. All tensors belong to the caller; `tf.dispose(output)` frees them.
+ */
 export type PvtOutput<R extends PvtRequest = PvtRequest> = {
   /** From fine to coarse. v2: after each stage's norm; v1: before any norm, without the class token. */
   readonly pyramid: readonly FeatureMap[];
@@ -141,7 +145,9 @@ export function pvt<R extends PvtRequest>(
   } as PvtOutput<R>;
 }
 
-/** The classifier's input [B, C]: v1's normed class token; otherwise the mean over the last stage's tokens. */
+/**
+ * The classifier's input [B, C]: v1's normed class token; otherwise the mean over the last stage's tokens.
+ */
 function embed(tokens: tf.Tensor3D, config: PvtConfig): tf.Tensor2D {
   if (config.version === 'v1' && config.classToken) {
     const [batch, , channels] = tokens.shape;

@@ -32,7 +32,9 @@ export interface Retain {
 
 /** A stage's results; every tensor belongs to the caller. */
 export interface StageOutput {
-  /** [B, h, w, C], the next stage's input: v2 after the stage's norm, v1 before any, without the class token. */
+  /**
+   * [B, h, w, C], the next stage's input: v2 after the stage's norm, v1 before any, without the class token.
+   */
   readonly map: tf.Tensor4D;
   /** [B, N, C] after the stage's norm, if it has one, with the class token, if there is one. */
   readonly tokens: tf.Tensor3D;

@@ -103,8 +103,8 @@ function classPrecisions(pairs: readonly DetectionPair[], label: number, maxDete
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /**
- * COCO's box evaluation (pycocotools' `COCOeval`, all areas): detections are matched to objects from the best score
- * down.
+ * COCO's box evaluation (pycocotools' `COCOeval`, all areas): detections are matched to objects from the best
+ * score down.
  *
  * @param maxDetections per image and class
  * @example

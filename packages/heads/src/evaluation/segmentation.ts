@@ -26,8 +26,8 @@ interface Counts {
 const sum = (values: Iterable<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
 
 /**
- * Mean intersection over union over all pixels of all images, as mmsegmentation's `mIoU`. Pixels whose true label is
- * `ignore` do not count.
+ * Mean intersection over union over all pixels of all images, as mmsegmentation's `mIoU`. Pixels whose true
+ * label is `ignore` do not count.
  *
  * @throws ShapeError if a pair differs in size, ConfigError for a label that is no class
  * @example

@@ -1,8 +1,8 @@
 import type { ParamSource, ParamSpec } from '@pvt/core';
 
 /**
- * Our path → another implementation's, as pairs of a pattern and its replacements. Several replacements are names that the
- * implementation used at different times; the first that a source has is taken.
+ * Our path → another implementation's, as pairs of a pattern and its replacements. Several replacements are
+ * names that the implementation used at different times; the first that a source has is taken.
  */
 export type RenameTable = readonly (readonly [path: RegExp, ...names: string[]])[];
 

@@ -1,7 +1,8 @@
 import type { RenameTable } from './rename.ts';
 
 /**
- * torchvision's `FeaturePyramidNetwork`, below `backbone.fpn`. Versions before 0.13 have no `.0` after the level.
+ * torchvision's `FeaturePyramidNetwork`, below `backbone.fpn`. Versions before 0.13 have no `.0` after the
+ * level.
  *
  * @param levels number of the backbone's levels that the network uses; P6 and P7 come after them
  */
@@ -12,7 +13,10 @@ export const torchvisionFpnNames = (levels: number): RenameTable => [
   [/^fpn_convs\.(\d+)\.conv\./, 'layer_blocks.$1.0.', 'layer_blocks.$1.'],
 ];
 
-/** torchvision's `RetinaNetHead`, below `head`. Versions before 0.13 number the ReLUs between the convolutions too. */
+/**
+ * torchvision's `RetinaNetHead`, below `head`. Versions before 0.13 number the ReLUs between the convolutions
+ * too.
+ */
 export const torchvisionRetinaNetNames = (depth = 4): RenameTable => [
   ...towerNames('cls_convs', 'classification_head.conv', depth),
   ...towerNames('reg_convs', 'regression_head.conv', depth),

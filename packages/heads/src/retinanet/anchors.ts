@@ -8,7 +8,10 @@ export interface AnchorRules {
   readonly ratios: readonly number[];
   /** Whether corners around the cell's origin are rounded to whole pixels, halves to even. */
   readonly rounded: boolean;
-  /** Distance of cells: the level's `stride`, or `measured` as the input's size over the map's, cut to whole pixels. */
+  /**
+   * Distance of cells: the level's `stride`, or `measured` as the input's size over the map's, cut to whole
+   * pixels.
+   */
   readonly step: 'stride' | 'measured';
 }
 
@@ -27,7 +30,8 @@ export const anchorsPerCell = ({ sizes, ratios }: AnchorRules, stride: number): 
   sizes(stride).length * ratios.length;
 
 /**
- * The anchors of one level as a function of their index, which runs over rows, then columns, then ratios, then sizes.
+ * The anchors of one level as a function of their index, which runs over rows, then columns, then ratios,
+ * then sizes.
  *
  * @param size [height, width] of the model's input, padding included
  * @example

@@ -36,8 +36,8 @@ function selectCandidates(
   { logits, classes }: LevelValues,
   { candidates, candidatesPerLevel, scoreThreshold }: RetinaNetRules,
 ): number[] {
-  // Logits have the order of the scores and need no exponential. The scores are compared exactly afterwards, so the
-  // threshold may be a little too low, but not too high.
+  // Logits have the order of the scores and need no exponential. The scores are compared exactly afterwards,
+  // so the threshold may be a little too low, but not too high.
   const threshold = Math.log(scoreThreshold / (1 - scoreThreshold)) - 1e-3;
   if (candidates === 'pairs') return topKIndices(logits, candidatesPerLevel, threshold);
   const best = new Float32Array(logits.length / classes).fill(-Infinity);
@@ -110,12 +110,12 @@ async function readLevel(
 }
 
 /**
- * From a RetinaNet's output to the objects of each image, best first: candidates per level, boxes decoded and clipped,
- * non-maximum suppression per class, boxes in the image's own pixels. The levels are borrowed. An image without objects
- * has an empty list.
+ * From a RetinaNet's output to the objects of each image, best first: candidates per level, boxes decoded and
+ * clipped, non-maximum suppression per class, boxes in the image's own pixels. The levels are borrowed. An
+ * image without objects has an empty list.
  *
- * @throws ConfigError for thresholds outside [0, 1], ShapeError if there is not one placement per image, PvtError
- * `scores-nan` for NaN in the output
+ * @throws ConfigError for thresholds outside [0, 1], ShapeError if there is not one placement per image,
+ * PvtError `scores-nan` for NaN in the output
  * @example
  * const images = [{ contentSize: [480, 640], originalSize: [960, 1280] }];
  * const [objects] = await detect(head.forward(fpn.forward(pyramid)), { input: [640, 640], images });

@@ -11,8 +11,8 @@ import { mmdetRules, type RetinaNetRules } from './rules.ts';
  * Focal loss (Lin et al., arXiv:1708.02002) of each logit.
  *
  * @param targets 1 for the class, 0 for all others, of the logits' shape
- * @param alpha weight of targets that are 1, while those that are 0 weigh 1 - alpha. Default: 0.25; `undefined` weighs
- * both the same.
+ * @param alpha weight of targets that are 1, while those that are 0 weigh 1 - alpha. Default: 0.25;
+ * `undefined` weighs both the same.
  * @example
  * const loss = tf.sum(focalLoss(logits, targets));
  */
@@ -37,7 +37,8 @@ const balance = (targets: tf.Tensor, alpha: number | undefined): tf.Tensor =>
 const absolute = <T extends tf.Tensor>(x: T): T => tf.add(tf.relu(x), tf.relu(tf.neg(x)));
 
 /**
- * Smooth L1 loss (Girshick, Fast R-CNN) of each difference: quadratic below `beta`, linear above; L1 for a `beta` of 0.
+ * Smooth L1 loss (Girshick, Fast R-CNN) of each difference: quadratic below `beta`, linear above; L1 for a
+ * `beta` of 0.
  *
  * @example
  * smoothL1Loss(tf.tensor1d([0.5, 2]), 1).print(); // [0.125, 1.5]
@@ -205,11 +206,11 @@ function boxLoss(
 }
 
 /**
- * RetinaNet's two losses for a batch of images with their objects; train on their sum. Anchors between the thresholds
- * do not count in the first, anchors without an object not in the second.
+ * RetinaNet's two losses for a batch of images with their objects; train on their sum. Anchors between the
+ * thresholds do not count in the first, anchors without an object not in the second.
  *
- * @throws ShapeError if there is not one list of objects per image, ConfigError for a label that is no class or a box
- * without area
+ * @throws ShapeError if there is not one list of objects per image, ConfigError for a label that is no class
+ * or a box without area
  * @example
  * const levels = head.forward(fpn.forward(pyramid));
  * const objects = [[{ box: [8, 8, 40, 30], label: 2 }]];

@@ -1,26 +1,32 @@
 import type { Box } from '@pvt/core';
 import { boxIou } from './boxes.ts';
 
-/** What {@link matchAnchors} gives an anchor that matches no object: it is background, or left out of the loss. */
+/**
+ * What {@link matchAnchors} gives an anchor that matches no object: it is background, or left out of the
+ * loss.
+ */
 export const backgroundAnchor = -1;
 export const ignoredAnchor = -2;
 
 export interface MatchOptions {
   /** Least IoU at which an anchor matches an object. Default: 0.5. */
   readonly positiveIou?: number;
-  /** An anchor whose IoU with all objects is below this is background; those between are ignored. Default: 0.4. */
+  /**
+   * An anchor whose IoU with all objects is below this is background; those between are ignored. Default:
+   * 0.4.
+   */
   readonly negativeIou?: number;
   /**
-   * What becomes of the anchors that have the largest IoU with an object, however small it is: `own` matches them to the
-   * object that they themselves overlap most (torchvision), `claimed` to the object whose best they are (mmdetection),
-   * `none` does nothing. Default: `own`.
+   * What becomes of the anchors that have the largest IoU with an object, however small it is: `own` matches
+   * them to the object that they themselves overlap most (torchvision), `claimed` to the object whose best
+   * they are (mmdetection), `none` does nothing. Default: `own`.
    */
   readonly lowQualityMatches?: 'own' | 'claimed' | 'none';
 }
 
 /**
- * Gives each anchor an object's index, {@link backgroundAnchor} or {@link ignoredAnchor}. An object that no anchor
- * touches is not matched.
+ * Gives each anchor an object's index, {@link backgroundAnchor} or {@link ignoredAnchor}. An object that no
+ * anchor touches is not matched.
  *
  * @example
  * matchAnchors([[0, 0, 10, 10], [40, 40, 50, 50]], [[1, 0, 11, 10]]); // Int32Array [0, -1]

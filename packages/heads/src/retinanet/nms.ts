@@ -12,8 +12,9 @@ export interface Detection {
 }
 
 /**
- * Greedy non-maximum suppression per class: from the best score down, drops detections whose IoU with a better one of
- * their class exceeds the threshold. Equal scores stay in order; boxes without area are never dropped.
+ * Greedy non-maximum suppression per class: from the best score down, drops detections whose IoU with a
+ * better one of their class exceeds the threshold. Equal scores stay in order; boxes without area are never
+ * dropped.
  *
  * @param maxDetections over all classes
  * @example

@@ -55,7 +55,7 @@ describe('boxes, against torchvision', () => {
     }
   });
 
-  it('measures overlaps', () => {
+  it('measures intersection over union', () => {
     for (const [i, row] of nms.box_iou_first5x5.entries()) {
       for (const [j, value] of row.entries())
         expect(boxIou(boxes(nms.boxes)[i]!, boxes(nms.boxes)[j]!)).toBeCloseTo(value, 6);
@@ -88,18 +88,18 @@ describe('boxes, against torchvision', () => {
 describe('boxes', () => {
   beforeAll(() => useBackend('cpu'));
 
-  it('stay inside their image', () => {
+  it('are clipped to their image', () => {
     expect(clipBox([-5, 3, 500, 99], [50, 100])).toEqual([0, 3, 100, 50]);
     expect(clipBox([200, 60, 300, 70], [50, 100])).toEqual([100, 50, 100, 50]);
   });
 
-  it('without area overlap nothing, and both stay', () => {
+  it('without area have no IoU, and both stay', () => {
     const flat = { box: [5, 5, 5, 9] as const, score: 0.5, label: 0 };
     expect(nonMaxSuppression([flat, { ...flat, score: 0.4 }], 0.5)).toHaveLength(2);
   });
 
   it('of an anchor that is the best of two objects go by the rule', () => {
-    // The only anchor is the best of both objects, and overlaps the first more.
+    // The only anchor is the best of both objects, and has a larger IoU with the first.
     const objects = boxes([
       [0, 0, 10, 9],
       [0, 0, 10, 3],
@@ -157,13 +157,16 @@ describe.each(['cpu', 'wasm'] as const)('losses on %s, against torchvision', (ba
     for (const { beta, loss, grad_of_sum } of cases) {
       const of = (x: tf.Tensor) => smoothL1Loss(tf.sub(x, target), beta);
       await expectClose(of(tf.tensor1d(input)), loss, 2e-6);
-      // At the kink of L1 any slope in [-1, 1] is one: PyTorch takes 0 in `l1_loss`, as we do, and -1 in `smooth_l1_loss`.
-      const slopes = grad_of_sum.map((slope, i) => (beta === 0 && input[i] === target[i] ? 0 : slope));
-      await expectClose(tf.grad(of)(tf.tensor1d(input)), slopes, 2e-6);
+      // At the kink of L1 any gradient in [-1, 1] is valid: PyTorch takes 0 in `l1_loss`, as we do, and -1 in
+      // `smooth_l1_loss`.
+      const gradients = grad_of_sum.map((gradient, i) =>
+        beta === 0 && input[i] === target[i] ? 0 : gradient,
+      );
+      await expectClose(tf.grad(of)(tf.tensor1d(input)), gradients, 2e-6);
     }
   });
 
-  it('generalised IoU', async () => {
+  it('generalized IoU', async () => {
     const { boxes1, boxes2, loss, grad_of_sum_wrt_boxes1, values_only } =
       lossFixture.generalized_box_iou_loss;
     const of = (x: tf.Tensor) => giouLoss(x, tf.tensor2d(boxes2));
@@ -241,7 +244,10 @@ describe('createRetinaNet', () => {
     expect(() => head.forward(pyramidFor(40, 56))).toThrow(expect.objectContaining({ code: 'disposed' }));
   });
 
-  /** One level on a 2x2 map where anchor 0 of the first cell is class 1 for sure, and nothing else is anything. */
+  /**
+   * One level on a 2x2 map where anchor 0 of the first cell is class 1 for sure, and nothing else is
+   * anything.
+   */
   const certain = (deltas: readonly number[], logit = 9): RetinaNetLevel => ({
     stride: 8,
     grid: [2, 2],

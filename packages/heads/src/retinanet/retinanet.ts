@@ -111,9 +111,11 @@ function checkConfig({ features, classes, depth, rules }: Required<RetinaNetConf
 }
 
 /**
- * RetinaNet's head (Lin et al., arXiv:1708.02002). `detect` turns its output into boxes, `retinaNetLoss` into a loss.
+ * RetinaNet's head (Lin et al., arXiv:1708.02002). `detect` turns its output into boxes, `retinaNetLoss` into
+ * a loss.
  *
- * @throws ConfigError for levels of different widths or fewer than one class, CheckpointError if the source does not fit
+ * @throws ConfigError for levels of different widths or fewer than one class, CheckpointError if the source
+ * does not fit
  * @example
  * const head = createRetinaNet({ features: fpn.features, classes: 80 }, scoped(source, 'bbox_head'));
  * const levels = head.forward(fpn.forward(backbone.forward(input).pyramid));

@@ -3,7 +3,9 @@ import type { AnchorRules } from './anchors.ts';
 /** Everything beyond the parameters in which two RetinaNets differ. */
 export interface RetinaNetRules {
   readonly anchors: AnchorRules;
-  /** Candidates of a level: (anchor, class) pairs by their score, or anchors by the score of their best class. */
+  /**
+   * Candidates of a level: (anchor, class) pairs by their score, or anchors by the score of their best class.
+   */
   readonly candidates: 'pairs' | 'anchors';
   /** Most candidates of a level. */
   readonly candidatesPerLevel: number;
@@ -19,7 +21,9 @@ export interface RetinaNetRules {
   readonly nmsSpace: 'input' | 'image';
   /** How the anchors with an object's largest IoU are matched in training, see `matchAnchors`. */
   readonly lowQualityMatches: 'claimed' | 'own';
-  /** Losses are divided by the matched anchors of each `image` and averaged, or by those of the whole `batch`. */
+  /**
+   * Losses are divided by the matched anchors of each `image` and averaged, or by those of the whole `batch`.
+   */
   readonly normalizer: 'image' | 'batch';
 }
 

@@ -1,29 +1,36 @@
-import { ConfigError, ShapeError, type LabelMap } from '@pvt/core';
+import { ConfigError, ShapeError, type LabelMap, type Size } from '@pvt/core';
 
-/** A region as COCO stores it: lengths of runs down the columns, outside and inside in turn, outside first. */
+/**
+ * A mask in COCO's run-length encoding: lengths of runs down the columns, of 0 and 1 in turn, beginning with
+ * 0.
+ */
 export interface Rle {
-  readonly size: readonly [height: number, width: number];
+  readonly size: Size;
   readonly counts: readonly number[];
 }
 
-/** A closed outline [x, y, x, y, …] along pixel corners. Outer ones run clockwise on the screen, those of holes the other way. */
+/**
+ * A closed polygon [x, y, x, y, …] along pixel corners: clockwise on the screen; those of holes
+ * counterclockwise.
+ */
 export type Polygon = readonly number[];
 
 /**
- * The pixels of one class as run lengths.
+ * Run-length encodes the mask of one class.
  *
  * @example
- * runLengths({ width: 2, height: 2, labels: Uint16Array.of(0, 1, 0, 1) }, 1); // { size: [2, 2], counts: [2, 2] }
+ * const map = { width: 2, height: 2, labels: Uint16Array.of(0, 1, 0, 1) };
+ * maskToRle(map, 1); // { size: [2, 2], counts: [2, 2] }
  */
 export function maskToRle({ width, height, labels }: LabelMap, label: number): Rle {
   const counts: number[] = [];
-  let inside = false;
+  let value = false;
   let run = 0;
   for (let x = 0; x < width; x++) {
     for (let y = 0; y < height; y++) {
-      if ((labels[y * width + x] === label) !== inside) {
+      if ((labels[y * width + x] === label) !== value) {
         counts.push(run);
-        [run, inside] = [0, !inside];
+        [run, value] = [0, !value];
       }
       run++;
     }
@@ -32,16 +39,16 @@ export function maskToRle({ width, height, labels }: LabelMap, label: number): R
 }
 
 /**
- * The inverse of {@link maskToRle}: 1 inside, 0 outside.
+ * The inverse of {@link maskToRle}: a label map with 1 in the mask and 0 elsewhere.
  *
- * @throws ShapeError where the runs do not fill the size
+ * @throws ShapeError if the runs do not fill the size
  */
 export function rleToMask({ size: [height, width], counts }: Rle): LabelMap {
   const total = counts.reduce((sum, run) => sum + run, 0);
   if (total !== width * height)
     throw new ShapeError(
       'runs-misfit',
-      `fromRunLengths: expected runs of ${height * width} pixels, got ${total}; check the size, [height, width].`,
+      `rleToMask: expected runs of ${height * width} pixels, got ${total}; check the size, [height, width].`,
     );
   const labels = new Uint16Array(total);
   let at = 0;
@@ -53,10 +60,11 @@ export function rleToMask({ size: [height, width], counts }: Rle): LabelMap {
 }
 
 /**
- * Run lengths in COCO's text form: from the fourth on as differences to the run but one before, six bits a character.
+ * Run lengths in COCO's text form: from the fourth on, differences to the second to last one, six bits per
+ * character.
  *
  * @example
- * encodeRuns([6, 1, 40, 4, 5, 4, 5, 4, 21]); // '61X13mN000`0'
+ * rleToString([6, 1, 40, 4, 5, 4, 5, 4, 21]); // '61X13mN000`0'
  */
 export function rleToString(counts: readonly number[]): string {
   let text = '';
@@ -75,7 +83,7 @@ export function rleToString(counts: readonly number[]): string {
 /**
  * The inverse of {@link rleToString}.
  *
- * @throws ConfigError for a text that it did not write
+ * @throws ConfigError for any other text
  */
 export function rleFromString(text: string): number[] {
   const counts: number[] = [];
@@ -86,7 +94,8 @@ export function rleFromString(text: string): number[] {
       if (!(bits >= 0 && bits < 64) || shift > 25)
         throw new ConfigError(
           'runs-invalid',
-          `decodeRuns: expected COCO run lengths, got another character or a cut at place ${at - 1}; check the text.`,
+          `rleFromString: expected COCO run lengths, ` +
+            `got an invalid character or the end at index ${at - 1}; check the text.`,
         );
       more = (bits & 32) !== 0;
       value |= (bits & 31) << shift;
@@ -106,45 +115,56 @@ const steps = [
 ] as const;
 
 /**
- * Outlines of the regions of one class, corners only. Pixels that touch at a corner alone are regions apart; the areas
- * of the outlines, holes negative, sum to the number of pixels.
- *
- * @example
- * outlines({ width: 2, height: 1, labels: Uint16Array.of(1, 1) }, 1); // [[0, 0, 2, 0, 2, 1, 0, 1]]
+ * A bit for each of {@link steps}, at every pixel corner from which the mask's border continues in that
+ * direction.
  */
-export function maskToPolygons({ width, height, labels }: LabelMap, label: number): Polygon[] {
+function borderSteps({ width, height, labels }: LabelMap, label: number): Uint8Array {
   const has = (x: number, y: number): boolean =>
     x >= 0 && y >= 0 && x < width && y < height && labels[y * width + x] === label;
   const columns = width + 1;
-  /** Per corner, a bit for each direction in which a border with the region at its right leaves it. */
-  const leaving = new Uint8Array(columns * (height + 1));
+  const border = new Uint8Array(columns * (height + 1));
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       if (!has(x, y)) continue;
-      if (!has(x, y - 1)) leaving[y * columns + x]! |= 1;
-      if (!has(x + 1, y)) leaving[y * columns + x + 1]! |= 2;
-      if (!has(x, y + 1)) leaving[(y + 1) * columns + x + 1]! |= 4;
-      if (!has(x - 1, y)) leaving[(y + 1) * columns + x]! |= 8;
+      // The mask lies to the right of each step.
+      if (!has(x, y - 1)) border[y * columns + x]! |= 1;
+      if (!has(x + 1, y)) border[y * columns + x + 1]! |= 2;
+      if (!has(x, y + 1)) border[(y + 1) * columns + x + 1]! |= 4;
+      if (!has(x - 1, y)) border[(y + 1) * columns + x]! |= 8;
     }
   }
-  const found: number[][] = [];
-  for (let start = 0; start < leaving.length; start++) {
-    while (leaving[start] !== 0) {
-      const outline: number[] = [];
-      let corner = start;
-      let direction = [0, 1, 2, 3].find((way) => leaving[start]! & (1 << way))!;
-      const first = direction;
-      do {
-        leaving[corner]! &= ~(1 << direction);
-        corner += steps[direction]![0] + steps[direction]![1] * columns;
-        // Where two borders cross, turning right stays with the same pixel.
-        const ways = leaving[corner]! | (corner === start ? 1 << first : 0);
-        const next = [1, 0, 3].map((turn) => (direction + turn) % 4).find((way) => ways & (1 << way))!;
-        if (next !== direction) outline.push(corner % columns, Math.floor(corner / columns));
-        direction = next;
-      } while (corner !== start || direction !== first);
-      found.push([...outline.slice(-2), ...outline.slice(0, -2)]);
-    }
+  return border;
+}
+
+/** The polygon from a corner until it closes; removes its steps from the border. */
+function tracePolygon(border: Uint8Array, start: number, columns: number): number[] {
+  const polygon: number[] = [];
+  const first = [0, 1, 2, 3].find((way) => border[start]! & (1 << way))!;
+  let [corner, direction] = [start, first];
+  do {
+    border[corner]! &= ~(1 << direction);
+    corner += steps[direction]![0] + steps[direction]![1] * columns;
+    // If two borders cross, turning right stays with the same pixel.
+    const ways = border[corner]! | (corner === start ? 1 << first : 0);
+    const next = [1, 0, 3].map((turn) => (direction + turn) % 4).find((way) => ways & (1 << way))!;
+    if (next !== direction) polygon.push(corner % columns, Math.floor(corner / columns));
+    direction = next;
+  } while (corner !== start || direction !== first);
+  return [...polygon.slice(-2), ...polygon.slice(0, -2)];
+}
+
+/**
+ * Polygons around the connected regions of one class, corners only. Pixels that touch only at a corner are
+ * separate regions; the areas of the polygons, holes negative, sum to the number of pixels.
+ *
+ * @example
+ * maskToPolygons({ width: 2, height: 1, labels: Uint16Array.of(1, 1) }, 1); // [[0, 0, 2, 0, 2, 1, 0, 1]]
+ */
+export function maskToPolygons(map: LabelMap, label: number): Polygon[] {
+  const border = borderSteps(map, label);
+  const polygons: Polygon[] = [];
+  for (let start = 0; start < border.length; start++) {
+    while (border[start] !== 0) polygons.push(tracePolygon(border, start, map.width + 1));
   }
-  return found;
+  return polygons;
 }

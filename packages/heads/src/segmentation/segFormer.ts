@@ -29,9 +29,9 @@ export const segFormerSpec = ({ features, classes, channels = 256 }: Segmentatio
 });
 
 /**
- * SegFormer's all-MLP head (Xie et al., arXiv:2105.15203; transformers' `SegformerDecodeHead`): one linear layer per
- * level, all resized to the finest one, concatenated coarse to fine, and fused by a 1x1 convolution. `channels`
- * defaults to 256.
+ * SegFormer's all-MLP head (Xie et al., arXiv:2105.15203; transformers' `SegformerDecodeHead`): one linear
+ * layer per level, all resized to the finest one, concatenated coarse to fine, and fused by a 1x1
+ * convolution. `channels` defaults to 256.
  *
  * @throws ConfigError for levels that describe no pyramid, CheckpointError if the source does not fit
  * @example

@@ -48,7 +48,7 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     await useBackend('cpu');
   });
 
-  it('gives logits at the finest stride that it consumes, and leaves nothing behind', async () => {
+  it('returns logits at the finest stride of its inputs, and leaves nothing behind', async () => {
     await expectNoLeak(() => {
       const head = create(config, randomInit(1));
       const pyramid = pyramidFor(37, 50);
@@ -63,7 +63,7 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     });
   });
 
-  it('passes gradients to what it consumes', async () => {
+  it('passes gradients to its inputs', async () => {
     const head = create(config, randomInit(1));
     const maps = head.inputs.map((feature, i) => ({
       ...feature,
@@ -135,7 +135,7 @@ describe('labelMaps', () => {
     );
   });
 
-  it('keeps the size of the logits where none is given, and refuses what is no size or number', async () => {
+  it('has the size of the logits by default, and rejects invalid sizes and NaN', async () => {
     expect(await labelMaps(tf.tensor4d([1, 0, 0, 2], [1, 1, 2, 2]))).toEqual([
       { width: 2, height: 1, labels: Uint16Array.of(0, 1) },
     ]);
@@ -291,7 +291,7 @@ describe('regions', () => {
   });
 });
 
-it('gives a hundred classes colours that differ', () => {
+it('gives a hundred classes distinct colors', () => {
   const colors = Array.from({ length: 100 }, (_, i) => classColor(i));
   for (const [i, a] of colors.entries()) {
     for (const b of colors.slice(i + 1))

@@ -24,7 +24,10 @@ export interface SegmentationConfig {
   readonly classes: number;
   /** Width of the head's layers. Each head has its own default. */
   readonly channels?: number;
-  /** Share of channels that are dropped in front of the classifier, while training. Default: 0.1, as mmsegmentation. */
+  /**
+   * Share of channels that are dropped in front of the classifier, while training. Default: 0.1, as
+   * mmsegmentation.
+   */
   readonly dropout?: number;
 }
 

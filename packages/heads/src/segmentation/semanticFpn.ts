@@ -16,7 +16,10 @@ import {
 const doublings = (features: readonly Feature[], level: number): number =>
   Math.log2(features[level]!.stride / features[0]!.stride);
 
-/** Convolutions have the even indices of `scale_heads.{level}`: mmsegmentation counts the upsamplings between them. */
+/**
+ * Convolutions have the even indices of `scale_heads.{level}`: mmsegmentation counts the upsamplings between
+ * them.
+ */
 export const semanticFpnSpec = ({ features, classes, channels = 128 }: SegmentationConfig) => ({
   scale_heads: features.map((feature, level): Readonly<Record<string, ReturnType<typeof convModuleSpec>>> =>
     Object.fromEntries(
@@ -44,8 +47,9 @@ const doubleSize = (map: tf.Tensor4D): tf.Tensor4D =>
   resample(map, [2 * map.shape[1], 2 * map.shape[2]], 'bilinear');
 
 /**
- * Semantic FPN's head (Kirillov et al., arXiv:1901.02446; mmsegmentation's `FPNHead`), which follows an FPN: every level
- * is convolved and doubled until it has the finest one's stride, and all are summed. `channels` defaults to 128.
+ * Semantic FPN's head (Kirillov et al., arXiv:1901.02446; mmsegmentation's `FPNHead`), which follows an FPN:
+ * every level is convolved and doubled until it has the finest one's stride, and all are summed. `channels`
+ * defaults to 128.
  *
  * @throws ConfigError for levels whose strides do not double, CheckpointError if the source does not fit
  * @example

@@ -24,9 +24,9 @@ export function unetSpec({ features, classes, channels }: SegmentationConfig) {
 }
 
 /**
- * A U-Net decoder (Ronneberger et al., arXiv:1505.04597) over any pyramid. It starts at the coarsest level; each step
- * upsamples to the next finer map's size, concatenates both and convolves twice. `channels` sets one width for all
- * levels; by default each keeps its own.
+ * A U-Net decoder (Ronneberger et al., arXiv:1505.04597) over any pyramid. It starts at the coarsest level;
+ * each step upsamples to the next finer map's size, concatenates both and convolves twice. `channels` sets
+ * one width for all levels; by default each keeps its own.
  *
  * @throws ConfigError for levels that describe no pyramid, CheckpointError if the source does not fit
  * @example

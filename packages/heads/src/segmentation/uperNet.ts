@@ -24,7 +24,10 @@ import {
 /** Sides that the coarsest map is pooled to. */
 const poolSizes = [1, 2, 3, 6];
 
-/** Named as in mmsegmentation's `UPerHead`, whose pools are pairs: the convolution is the second module of each. */
+/**
+ * Named as in mmsegmentation's `UPerHead`, whose pools are pairs: the convolution is the second module of
+ * each.
+ */
 export function uperNetSpec({ features, classes, channels = 512 }: SegmentationConfig) {
   const deepest = features.at(-1)!.channels;
   const finer = features.slice(0, -1);
@@ -85,8 +88,9 @@ const convolveLevels = (
   });
 
 /**
- * UPerNet's head (Xiao et al., arXiv:1807.10221; mmsegmentation's `UPerHead`): pyramid pooling of the coarsest map, a
- * feature pyramid network over all levels, and their fusion at the finest. `channels` defaults to 512.
+ * UPerNet's head (Xiao et al., arXiv:1807.10221; mmsegmentation's `UPerHead`): pyramid pooling of the
+ * coarsest map, a feature pyramid network over all levels, and their fusion at the finest. `channels`
+ * defaults to 512.
  *
  * @throws ConfigError for levels that describe no pyramid, CheckpointError if the source does not fit
  * @example
