@@ -13,7 +13,7 @@ import {
   type LabelMap,
 } from '@pvt/core';
 import {
-  anchorsOf,
+  anchorGenerator,
   createFpn,
   createRetinaNet,
   createSegFormer,
@@ -282,7 +282,7 @@ async function retinaNet(golden: HeadGolden, run: Run): Promise<HeadOutputs> {
   for (const model of [backbone, fpn, head]) model.dispose();
 
   const anchors = levels.map((level) =>
-    Array.from({ length: level.logits.shape[1] }, (_, i) => anchorsOf(rules.anchors, level, size)(i)),
+    Array.from({ length: level.logits.shape[1] }, (_, i) => anchorGenerator(rules.anchors, level, size)(i)),
   );
   const tensors = new Map<string, tf.Tensor>(
     [...pyramid.entries()].map(([i, { tensor }]) => [`fpn${i}`, nchw(tensor)]),

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { retinaNetLoss, anchorsOf, matchAnchors } from '@pvt/heads';
+import { retinaNetLoss, anchorGenerator, matchAnchors } from '@pvt/heads';
 import { expectClose, useBackend, useGradients } from '@pvt/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import golden from './fixtures/losses/retinanet_small_body_96x128_seed16.json';
@@ -36,7 +36,7 @@ describe('RetinaNet as torchvision trains it', () => {
       }));
       const anchors = levels.flatMap((level) =>
         Array.from({ length: level.grid[0] * level.grid[1] * 9 }, (_, i) =>
-          anchorsOf(rules.anchors, level, input)(i),
+          anchorGenerator(rules.anchors, level, input)(i),
         ),
       );
       return [

@@ -6,9 +6,9 @@ import {
   patchEmbed,
   pvtConfig,
   scoped,
-  toCheckpoint,
+  toCheckpointLayout,
   type Pvt,
-  type Values,
+  type TensorData,
 } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
 import { fromCanonical } from '@pvt/presets';
@@ -228,7 +228,7 @@ export function gradientSuite(backend: BackendName): void {
         inputGradient,
       );
 
-      const state = new Map<string, Values>();
+      const state = new Map<string, TensorData>();
       for (const [prefix, { spec, params }] of [
         ['', model],
         ['head.', head],
@@ -240,7 +240,7 @@ export function gradientSuite(backend: BackendName): void {
           const gradient = grads[variable.name]!;
           state.set(
             prefix + path,
-            toCheckpoint(
+            toCheckpointLayout(
               { shape: gradient.shape, values: (await gradient.data()) as Float32Array },
               leaf.layout,
             ),

@@ -59,16 +59,16 @@ export async function expectClose(
   const values = actual instanceof tf.Tensor ? await actual.data() : actual;
   expect(values.length, 'number of elements').toBe(expected.length);
   let largest = 0;
-  let where = 0;
+  let index = 0;
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs(values[i]! - expected[i]!);
     if (difference <= largest) continue;
-    where = i;
+    index = i;
     largest = difference;
     if (Number.isNaN(difference)) break;
   }
-  const element = `element ${where} is ${values[where]}, reference ${expected[where]}`;
-  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${element}`).toBe(
+  const position = `element ${index} is ${values[index]}, reference ${expected[index]}`;
+  expect(largest <= tolerance, `largest difference ${largest}, tolerance ${tolerance}: ${position}`).toBe(
     true,
   );
   return largest;
@@ -87,9 +87,8 @@ export async function expectNoLeak(work: () => unknown): Promise<void> {
 }
 
 /**
- * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input is the slope that central
- * differences measure along random directions. float32 bounds what differences can show: about 1e-3 of the
- * slope.
+ * Asserts that the gradient of sum(f(inputs)·weights) with respect to every input agrees with central
+ * differences along random directions. In float32 these are accurate to about 1e-3 of the gradient.
  *
  * @example
  * await expectGradient((x) => tf.square(x), [tf.tensor1d([1, 2])]);
@@ -111,10 +110,10 @@ export async function expectGradient(
           loss(
             ...inputs.map((other, j) => (j === i ? tf.add(other, tf.mul(direction, distance)) : other)),
           ).dataSync()[0]!;
-        const derivative = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
+        const projected = tf.sum(tf.mul(gradients[i]!, direction)).dataSync()[0]!;
         return [
           (at(step) - at(-step)) / (2 * step),
-          derivative,
+          projected,
           tf.norm(gradients[i]!).dataSync()[0]! * tf.norm(direction).dataSync()[0]!,
         ] as const;
       });

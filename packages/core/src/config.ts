@@ -1,12 +1,13 @@
 import { ConfigError, ShapeError } from './errors.ts';
+import type { Size } from './vision.ts';
 
 /** `gelu` is the exact (erf) form that every published PVT uses; `gelu_tanh` its common approximation. */
-export const activations = ['gelu', 'gelu_tanh', 'relu', 'silu'] as const;
+const activations = ['gelu', 'gelu_tanh', 'relu', 'silu'] as const;
 export type Activation = (typeof activations)[number];
 
-/** LayerNorm's epsilon at each of its sites: implementations of the same model differ here (docs/decisions/numerics.md). */
+/** LayerNorm's epsilons, in which implementations of the same model differ (docs/decisions/numerics.md). */
 export interface NormEpsilon {
-  /** Norms inside a block, and the norm after a stage. */
+  /** Norms in a block, and the norm after a stage. */
   readonly block: number;
   /** Norm after each patch embedding. */
   readonly patchEmbed: number;
@@ -52,10 +53,10 @@ interface PvtConfigBase {
 export interface PvtV1Config extends PvtConfigBase {
   readonly version: 'v1';
   /** Size [height, width] that the stored position embeddings were made for; other sizes are interpolated. */
-  readonly imageSize: readonly [height: number, width: number];
+  readonly imageSize: Size;
   /**
-   * A class token in the last stage, and the norm after it, as the classifier has them. Off, the last stage sees the
-   * map alone and nothing is normed after it, as the published detection and segmentation code runs the backbone.
+   * Whether the last stage has a class token and a norm after it, as the classifier needs them. Without, the
+   * backbone is that of the published detection and segmentation code.
    */
   readonly classToken: boolean;
 }
@@ -64,15 +65,18 @@ export interface PvtV1Config extends PvtConfigBase {
 export interface PvtV2Config extends PvtConfigBase {
   readonly version: 'v2';
   /** Size [height, width] that the model was trained at; any other works. */
-  readonly imageSize: readonly [height: number, width: number];
+  readonly imageSize: Size;
   /** Linear attention (`_li`): keys and values come from a map pooled to 7x7, in every stage. */
   readonly linear: boolean;
 }
 
-/** Everything that shapes a model, told apart by `version`. Use {@link pvtConfig} to fill in and check one. */
+/**
+ * The whole architecture of a model; `version` tells the two kinds apart. {@link pvtConfig} fills in and
+ * checks one.
+ */
 export type PvtConfig = PvtV1Config | PvtV2Config;
 
-/** A config as people write it: the architecture's own fields, and whatever differs from the usual. */
+/** A config as people write it: widths, depths, and whatever differs from the defaults. */
 export type PvtConfigInput =
   | ({ readonly version: 'v1' } & Pick<PvtV1Config, 'dims' | 'depths'> & Partial<PvtV1Config>)
   | ({ readonly version: 'v2' } & Pick<PvtV2Config, 'dims' | 'depths'> & Partial<PvtV2Config>);
@@ -93,17 +97,21 @@ const defaults = {
   classes: 1000,
 } as const;
 
-/** What the two versions set differently where the caller says nothing. */
+/** Defaults of each version. */
 const versionDefaults = {
   v1: { ...defaults, patchSizes: [4, 2, 2, 2], strides: [4, 2, 2, 2], classToken: true },
   v2: { ...defaults, patchSizes: [7, 3, 3, 3], strides: [4, 2, 2, 2], linear: false },
 } as const;
 
-/** Stages, blocks and widths beyond this are mistakes, not models. */
+/** More stages, blocks or channels than this are a mistake, not a model. */
 const limit = 65_536;
 
+/** A config with its defaults filled in, before its fields are checked. */
+type Draft = Partial<Record<keyof PvtV1Config | keyof PvtV2Config, unknown>>;
+
 function fail(field: string, expected: string, got: unknown, remedy: string): never {
-  const shown = got === undefined ? 'nothing' : typeof got === 'number' ? String(got) : JSON.stringify(got);
+  let shown = typeof got === 'number' ? String(got) : JSON.stringify(got);
+  if (got === undefined) shown = 'nothing';
   throw new ConfigError(
     'config-invalid',
     `PvtConfig.${field}: expected ${expected}, got ${shown}; ${remedy}.`,
@@ -116,115 +124,99 @@ const isCount = (value: unknown, from = 1): value is number =>
 /**
  * Fills in the published defaults and checks every field.
  *
- * @throws ConfigError naming the field, what was expected, what came, and the remedy
+ * @throws ConfigError naming the field, the expected and the actual value, and the remedy
  * @example
  * const config = pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2], classes: 10 });
  */
 export function pvtConfig<C extends PvtConfigInput>(input: C): Extract<PvtConfig, { version: C['version'] }> {
-  const given: Record<string, unknown> = { ...(input as object) };
-  const version = given['version'];
+  const draft = withDefaults(input);
+  checkStageFields(draft);
+  const config = draft as PvtConfig;
+  checkWidths(config);
+  checkInputFields(draft);
+  checkNumbers(draft);
+  checkFlags(draft);
+  if (config.version === 'v1') gridSizes(config, config.imageSize); // the stored grids must exist
+  return config as Extract<PvtConfig, { version: C['version'] }>;
+}
+
+function withDefaults(input: PvtConfigInput): Draft {
+  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+  const { version, dims, eps } = given;
   if (version !== 'v1' && version !== 'v2')
     fail('version', `'v1' or 'v2'`, version, 'set the version of the architecture');
   const known = versionDefaults[version];
-  for (const field of Object.keys(given)) {
-    if (field !== 'version' && field !== 'dims' && field !== 'depths' && !(field in known)) {
-      fail(
-        field,
-        `one of the fields of a ${version} config`,
-        given[field],
-        `remove it or use ${['dims', 'depths', ...Object.keys(known)].join(', ')}`,
-      );
-    }
-    if (given[field] === undefined) delete given[field];
+  const fields = ['dims', 'depths', ...Object.keys(known)];
+  for (const [field, value] of Object.entries(input)) {
+    if (field !== 'version' && !fields.includes(field))
+      fail(field, `one of the fields of a ${version} config`, value, `remove it or use ${fields.join(', ')}`);
   }
-  const dims = given['dims'];
   if (!Array.isArray(dims) || dims.length === 0)
     fail('dims', 'one width per stage, such as [64, 128, 320, 512]', dims, 'give at least one stage');
-  const config: Record<string, unknown> = { ...known, ...given };
-  config['eps'] = { ...known.eps, ...(given['eps'] as object | undefined) };
+  return { ...known, ...given, eps: { ...known.eps, ...(eps as object | undefined) } };
+}
 
-  const stages = dims.length;
-  for (const field of ['dims', 'depths', 'heads', 'reductions', 'patchSizes', 'strides', 'mlpRatios']) {
-    const values = config[field];
-    if (!Array.isArray(values) || values.length !== stages) {
+/** Fields with one entry per stage. */
+function checkStageFields(draft: Draft): void {
+  const stages = (draft.dims as readonly unknown[]).length;
+  const isRatio = (value: unknown) => typeof value === 'number' && value > 0 && value <= limit;
+  const counts = ['dims', 'depths', 'heads', 'reductions', 'patchSizes', 'strides'] as const;
+  for (const field of [...counts, 'mlpRatios'] as const) {
+    const values = draft[field];
+    if (!Array.isArray(values) || values.length !== stages)
       fail(field, `${stages} entries, as many as dims has`, values, 'give one entry per stage');
-    }
-    for (const [stage, value] of values.entries()) {
-      const fits =
-        field === 'mlpRatios' ? typeof value === 'number' && value > 0 && value <= limit : isCount(value);
-      if (!fits)
-        fail(
-          `${field}[${stage}]`,
-          field === 'mlpRatios' ? 'a positive number' : 'a positive integer',
-          value,
-          'correct this stage',
-        );
-    }
+    const [isValid, expected] =
+      field === 'mlpRatios' ? [isRatio, 'a positive number'] : [isCount, 'a positive integer'];
+    for (const [stage, value] of values.entries())
+      if (!isValid(value)) fail(`${field}[${stage}]`, expected, value, 'correct this stage');
   }
-  const checked = config as unknown as PvtConfig;
-  for (let stage = 0; stage < stages; stage++) {
-    const width = checked.dims[stage]!;
-    const heads = checked.heads[stage]!;
-    if (width % heads !== 0)
-      fail(
-        `heads[${stage}]`,
-        `a divisor of dims[${stage}] = ${width}`,
-        heads,
-        'choose widths that the heads share equally',
-      );
-    const hidden = width * checked.mlpRatios[stage]!;
-    if (Math.trunc(hidden) < 1)
-      fail(
-        `mlpRatios[${stage}]`,
-        `at least one hidden unit over dims[${stage}] = ${width}`,
-        checked.mlpRatios[stage],
-        'raise the ratio',
-      );
-  }
+}
 
-  const size = config['imageSize'];
-  if (!Array.isArray(size) || size.length !== 2 || !size.every((side) => isCount(side))) {
-    fail(
-      'imageSize',
-      '[height, width] in pixels, two positive integers',
-      size,
-      'write a square as [224, 224]',
-    );
+function checkWidths({ dims, heads, mlpRatios }: PvtConfig): void {
+  for (const [stage, width] of dims.entries()) {
+    if (width % heads[stage]! !== 0) {
+      const expected = `a divisor of dims[${stage}] = ${width}`;
+      fail(`heads[${stage}]`, expected, heads[stage], 'choose widths that the heads share equally');
+    }
+    if (Math.trunc(width * mlpRatios[stage]!) < 1) {
+      const expected = `at least one hidden unit over dims[${stage}] = ${width}`;
+      fail(`mlpRatios[${stage}]`, expected, mlpRatios[stage], 'raise the ratio');
+    }
   }
-  if (!isCount(config['channels']))
-    fail('channels', 'a positive integer', config['channels'], 'use 3 for RGB');
-  if (!isCount(config['classes'], 0))
-    fail('classes', 'an integer of at least 0', config['classes'], 'use 0 for no classifier');
-  if (!activations.includes(config['activation'] as Activation)) {
-    fail(
-      'activation',
-      `one of ${activations.join(', ')}`,
-      config['activation'],
-      'every published PVT uses gelu',
-    );
+}
+
+function checkInputFields({ imageSize, channels, classes }: Draft): void {
+  if (!Array.isArray(imageSize) || imageSize.length !== 2 || !imageSize.every((side) => isCount(side))) {
+    const expected = '[height, width] in pixels, two positive integers';
+    fail('imageSize', expected, imageSize, 'write a square as [224, 224]');
   }
-  for (const field of ['dropout', 'attentionDropout', 'dropPath']) {
-    const rate = config[field];
+  if (!isCount(channels)) fail('channels', 'a positive integer', channels, 'use 3 for RGB');
+  if (!isCount(classes, 0)) fail('classes', 'an integer of at least 0', classes, 'use 0 for no classifier');
+}
+
+function checkNumbers(draft: Draft): void {
+  const { activation, eps, initRange } = draft;
+  if (!activations.includes(activation as Activation)) {
+    const expected = `one of ${activations.join(', ')}`;
+    fail('activation', expected, activation, 'every published PVT uses gelu');
+  }
+  for (const field of ['dropout', 'attentionDropout', 'dropPath'] as const) {
+    const rate = draft[field];
     if (typeof rate !== 'number' || !(rate >= 0 && rate < 1))
       fail(field, 'a rate in [0, 1)', rate, 'use 0 to switch it off');
   }
-  for (const [site, eps] of Object.entries(checked.eps)) {
-    if (!(site in known.eps)) fail(`eps.${site}`, 'block, patchEmbed or reduction', eps, 'remove it');
-    if (typeof eps !== 'number' || !(eps > 0 && eps < 1))
-      fail(`eps.${site}`, 'a small positive number', eps, 'the usual values are 1e-6 and 1e-5');
+  for (const [site, value] of Object.entries(eps as object)) {
+    if (!(site in defaults.eps)) fail(`eps.${site}`, 'block, patchEmbed or reduction', value, 'remove it');
+    if (typeof value !== 'number' || !(value > 0 && value < 1))
+      fail(`eps.${site}`, 'a small positive number', value, 'the usual values are 1e-6 and 1e-5');
   }
-  if (!(
-    typeof config['initRange'] === 'number' &&
-    config['initRange'] > 0 &&
-    Number.isFinite(config['initRange'])
-  )) {
-    fail('initRange', 'a positive number', config['initRange'], 'the usual value is 0.02');
-  }
-  for (const field of ['qkvBias', version === 'v1' ? 'classToken' : 'linear']) {
-    if (typeof config[field] !== 'boolean') fail(field, 'true or false', config[field], 'write a boolean');
-  }
-  if (version === 'v1') gridSizes(checked, size as [number, number]); // the stored grids must exist
-  return checked as Extract<PvtConfig, { version: C['version'] }>;
+  if (typeof initRange !== 'number' || !(initRange > 0) || !Number.isFinite(initRange))
+    fail('initRange', 'a positive number', initRange, 'the usual value is 0.02');
+}
+
+function checkFlags(draft: Draft): void {
+  for (const field of ['qkvBias', draft.version === 'v1' ? 'classToken' : 'linear'] as const)
+    if (typeof draft[field] !== 'boolean') fail(field, 'true or false', draft[field], 'write a boolean');
 }
 
 /** Zero rows and columns around a stage's input: v2's patches overlap, v1's do not. */
@@ -237,34 +229,31 @@ export const linearPoolSize = 7;
 /**
  * The [height, width] of every stage's map for an input of this size.
  *
- * @throws ShapeError where the input is too small for the architecture
+ * @throws ShapeError if the input is too small for the architecture
  * @example
  * gridSizes(config, [224, 224]); // [[56, 56], [28, 28], [14, 14], [7, 7]]
  */
-export function gridSizes(
-  config: PvtConfig,
-  size: readonly [height: number, width: number],
-): [height: number, width: number][] {
-  const grids: [number, number][] = [];
-  let current: readonly [number, number] = size;
+export function gridSizes(config: PvtConfig, size: Size): Size[] {
+  const grids: Size[] = [];
+  let current = size;
   for (let stage = 0; stage < config.dims.length; stage++) {
     const patch = config.patchSizes[stage]!;
     const stride = config.strides[stage]!;
     const padding = patchPadding(config, stage);
-    const [height, width] = current.map((side) => Math.floor((side + 2 * padding - patch) / stride) + 1) as [
-      number,
-      number,
-    ];
+    const sideOf = (side: number) => Math.floor((side + 2 * padding - patch) / stride) + 1;
+    const [height, width] = [sideOf(current[0]), sideOf(current[1])];
     const least = config.version === 'v2' && config.linear ? 1 : config.reductions[stage]!;
     if (Math.min(height, width) < least) {
       throw new ShapeError(
         'input-too-small',
-        `PVT ${config.version}: expected an input whose stage ${stage + 1} map is at least ${least}x${least} ` +
+        `PVT ${config.version}: expected an input whose stage ${stage + 1} map is at least ` +
+          `${least}x${least} ` +
           `(patch ${patch}, stride ${stride}, reduction ${least}), got ${size[0]}x${size[1]}, which gives ` +
           `${Math.max(0, height)}x${Math.max(0, width)}; use a larger image.`,
       );
     }
-    grids.push((current = [height, width]) as [number, number]);
+    current = [height, width];
+    grids.push(current);
   }
   return grids;
 }

@@ -1,9 +1,13 @@
 /**
- * Base of every error this project throws on purpose. The message says, in one sentence, who complains, what was
- * expected, what came and what to do; `code` is stable and meant for programs.
+ * Base of every error that this project throws on purpose. The message says, in one sentence, who expected
+ * what, what it got and what to do; `code` is stable and meant for programs.
  *
  * @example
- * try { createPvt(config, source); } catch (error) { if (error instanceof PvtError) console.error(error.code); }
+ * try {
+ *   createPvt(config, source);
+ * } catch (error) {
+ *   if (error instanceof PvtError) console.error(error.code);
+ * }
  */
 export class PvtError extends Error {
   readonly code: string;
@@ -15,13 +19,13 @@ export class PvtError extends Error {
   }
 }
 
-/** A configuration, option or argument that cannot describe a model or a run. */
+/** An invalid configuration, option or argument. */
 export class ConfigError extends PvtError {}
 
-/** A tensor or image of a shape that the receiver cannot take. */
+/** A tensor or image of the wrong shape. */
 export class ShapeError extends PvtError {}
 
-/** A backend that is missing, failed to start, or cannot do what was asked. */
+/** A backend that is missing, failed to start, or does not support what was asked of it. */
 export class BackendError extends PvtError {}
 
 /** Use of a model after its `dispose()`. */
@@ -29,26 +33,26 @@ export class DisposedError extends PvtError {
   constructor(who: string) {
     super(
       'disposed',
-      `${who}: expected a live model, got one that was disposed of; create it again before use.`,
+      `${who}: expected a live model, got one that was disposed; create it again before use.`,
     );
   }
 }
 
-/** A parameter whose shape in a checkpoint is not the one that the model needs. */
+/** A parameter whose shape in a checkpoint is not the model's. */
 export interface ShapeMismatch {
   readonly path: string;
   readonly expected: readonly number[];
   readonly found: readonly number[];
 }
 
-/** What did not fit when parameters met a model. */
+/** Parameters of a checkpoint that do not fit a model. */
 export interface CheckpointProblems {
   readonly missing?: readonly string[];
   readonly unexpected?: readonly string[];
   readonly mismatched?: readonly ShapeMismatch[];
 }
 
-/** A checkpoint that cannot be read, or does not fit the model it was given to. */
+/** A checkpoint that cannot be read, or does not fit its model. */
 export class CheckpointError extends PvtError {
   readonly missing: readonly string[];
   readonly unexpected: readonly string[];

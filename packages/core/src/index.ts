@@ -1,4 +1,14 @@
-export * from './config.ts';
+export {
+  gridSizes,
+  linearPoolSize,
+  pvtConfig,
+  type Activation,
+  type NormEpsilon,
+  type PvtConfig,
+  type PvtConfigInput,
+  type PvtV1Config,
+  type PvtV2Config,
+} from './config.ts';
 export * from './errors.ts';
 export * from './model.ts';
 export * from './vision.ts';
@@ -7,7 +17,7 @@ export * from './layers/batchNorm.ts';
 export * from './layers/convolution.ts';
 export * from './layers/linear.ts';
 export * from './layers/norm.ts';
-export * from './ops/activation.ts';
+export { gelu } from './ops/activation.ts';
 export * from './ops/adaptiveAveragePool.ts';
 export * from './ops/attention.ts';
 export * from './ops/dropout.ts';
@@ -15,11 +25,23 @@ export * from './ops/layerNorm.ts';
 export * from './ops/pipe.ts';
 export * from './ops/resample.ts';
 export { materialize, stateDict } from './params/materialize.ts';
-export { toCheckpoint, toMemory, type Values } from './params/layout.ts';
-export * from './params/source.ts';
-export * from './params/spec.ts';
+export { toCheckpointLayout, toTensorLayout, type TensorData } from './params/layout.ts';
+export { fromStateDict, randomInit, scoped, type ParamSource, type StateDict } from './params/source.ts';
+export {
+  countParams,
+  isParamSpec,
+  leavesOf,
+  sizeOf,
+  type Initializer,
+  type Layout,
+  type ParamSpec,
+  type ParamsOf,
+  type Spec,
+} from './params/spec.ts';
 export { block, blockSpec } from './pvt/block.ts';
-export { patchEmbed, patchEmbedSpec } from './pvt/patchEmbed.ts';
+export { classifierSpec, pvtClassifierSpec } from './pvt/classifier.ts';
+export * from './pvt/cost.ts';
+export { patchEmbed, patchEmbedSpec, type EmbeddedPatches } from './pvt/patchEmbed.ts';
 export {
   createPvt,
   featuresOf,
@@ -31,4 +53,3 @@ export {
   type PvtOutput,
   type PvtRequest,
 } from './pvt/pvt.ts';
-export * from './pvt/cost.ts';

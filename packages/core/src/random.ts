@@ -4,7 +4,7 @@ export interface Random {
   uniform(): number;
   /** Next number, normal with mean 0 and variance 1. */
   normal(): number;
-  /** A stream that goes on as this one will. */
+  /** A stream that continues as this one would. */
   clone(): Random;
 }
 
@@ -16,7 +16,8 @@ function hash(text: string, basis: number): number {
 }
 
 /**
- * A stream of random numbers from a seed (sfc32, Doty-Humphrey's small fast counting generator; normals by Box and Muller).
+ * A stream of random numbers from a seed: sfc32, Doty-Humphrey's small fast counting generator; normals by
+ * Box and Muller.
  *
  * @example
  * const random = createRandom(7);

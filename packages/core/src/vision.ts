@@ -5,7 +5,7 @@ export interface Image {
   readonly data: Uint8Array;
 }
 
-/** Whether a value is an {@link Image}, told by its fields. */
+/** Whether a value has the fields of an {@link Image}. */
 export const isImage = (value: unknown): value is Image =>
   typeof value === 'object' &&
   value !== null &&
@@ -25,7 +25,7 @@ export interface LabelledBox {
   readonly box: Box;
   /** Index of the class. */
   readonly label: number;
-  /** A crowd or an object marked difficult: no target in training, neither right nor wrong in evaluation. */
+  /** A crowd or an object marked difficult: no target in training, and ignored in evaluation. */
   readonly crowd?: boolean;
 }
 
@@ -33,26 +33,26 @@ export interface LabelledBox {
 export interface LabelMap {
   readonly width: number;
   readonly height: number;
-  /** Row-major class indices; {@link ignoredLabel} where a ground truth does not say. */
+  /** Row-major class indices; {@link ignoredLabel} for pixels without ground truth. */
   readonly labels: Uint16Array;
-  /** Softmax probability of each pixel's class, in a prediction that was asked for it. */
+  /** Softmax probability of each pixel's class, in predictions that were asked for it. */
   readonly scores?: Float32Array;
 }
 
-/** Label of pixels that count neither in a loss nor in a score, as in mmsegmentation and torchvision. */
+/** Label of pixels that losses and scores leave out, as in mmsegmentation and torchvision. */
 export const ignoredLabel = 255;
 
-/** Where an image lies in a model's input. */
+/** How an image was scaled and padded into a model's input. */
 export interface Placement {
-  /** What the image covers, from the input's upper left corner; the rest is padding. */
+  /** Size of the scaled image, in the input's upper left corner; the rest is padding. */
   readonly contentSize: Size;
   /** The image's own size. */
   readonly originalSize: Size;
 }
 
-/** Bounds within which an image of any size keeps its aspect ratio on the way to a dense model's input. */
+/** How images of any size are scaled for a dense model, at their own aspect ratio. */
 export interface InputSize {
-  /** Pixels of the shorter side, unless the longer side would exceed its bound. */
+  /** Pixels of the shorter side, unless the longer side would exceed `longSide`. */
   readonly shortSide: number;
   /** Most pixels of the longer side. */
   readonly longSide: number;
@@ -79,24 +79,22 @@ export const imageNetNormalization = {
 export const resizeMethods = ['pillow', 'opencv', 'torchvision'] as const;
 export type ResizeMethod = (typeof resizeMethods)[number];
 
-/**
- * Pillow's resampling filters, each at the number that Pillow and a `preprocessor_config.json` know it by.
- */
+/** Pillow's resampling filters, at the index that Pillow and a `preprocessor_config.json` use. */
 export const resamplings = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'] as const;
 export type Resampling = (typeof resamplings)[number];
 
 /**
- * How a checkpoint wants its images prepared, in the order of the fields: resize, centre crop, rescale,
- * normalise. A step that is absent is not done. A resize keeps its result in 8 bits, as Pillow does.
+ * How images are prepared for a checkpoint, in the order of the fields: resize, center crop, rescale,
+ * normalize. Absent steps are skipped. A resize rounds its result to 8 bits, as Pillow does.
  */
 export interface Preprocessing {
   readonly resize?: {
     /** Target in pixels: `shortSide` keeps the aspect ratio; `size` is [height, width] and stretches. */
-    readonly to: { readonly shortSide: number } | { readonly size: readonly [height: number, width: number] };
+    readonly to: { readonly shortSide: number } | { readonly size: Size };
     readonly resampling: Resampling;
   };
-  /** Centre crop [height, width] in pixels; what lies outside the image is black. */
-  readonly crop?: readonly [height: number, width: number];
+  /** Center crop [height, width] in pixels, padded with black if the image is smaller. */
+  readonly crop?: Size;
   /** Factor on the 8-bit values, usually 1/255. */
   readonly rescale?: number;
   /** Per channel, after rescaling: (value - mean) / std. */

@@ -1,4 +1,4 @@
-/** Pixels that a canvas hands out and takes back. */
+/** Pixels of a canvas: an `ImageData`, 8-bit RGBA. */
 export interface CanvasPixels {
   readonly width: number;
   readonly height: number;
@@ -6,8 +6,8 @@ export interface CanvasPixels {
 }
 
 /**
- * What is asked of a 2d context: a browser's `CanvasRenderingContext2D` and `OffscreenCanvasRenderingContext2D` have it, and
- * in Node that of `@napi-rs/canvas`.
+ * The part of a 2d context that is needed: a browser's `CanvasRenderingContext2D` and
+ * `OffscreenCanvasRenderingContext2D` have it, and in Node that of `@napi-rs/canvas`.
  */
 export interface CanvasContext {
   readonly canvas: { readonly width: number; readonly height: number };
@@ -32,15 +32,16 @@ export interface CanvasContext {
   putImageData(pixels: never, x: number, y: number): void;
 }
 
-/** A context's pixels, changed by `work`. */
-export function editPixels(context: CanvasContext, work: (pixels: CanvasPixels) => void): void {
+/** Changes a context's pixels in place. */
+export function editPixels(context: CanvasContext, edit: (pixels: CanvasPixels) => void): void {
   const { width, height } = context.canvas;
   const pixels = context.getImageData(0, 0, width, height);
-  work(pixels);
+  edit(pixels);
+  // Every platform has its own class of pixels, and accepts the ones that it returned.
   context.putImageData(pixels as never, 0, 0);
 }
 
-/** Sizes that stay readable on an image of any size: about one thirtieth of its shorter side. */
+/** Font size and line width that stay readable at any size: about one thirtieth of the shorter side. */
 export function sizesFor(
   { canvas: { width, height } }: CanvasContext,
   fontSize?: number,
@@ -49,6 +50,6 @@ export function sizesFor(
   return { font, line: Math.max(2, Math.round(font / 7)) };
 }
 
-/** A family that every platform has something for. */
+/** Fonts that every platform has one of. */
 export const fontOf = (size: number): string =>
   `600 ${size}px system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", Arial, sans-serif`;

@@ -4,19 +4,20 @@ import { css } from './colors.ts';
 import { Tags } from './tags.ts';
 
 export interface DrawDetectionsOptions {
-  /** Names of the classes by index; a detection's own `name` goes before. */
+  /** Names of the classes by index; a detection's own `name` takes precedence. */
   readonly names?: readonly string[];
-  /** Colour of a class; `classColor` where absent. */
+  /** Color of a class. Default: `classColor`. */
   readonly color?: (label: number) => Color;
-  /** Height of the text in pixels; a thirtieth of the shorter side where absent. */
+  /** Height of the text in pixels. Default: a thirtieth of the canvas's shorter side. */
   readonly fontSize?: number;
-  /** Whether scores stand behind the names; true where absent. */
+  /** Whether scores follow the names. Default: true. */
   readonly scores?: boolean;
 }
 
 /**
- * Boxes with names and scores over what the canvas shows, whose pixels are those of the boxes. A dark rim keeps lines
- * visible on any ground, text is black or white by contrast, and tags avoid each other.
+ * Draws boxes with names and scores over an image; the boxes are in the canvas's pixels. Lines have a dark
+ * outline, so that they are visible on any background; text is black or white by contrast, and tags avoid
+ * each other.
  *
  * @example
  * context.drawImage(image, 0, 0);
@@ -30,7 +31,7 @@ export function drawDetections(
   const { font, line } = sizesFor(context, fontSize);
   context.save();
   context.lineJoin = 'round';
-  // The surest last, on top.
+  // The best last, on top.
   const order = [...detections].sort((a, b) => a.score - b.score);
   for (const { box, label } of order) {
     const [left, top, right, bottom] = box;
@@ -51,7 +52,7 @@ export function drawDetections(
     const { width, height } = tags.measure(text);
     const [left, top, right, bottom] = box;
     const [x, right2] = [left - line / 2, right + line / 2 - width];
-    // Above the box, inside its upper corners, below it, inside its lower corners.
+    // Above the box, in its upper corners, below it, in its lower corners.
     tags.draw(
       text,
       color(label),

@@ -4,15 +4,15 @@ import { classColor } from '@pvt/heads';
 import { describe, expect, it } from 'vitest';
 import type { CanvasContext } from './canvas.ts';
 import {
-  contrast,
+  contrastRatio,
   drawDetections,
   drawPredictions,
   drawHeatMap,
   drawLabels,
   drawMask,
   drawImage,
-  heatColor,
-  textOn,
+  viridis,
+  textColorOn,
 } from './index.ts';
 
 const grey = 90;
@@ -30,22 +30,22 @@ const near = (a: readonly number[], b: readonly number[]) =>
   Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
 const untouched = [grey, grey, grey];
 
-describe('colours', () => {
-  it('contrast as WCAG has it', () => {
-    expect(contrast([0, 0, 0], [255, 255, 255])).toBeCloseTo(21, 6);
+describe('colors', () => {
+  it('have the contrast ratio of WCAG', () => {
+    expect(contrastRatio([0, 0, 0], [255, 255, 255])).toBeCloseTo(21, 6);
     // #767676 is the lightest grey that reads on white.
-    expect(contrast([0x76, 0x76, 0x76], [255, 255, 255])).toBeCloseTo(4.54, 2);
+    expect(contrastRatio([0x76, 0x76, 0x76], [255, 255, 255])).toBeCloseTo(4.54, 2);
   });
 
   it('leave text readable on every class', () => {
     for (let label = 0; label < 160; label++)
-      expect(contrast(classColor(label), textOn(classColor(label)))).toBeGreaterThan(4.5);
+      expect(contrastRatio(classColor(label), textColorOn(classColor(label)))).toBeGreaterThan(4.5);
   });
 
-  it('go from dark to light with the heat', () => {
-    const luminances = Array.from({ length: 50 }, (_, i) => contrast(heatColor(i / 49), [0, 0, 0]));
+  it('go from dark to light with the value', () => {
+    const luminances = Array.from({ length: 50 }, (_, i) => contrastRatio(viridis(i / 49), [0, 0, 0]));
     expect(luminances).toEqual([...luminances].sort((a, b) => a - b));
-    expect([heatColor(-1), heatColor(2)]).toEqual([
+    expect([viridis(-1), viridis(2)]).toEqual([
       [0x44, 0x01, 0x54],
       [0xfd, 0xe7, 0x25],
     ]);
@@ -55,7 +55,7 @@ describe('colours', () => {
 describe('drawDetections', () => {
   const box = [60, 80, 200, 160] as const;
 
-  it('draws a class’s colour along its box and nothing else', () => {
+  it('draws a class’s color along its box and nothing else', () => {
     const context = canvasOf(300, 240);
     drawDetections(context, [{ box, score: 0.9, label: 3 }]);
     for (const [x, y] of [
@@ -72,7 +72,7 @@ describe('drawDetections', () => {
       expect(pixel(context, x, y)).toEqual(untouched);
   });
 
-  it('leaves the image alone where there is nothing', () => {
+  it('leaves the image alone without detections', () => {
     const context = canvasOf(40, 40);
     drawDetections(context, []);
     expect(
@@ -80,7 +80,7 @@ describe('drawDetections', () => {
     ).toEqual([]);
   });
 
-  it('keeps tags apart and inside, wherever the boxes are', () => {
+  it('keeps tags apart and on the canvas, wherever the boxes are', () => {
     const context = canvasOf(400, 300);
     const tags: number[][] = [];
     const texts: string[] = [];
@@ -129,7 +129,7 @@ describe('drawLabels', () => {
     expect(near(pixel(context, 50, 20), mixed(classColor(5), 0.4))).toBeLessThanOrEqual(1);
     expect(near(pixel(context, 30, 20), mixed(classColor(5), 0.8))).toBeLessThanOrEqual(1);
     const half = canvasOf(60, 40);
-    drawLabels(half, halves, { clear: [0], names: ['left', 'right'] });
+    drawLabels(half, halves, { transparent: [0], names: ['left', 'right'] });
     expect(pixel(half, 10, 20)).toEqual(untouched);
   });
 
@@ -137,7 +137,7 @@ describe('drawLabels', () => {
     const context = canvasOf(60, 40);
     drawLabels(context, halves, { names: Object.assign([], { 5: 'x' }), fontSize: 8 });
     const at = pixel(context, 45, 16);
-    expect(Math.min(near(at, classColor(5)), near(at, textOn(classColor(5))))).toBeLessThan(120);
+    expect(Math.min(near(at, classColor(5)), near(at, textColorOn(classColor(5))))).toBeLessThan(120);
     expect(near(at, mixed(classColor(5), 0.5))).toBeGreaterThan(10);
     expect(near(pixel(context, 10, 20), mixed(classColor(0), 0.5))).toBeLessThanOrEqual(1);
   });
@@ -168,28 +168,28 @@ it('drawImage is exact', () => {
 });
 
 describe('drawHeatMap', () => {
-  it('is hottest where the values are, and stretches over the canvas', () => {
+  it('is brightest at the largest values, and stretches over the canvas', () => {
     const context = canvasOf(90, 30);
     drawHeatMap(context, { width: 3, height: 1, values: [0, 0.5, 1] }, { alpha: 0.9 });
-    expect(near(pixel(context, 5, 15), mixed(heatColor(0), 0.3))).toBeLessThanOrEqual(1);
-    expect(near(pixel(context, 85, 15), mixed(heatColor(1), 0.9))).toBeLessThanOrEqual(1);
+    expect(near(pixel(context, 5, 15), mixed(viridis(0), 0.3))).toBeLessThanOrEqual(1);
+    expect(near(pixel(context, 85, 15), mixed(viridis(1), 0.9))).toBeLessThanOrEqual(1);
   });
 
-  it('takes a flat map for cold, and refuses one that is not full', () => {
+  it('draws a constant map as its minimum, and rejects one with missing values', () => {
     const context = canvasOf(9, 9);
     drawHeatMap(context, { width: 1, height: 1, values: [7] });
-    expect(near(pixel(context, 4, 4), mixed(heatColor(0), 0.25))).toBeLessThanOrEqual(1);
+    expect(near(pixel(context, 4, 4), mixed(viridis(0), 0.25))).toBeLessThanOrEqual(1);
     expect(() => drawHeatMap(context, { width: 2, height: 2, values: [1] })).toThrow(
       expect.objectContaining({ code: 'values-misfit' }),
     );
   });
 });
 
-it('drawGuesses draws a bar as long as its probability', () => {
+it('drawPredictions draws a bar as long as its probability', () => {
   const context = canvasOf(200, 200);
   drawPredictions(
     context,
-    [{ label: 1, name: 'a name that is far too long for the little room that there is', probability: 0.5 }],
+    [{ label: 1, name: 'a name that is far too long for the little space that there is', probability: 0.5 }],
     { fontSize: 12 },
   );
   const row = 200 - 7 - 19 + 3 + 3;

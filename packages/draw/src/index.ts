@@ -1,6 +1,6 @@
 export type { CanvasContext, CanvasPixels } from './canvas.ts';
-export { contrast, heatColor, textOn } from './colors.ts';
+export { contrastRatio, viridis, textColorOn } from './colors.ts';
 export * from './detections.ts';
-export * from './guesses.ts';
+export * from './predictions.ts';
 export * from './masks.ts';
 export * from './image.ts';

@@ -1,20 +1,22 @@
 import { ShapeError, type LabelMap } from '@pvt/core';
 import { classColor, type Color } from '@pvt/heads';
 import { editPixels, sizesFor, type CanvasContext, type CanvasPixels } from './canvas.ts';
-import { heatColor } from './colors.ts';
+import { viridis } from './colors.ts';
 import { Tags } from './tags.ts';
 
 export interface DrawLabelsOptions {
-  /** Names of the classes by index, drawn into their regions; no names, no text. */
+  /** Names of the classes by index, drawn into their regions. Default: none. */
   readonly names?: readonly string[];
+  /** Color of a class. Default: `classColor`. */
   readonly color?: (label: number) => Color;
-  /** Share of the colour over the image, 0 … 1; 0.5 where absent. */
+  /** Opacity, 0 … 1. Default: 0.5. */
   readonly alpha?: number;
-  /** Classes that leave the image as it is, such as a background. */
-  readonly clear?: readonly number[];
+  /** Classes that are not drawn, such as a background. */
+  readonly transparent?: readonly number[];
+  /** Height of the text in pixels. Default: a thirtieth of the canvas's shorter side. */
   readonly fontSize?: number;
-  /** Least share of the image that a region's name is drawn for; 0.004 where absent. */
-  readonly least?: number;
+  /** Least share of the image at which a class is named. Default: 0.004. */
+  readonly minShare?: number;
 }
 
 const blend = (data: Uint8ClampedArray, at: number, color: Color, alpha: number): void => {
@@ -22,14 +24,17 @@ const blend = (data: Uint8ClampedArray, at: number, color: Color, alpha: number)
   data[at + 3] = Math.max(data[at + 3]!, Math.round(alpha * 255));
 };
 
-/** Chessboard distance of every pixel to the nearest of another class or to the border, in two sweeps. */
-function depths({ width, height, labels }: LabelMap): Uint16Array {
-  const depth = new Uint16Array(width * height);
+/**
+ * Distance transform: the chessboard distance of every pixel to the nearest of another class or to the
+ * border.
+ */
+function distanceTransform({ width, height, labels }: LabelMap): Uint16Array {
+  const distances = new Uint16Array(width * height);
   const sweep = (order: 1 | -1): void => {
-    for (let i = 0; i < depth.length; i++) {
-      const at = order === 1 ? i : depth.length - 1 - i;
+    for (let i = 0; i < distances.length; i++) {
+      const at = order === 1 ? i : distances.length - 1 - i;
       const [x, y] = [at % width, Math.floor(at / width)];
-      let least = order === 1 ? 65535 : depth[at]!;
+      let distance = order === 1 ? 65535 : distances[at]!;
       for (const [dx, dy] of [
         [-1, 0],
         [-1, -1],
@@ -37,79 +42,81 @@ function depths({ width, height, labels }: LabelMap): Uint16Array {
         [1, -1],
       ] as const) {
         const [nx, ny] = [x + dx * order, y + dy * order];
-        const inside =
-          nx >= 0 && ny >= 0 && nx < width && ny < height && labels[ny * width + nx] === labels[at];
-        least = Math.min(least, inside ? depth[ny * width + nx]! + 1 : 1);
+        const isOnMap = nx >= 0 && ny >= 0 && nx < width && ny < height;
+        const isSameClass = isOnMap && labels[ny * width + nx] === labels[at];
+        distance = Math.min(distance, isSameClass ? distances[ny * width + nx]! + 1 : 1);
       }
-      depth[at] = least;
+      distances[at] = distance;
     }
   };
   sweep(1);
   sweep(-1);
-  return depth;
+  return distances;
 }
 
 /**
- * A label map over what the canvas shows: every class in its colour, borders between classes solid, names in the middle
- * of the largest regions.
+ * Draws a label map over an image: every class in its color, borders between classes more opaque, names in
+ * the middle of the largest regions.
  *
- * @throws ShapeError where map and canvas differ in size
+ * @throws ShapeError if map and canvas differ in size
  * @example
  * context.drawImage(image, 0, 0);
  * drawLabels(context, await segmenter.segment(image), { names: segmenter.names });
  */
-export function drawLabels(
-  context: CanvasContext,
-  map: LabelMap,
-  {
-    names = [],
-    color = classColor,
-    alpha = 0.5,
-    clear = [],
-    fontSize,
-    least = 0.004,
-  }: DrawLabelsOptions = {},
-): void {
+export function drawLabels(context: CanvasContext, map: LabelMap, options: DrawLabelsOptions = {}): void {
+  const { color = classColor, alpha = 0.5, transparent = [], fontSize } = options;
   const { width, height, labels } = map;
   const { canvas } = context;
   if (canvas.width !== width || canvas.height !== height) {
     throw new ShapeError(
       'canvas-misfit',
-      `drawLabels: expected a canvas of ${width}x${height} pixels, as the map has, got ${canvas.width}x${canvas.height}; give the canvas the image's size.`,
+      `drawLabels: expected a canvas of ${width}x${height} pixels, as the map has, ` +
+        `got ${canvas.width}x${canvas.height}; give the canvas the image's size.`,
     );
   }
-  const { font, line } = sizesFor(context, fontSize);
-  const depth = depths(map);
-  const hidden = new Set(clear);
+  const { line } = sizesFor(context, fontSize);
+  const distances = distanceTransform(map);
+  const hidden = new Set(transparent);
   const colors = new Map<number, Color>();
   const colorOf = (label: number): Color => colors.get(label) ?? colors.set(label, color(label)).get(label)!;
   editPixels(context, ({ data }) => {
     for (const [i, label] of labels.entries()) {
       if (hidden.has(label)) continue;
       const [x, y] = [i % width, Math.floor(i / width)];
-      const edge = depth[i]! <= line / 2 && x >= line && y >= line && x < width - line && y < height - line;
-      blend(data, i * 4, colorOf(label), edge ? Math.min(1, alpha + 0.4) : alpha);
+      const isAtImageBorder = x < line || y < line || x >= width - line || y >= height - line;
+      const isEdge = distances[i]! <= line / 2 && !isAtImageBorder;
+      blend(data, i * 4, colorOf(label), isEdge ? Math.min(1, alpha + 0.4) : alpha);
     }
   });
+  drawNames(context, map, distances, colorOf, options);
+}
 
+/** Names the classes that cover enough of the image, the largest first, each where it is widest. */
+function drawNames(
+  context: CanvasContext,
+  { width, labels }: LabelMap,
+  distances: Uint16Array,
+  colorOf: (label: number) => Color,
+  { names = [], transparent = [], fontSize, minShare = 0.004 }: DrawLabelsOptions,
+): void {
   const area = new Map<number, number>();
-  /** Each class's deepest pixels. */
-  const deepest = new Map<number, number[]>();
+  /** Each class's pixels that are farthest from its border. */
+  const centers = new Map<number, number[]>();
   for (const [i, label] of labels.entries()) {
     area.set(label, (area.get(label) ?? 0) + 1);
-    const known = deepest.get(label);
-    if (known === undefined || depth[i]! > depth[known[0]!]!) deepest.set(label, [i]);
-    else if (depth[i] === depth[known[0]!]) known.push(i);
+    const known = centers.get(label);
+    if (known === undefined || distances[i]! > distances[known[0]!]!) centers.set(label, [i]);
+    else if (distances[i] === distances[known[0]!]) known.push(i);
   }
   context.save();
-  const tags = new Tags(context, font);
+  const tags = new Tags(context, sizesFor(context, fontSize).font);
   for (const [label, pixels] of [...area].sort((a, b) => b[1] - a[1])) {
     const name = names[label];
-    if (name === undefined || hidden.has(label) || pixels < least * labels.length) continue;
+    if (name === undefined || transparent.includes(label) || pixels < minShare * labels.length) continue;
     const size = tags.measure(name);
-    const middle = deepest.get(label)!;
-    const at = middle[middle.length >> 1]!;
-    const [x, y] = [(at % width) - size.width / 2, Math.floor(at / width) - size.height / 2];
+    const candidates = centers.get(label)!;
+    const center = candidates[candidates.length >> 1]!;
+    const [x, y] = [(center % width) - size.width / 2, Math.floor(center / width) - size.height / 2];
     tags.draw(name, colorOf(label), [
       [x, y],
       [x, y + size.height],
@@ -120,18 +127,19 @@ export function drawLabels(
 }
 
 export interface DrawMaskOptions {
+  /** Default: `classColor` of the label. */
   readonly color?: Color;
-  /** Share of the colour over the image, 0 … 1; 0.5 where absent. */
+  /** Opacity, 0 … 1. Default: 0.5. */
   readonly alpha?: number;
 }
 
 /**
- * The pixels of one class, tinted.
+ * Draws the pixels of one class over an image.
  *
- * @param label whose pixels; those that are 1 where absent
- * @throws ShapeError where map and canvas differ in size
+ * @param label of the class. Default: 1.
+ * @throws ShapeError if map and canvas differ in size
  * @example
- * drawMask(context, fromRunLengths(region), 1, { color: [255, 0, 0] });
+ * drawMask(context, rleToMask(rle), 1, { color: [255, 0, 0] });
  */
 export function drawMask(
   context: CanvasContext,
@@ -141,7 +149,7 @@ export function drawMask(
 ): void {
   const others = new Set(map.labels);
   others.delete(label);
-  drawLabels(context, map, { color: () => color, alpha, clear: [...others] });
+  drawLabels(context, map, { color: () => color, alpha, transparent: [...others] });
 }
 
 /** Values over an image, coarse or fine: attention, a class's probability, a channel of a pyramid. */
@@ -153,22 +161,22 @@ export interface HeatMap {
 }
 
 export interface DrawHeatMapOptions {
-  /** Values drawn coldest and hottest; the smallest and the largest where absent. */
-  readonly range?: readonly [coldest: number, hottest: number];
-  /** Share of the colour at the hottest; the coldest gets a third of it. 0.75 where absent. */
+  /** Values at the ends of the color map. Default: the smallest and the largest. */
+  readonly range?: readonly [min: number, max: number];
+  /** Opacity of the largest value; the smallest has a third of it. Default: 0.75. */
   readonly alpha?: number;
 }
 
-/** The map's value at a canvas pixel, between its cells. */
-function heatAt(
+/** The map's value at a canvas pixel, interpolated bilinearly. */
+function valueAt(
   { width, height, values }: HeatMap,
   x: number,
   y: number,
   { width: toWidth, height: toHeight }: CanvasPixels,
 ): number {
-  const place = (i: number, from: number, to: number) =>
+  const position = (i: number, from: number, to: number) =>
     Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
-  const [px, py] = [place(x, width, toWidth), place(y, height, toHeight)];
+  const [px, py] = [position(x, width, toWidth), position(y, height, toHeight)];
   const [left, top] = [Math.floor(px), Math.floor(py)];
   const [right, bottom] = [Math.min(left + 1, width - 1), Math.min(top + 1, height - 1)];
   const along = (row: number) =>
@@ -177,9 +185,9 @@ function heatAt(
 }
 
 /**
- * A heat map stretched over the canvas, from dark blue to yellow (viridis).
+ * Draws a heat map, stretched over the canvas, from dark blue to yellow (viridis).
  *
- * @throws ShapeError where the values do not fill the map
+ * @throws ShapeError if the values do not fill the map
  * @example
  * const values = await tf.mean(pyramid[3].tensor, 3).data();
  * drawHeatMap(context, { width: 7, height: 7, values });
@@ -193,21 +201,18 @@ export function drawHeatMap(
   if (values.length !== width * height || values.length === 0)
     throw new ShapeError(
       'values-misfit',
-      `drawHeatMap: expected ${width * height} values for ${height}x${width}, at least one, got ${values.length}; check the map.`,
+      `drawHeatMap: expected ${width * height} values for ${height}x${width}, at least one, ` +
+        `got ${values.length}; check the map.`,
     );
   const all = Array.from(values);
-  const [coldest, hottest] = range ?? [
-    all.reduce((a, b) => Math.min(a, b)),
-    all.reduce((a, b) => Math.max(a, b)),
-  ];
+  const min = range?.[0] ?? all.reduce((a, b) => Math.min(a, b));
+  const max = range?.[1] ?? all.reduce((a, b) => Math.max(a, b));
+  const scale = (value: number) => (max > min ? Math.min(Math.max((value - min) / (max - min), 0), 1) : 0);
   editPixels(context, (pixels) => {
     for (let y = 0, at = 0; y < pixels.height; y++) {
       for (let x = 0; x < pixels.width; x++, at += 4) {
-        const heat =
-          hottest > coldest
-            ? Math.min(Math.max((heatAt(map, x, y, pixels) - coldest) / (hottest - coldest), 0), 1)
-            : 0;
-        blend(pixels.data, at, heatColor(heat), alpha * (1 / 3 + (2 / 3) * heat));
+        const value = scale(valueAt(map, x, y, pixels));
+        blend(pixels.data, at, viridis(value), alpha * (1 / 3 + (2 / 3) * value));
       }
     }
   });

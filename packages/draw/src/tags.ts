@@ -1,6 +1,6 @@
 import type { Color } from '@pvt/heads';
 import { fontOf, type CanvasContext } from './canvas.ts';
-import { css, textOn } from './colors.ts';
+import { css, textColorOn } from './colors.ts';
 
 interface Rectangle {
   readonly x: number;
@@ -9,13 +9,13 @@ interface Rectangle {
   readonly height: number;
 }
 
-const shared = (a: Rectangle, b: Rectangle): number =>
+const intersection = (a: Rectangle, b: Rectangle): number =>
   Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) *
   Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
 
-/** Texts on coloured ground, placed where they cover each other least. */
+/** Texts on a colored background, positioned where they hide each other least. */
 export class Tags {
-  readonly #placed: Rectangle[] = [];
+  readonly #drawn: Rectangle[] = [];
   readonly #context: CanvasContext;
   readonly #font: number;
 
@@ -24,7 +24,7 @@ export class Tags {
     this.#font = font;
   }
 
-  /** The size of a text with its ground. */
+  /** The size of a text with its background. */
   measure(text: string): { readonly width: number; readonly height: number } {
     this.#context.font = fontOf(this.#font);
     return {
@@ -33,24 +33,29 @@ export class Tags {
     };
   }
 
-  /** Draws at the first of these corners where nothing is yet, else where least is; always inside the canvas. */
+  /**
+   * Draws at the first of these corners that hides no other tag, or else the least of them; always on the
+   * canvas.
+   */
   draw(text: string, color: Color, corners: readonly (readonly [x: number, y: number])[]): void {
     const { width, height } = this.measure(text);
     const { canvas } = this.#context;
-    const spots = corners.map(([x, y]) => ({
+    const positions = corners.map(([x, y]) => ({
       x: Math.max(0, Math.min(x, canvas.width - width)),
       y: Math.max(0, Math.min(y, canvas.height - height)),
       width,
       height,
     }));
-    const covered = spots.map((spot) => this.#placed.reduce((sum, other) => sum + shared(spot, other), 0));
-    const spot = spots[covered.indexOf(Math.min(...covered))]!;
-    this.#placed.push(spot);
+    const hidden = positions.map((position) =>
+      this.#drawn.reduce((sum, other) => sum + intersection(position, other), 0),
+    );
+    const { x, y } = positions[hidden.indexOf(Math.min(...hidden))]!;
+    this.#drawn.push({ x, y, width, height });
     this.#context.fillStyle = css(color);
-    this.#context.fillRect(spot.x, spot.y, width, height);
-    this.#context.fillStyle = css(textOn(color));
+    this.#context.fillRect(x, y, width, height);
+    this.#context.fillStyle = css(textColorOn(color));
     this.#context.textBaseline = 'middle';
     this.#context.textAlign = 'left';
-    this.#context.fillText(text, spot.x + this.#font * 0.35, spot.y + height / 2 + this.#font * 0.04);
+    this.#context.fillText(text, x + this.#font * 0.35, y + height / 2 + this.#font * 0.04);
   }
 }

@@ -78,9 +78,9 @@ describe('createPvtClassifier', () => {
   });
 });
 
-describe('topGuesses', () => {
+describe('topK', () => {
   it('names the best classes with their probabilities', async () => {
-    const guesses = await topK(
+    const predictions = await topK(
       tf.tensor2d([
         [0, Math.log(2), Math.log(5)],
         [1, 1, 1],
@@ -88,7 +88,7 @@ describe('topGuesses', () => {
       2,
       ['cat', 'dog'],
     );
-    expect(guesses.map((some) => some.map(({ label, name }) => [label, name]))).toEqual([
+    expect(predictions.map((some) => some.map(({ label, name }) => [label, name]))).toEqual([
       [
         [2, '2'],
         [1, 'dog'],
@@ -99,7 +99,7 @@ describe('topGuesses', () => {
       ],
     ]);
     await expectClose(
-      guesses.flat().map(({ probability }) => probability),
+      predictions.flat().map(({ probability }) => probability),
       [5 / 8, 2 / 8, 1 / 3, 1 / 3],
       1e-6,
     );

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
+  classifierSpec,
   ConfigError,
   createModel,
   dropout,
   linear,
-  linearSpec,
   pipe,
   pvt,
-  pvtSpec,
+  pvtClassifierSpec,
   PvtError,
   ShapeError,
   type ForwardContext,
@@ -16,33 +16,28 @@ import {
   type PvtConfig,
 } from '@pvt/core';
 import { isCount } from './features.ts';
-import { largest } from './retinanet/suppress.ts';
+import { topKIndices } from './topK.ts';
 
-/** What a classification head is built from. */
 export interface ClassificationConfig {
-  /** Width of the embedding, as `backbone.features.at(-1).channels`. */
+  /** Width of the embedding, such as `backbone.features.at(-1).channels`. */
   readonly channels: number;
   readonly classes: number;
-  /** Dropout rate in front of the linear layer, while training. */
+  /** Dropout rate in front of the linear layer, while training. Default: 0. */
   readonly dropout?: number;
 }
 
-/** Weight (classes, channels) and bias (classes), named as every PVT checkpoint's `head`. */
-export const classificationSpec = ({ channels, classes }: ClassificationConfig) =>
-  linearSpec(channels, classes);
-
 /** From an embedding to one logit per class. */
 export interface ClassificationHead extends Model<
-  ReturnType<typeof classificationSpec>,
+  ReturnType<typeof classifierSpec>,
   (embedding: tf.Tensor2D, context?: ForwardContext) => tf.Tensor2D
 > {
   readonly config: ClassificationConfig;
 }
 
 /**
- * The linear classifier that follows a backbone.
+ * The linear classifier that follows a backbone, named as every PVT checkpoint's `head`.
  *
- * @throws ConfigError for fewer than one class, CheckpointError where the source does not fit
+ * @throws ConfigError for fewer than one class, CheckpointError if the source does not fit
  * @example
  * const head = createClassificationHead({ channels: 256, classes: 1000 }, scoped(source, 'head'));
  * const logits = head.forward(backbone.forward(input).embedding); // [B, 1000]
@@ -55,46 +50,52 @@ export function createClassificationHead(
   if (!isCount(classes)) {
     throw new ConfigError(
       'classes-invalid',
-      `Classification head: expected at least one class, got ${classes}; use the embedding itself where there is nothing to classify.`,
+      `Classification head: expected at least one class, got ${classes}; ` +
+        'use the embedding itself if there is nothing to classify.',
     );
   }
-  const model = createModel(
+  const checkEmbedding = ({ rank, shape }: tf.Tensor): void => {
+    if (rank === 2 && shape[1] === channels) return;
+    throw new ShapeError(
+      'embedding-invalid',
+      `Classification head: expected an embedding [batch, ${channels}], got [${shape}]; ` +
+        'build the head for the width of its backbone.',
+    );
+  };
+  return createModel(
     'Classification head',
-    classificationSpec(config),
+    classifierSpec(channels, classes),
     source,
     (params) =>
       (embedding: tf.Tensor2D, context: ForwardContext = {}) => {
-        if (embedding.rank !== 2 || embedding.shape[1] !== channels) {
-          throw new ShapeError(
-            'embedding-invalid',
-            `Classification head: expected an embedding [batch, ${channels}], got [${embedding.shape}]; build the head for the width of its backbone.`,
-          );
-        }
-        return pipe<tf.Tensor2D>(
+        checkEmbedding(embedding);
+        return pipe(
           embedding,
-          (t: tf.Tensor2D) => dropout(t, rate, context),
-          (t: tf.Tensor2D) => linear(t, params),
+          (t) => dropout(t, rate, context),
+          (t) => linear(t, params),
         );
       },
+    { config },
   );
-  return Object.defineProperties(model, {
-    config: { value: config, enumerable: true },
-  }) as unknown as ClassificationHead;
 }
 
-/** Every parameter of a backbone and its classifier, under the names of a canonical checkpoint. */
-export const pvtClassifierSpec = (config: PvtConfig) => ({
-  ...pvtSpec(config),
-  head: classificationSpec({ channels: config.dims.at(-1)!, classes: config.classes }),
-});
-
-/** What a {@link PvtClassifier} may be asked for besides the logits. */
+/** What a {@link PvtClassifier} computes besides the logits. */
 export interface ClassifierRequest {
-  /** One per image: the index of its class, or, where the model has a single class, the number that it shall answer. */
+  /**
+   * For the loss, one per image: the index of its class, or for a model with a single class the number to
+   * predict.
+   */
   readonly labels?: readonly number[];
-  /** Share of each target that is spread over all classes, in [0, 1). */
+  /** Label smoothing: the share of each target that is spread over all classes, in [0, 1). Default: 0. */
   readonly smoothing?: number;
 }
+
+/** Logits [B, classes], and the mean loss if labels were given. */
+export type ClassifierOutput<R extends ClassifierRequest> = { readonly logits: tf.Tensor2D } & (R extends {
+  labels: readonly number[];
+}
+  ? { readonly loss: tf.Scalar }
+  : unknown);
 
 /** A backbone and its classifier as one model. */
 export interface PvtClassifier extends Model<
@@ -102,55 +103,58 @@ export interface PvtClassifier extends Model<
   <R extends ClassifierRequest = Record<never, never>>(
     input: tf.Tensor4D,
     request?: R & ForwardContext,
-  ) => { readonly logits: tf.Tensor2D } & (R extends { labels: readonly number[] }
-    ? { readonly loss: tf.Scalar }
-    : unknown)
+  ) => ClassifierOutput<R>
 > {
   readonly config: PvtConfig;
 }
 
 /**
- * The whole classifier as one object: images in, logits [B, classes] out, and the loss where labels are given.
+ * The whole classifier as one model: from images to logits [B, classes], and to the loss if labels are given.
  *
- * @throws ConfigError for a config without classes, CheckpointError where the source does not fit
+ * @throws ConfigError for a config without classes, CheckpointError if the source does not fit
  * @example
  * const model = createPvtClassifier(checkpoint.config, checkpoint.source);
- * const { logits, loss } = model.forward(input, { labels: [3, 7], smoothing: 0.1, training: true, random: createRandom(1) });
+ * const context = { training: true, random: createRandom(1) };
+ * const { logits, loss } = model.forward(input, { labels: [3, 7], smoothing: 0.1, ...context });
  */
 export function createPvtClassifier(config: PvtConfig, source: ParamSource): PvtClassifier {
-  if (!isCount(config.classes))
+  if (!isCount(config.classes)) {
     throw new ConfigError(
       'classes-invalid',
-      `PVT classifier: expected a config with at least one class, got ${config.classes}; use createPvt where there is nothing to classify.`,
+      `PVT classifier: expected a config with at least one class, got ${config.classes}; ` +
+        'use createPvt if there is nothing to classify.',
     );
+  }
   const last = config.dims.length - 1;
-  const model = createModel(
+  return createModel(
     'PVT classifier',
     pvtClassifierSpec(config),
     source,
     (params) =>
-      (input: tf.Tensor4D, request: ClassifierRequest & ForwardContext = {}) => {
-        const { pyramid, embedding } = pvt(input, params, config, { ...request, stages: [last] });
+      <R extends ClassifierRequest = Record<never, never>>(
+        input: tf.Tensor4D,
+        request = {} as R & ForwardContext,
+      ): ClassifierOutput<R> => {
+        const context: ForwardContext = request;
+        const { pyramid, embedding } = pvt(input, params, config, { ...context, stages: [last] });
         tf.dispose(pyramid.map(({ tensor }) => tensor));
-        const logits = linear(embedding!, params.head);
+        const logits = linear(embedding!, params.head!);
         embedding!.dispose();
-        return request.labels === undefined
-          ? { logits }
-          : { logits, loss: classificationLoss(logits, request.labels, request) };
+        const { labels } = request;
+        const loss = labels && classificationLoss(logits, labels, request);
+        return { logits, ...(loss && { loss }) } as ClassifierOutput<R>;
       },
+    { config },
   );
-  return Object.defineProperties(model, {
-    config: { value: config, enumerable: true },
-  }) as unknown as PvtClassifier;
 }
 
 /**
- * Mean cross entropy with label smoothing (Szegedy et al., arXiv:1512.00567) over a batch; for a single class the mean
- * squared error, as Hugging Face's models compute it.
+ * Mean cross entropy with label smoothing (Szegedy et al., arXiv:1512.00567) over a batch; for a single class
+ * the mean squared error, as Hugging Face's models compute it.
  *
  * @param logits [B, classes]
  * @param labels one per image, see {@link ClassifierRequest}
- * @throws ShapeError where labels and batch differ in number, ConfigError for a label that is no class
+ * @throws ShapeError if there is not one label per image, ConfigError for a label that is no class
  * @example
  * const loss = classificationLoss(head.forward(embedding), [3, 7], { smoothing: 0.1 });
  */
@@ -160,49 +164,59 @@ export function classificationLoss(
   { smoothing = 0 }: { readonly smoothing?: number } = {},
 ): tf.Scalar {
   const [batch, classes] = logits.shape;
-  if (labels.length !== batch)
+  if (labels.length !== batch) {
     throw new ShapeError(
       'labels-misfit',
       `Classification loss: expected ${batch} labels, one per image, got ${labels.length}; pass as many.`,
     );
+  }
   if (classes === 1)
     return tf.tidy(() => tf.mean(tf.square(tf.sub(logits, tf.tensor2d([...labels], [batch, 1])))));
-  if (!(smoothing >= 0 && smoothing < 1))
-    throw new ConfigError(
-      'smoothing-invalid',
-      `Classification loss: expected smoothing in [0, 1), got ${smoothing}; use 0 for none.`,
-    );
-  const targets = new Float32Array(batch * classes).fill(smoothing / classes);
-  for (const [i, label] of labels.entries()) {
-    if (!isCount(label, 0) || label >= classes)
-      throw new ConfigError(
-        'label-invalid',
-        `Classification loss: expected labels between 0 and ${classes - 1}, got ${label}; count classes from 0.`,
-      );
-    targets[i * classes + label]! += 1 - smoothing;
-  }
+  const targets = smoothedTargets(labels, classes, smoothing);
   return tf.tidy(() =>
     tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), tf.tensor2d(targets, [batch, classes]))), -batch),
   );
 }
 
-/** One of the best guesses about an image. */
+/** Target probabilities of each class, [B, classes] row-major. */
+function smoothedTargets(labels: readonly number[], classes: number, smoothing: number): Float32Array {
+  if (!(smoothing >= 0 && smoothing < 1)) {
+    throw new ConfigError(
+      'smoothing-invalid',
+      `Classification loss: expected smoothing in [0, 1), got ${smoothing}; use 0 for none.`,
+    );
+  }
+  const targets = new Float32Array(labels.length * classes).fill(smoothing / classes);
+  for (const [i, label] of labels.entries()) {
+    if (!isCount(label, 0) || label >= classes) {
+      throw new ConfigError(
+        'label-invalid',
+        `Classification loss: expected labels between 0 and ${classes - 1}, got ${label}; ` +
+          'count classes from 0.',
+      );
+    }
+    targets[i * classes + label]! += 1 - smoothing;
+  }
+  return targets;
+}
+
+/** One of the most probable classes of an image. */
 export interface Prediction {
   /** Index of the class. */
   readonly label: number;
-  /** The class's name, or its index as text where names are not known. */
+  /** The class's name; its index as text if there is none. */
   readonly name: string;
   /** Softmax over all classes, between 0 and 1. */
   readonly probability: number;
 }
 
 /**
- * The `count` best classes of each image, best first; equal ones in order. The logits are borrowed.
+ * The `count` most probable classes of each image, best first, equal ones in order. The logits are borrowed.
  *
  * @param logits [B, classes]
- * @throws PvtError `scores-nan` where a logit is no number
+ * @throws PvtError `scores-nan` if a logit is NaN
  * @example
- * const [[best]] = await topGuesses(head.forward(embedding), 5, names);
+ * const [[best]] = await topK(head.forward(embedding), 5, names);
  */
 export async function topK(
   logits: tf.Tensor2D,
@@ -213,12 +227,14 @@ export async function topK(
   const values = (await logits.data()) as Float32Array;
   return Array.from({ length: batch }, (_, i) => {
     const row = values.subarray(i * classes, (i + 1) * classes);
-    if (row.some((value) => Number.isNaN(value)))
+    if (row.some((value) => Number.isNaN(value))) {
       throw new PvtError(
         'scores-nan',
-        `topGuesses: expected logits that are numbers, got NaN for image ${i}; look for NaN in the input or the checkpoint.`,
+        `topK: expected logits that are numbers, got NaN for image ${i}; ` +
+          'look for NaN in the input or the checkpoint.',
       );
-    const best = largest(row, count);
+    }
+    const best = topKIndices(row, count);
     const sum = row.reduce((total, value) => total + Math.exp(value - row[best[0]!]!), 0);
     return best.map((label) => ({
       label,

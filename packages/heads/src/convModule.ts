@@ -14,14 +14,14 @@ import {
 /** Epsilon of every BatchNorm in the heads, PyTorch's default. */
 const eps = 1e-5;
 
-/** Xavier's uniform start, which neck convolutions take in mmdetection. */
+/** Xavier's uniform initializer, which mmdetection uses for the convolutions of a neck. */
 export const xavier = (inputs: number, outputs: number, kernel: number): Initializer => ({
   kind: 'uniform',
   bound: Math.sqrt(6 / ((inputs + outputs) * kernel * kernel)),
 });
 
-/** A convolution whose weight starts as `weight` says, and its bias at a constant. */
-export function convolutionFrom(
+/** A convolution with an initializer of its own for the weight; its bias starts at a constant. */
+export function initializedConvolutionSpec(
   inputs: number,
   outputs: number,
   kernel: number,
@@ -35,7 +35,7 @@ export function convolutionFrom(
   };
 }
 
-/** A convolution without bias and the BatchNorm after it, named as mmcv's `ConvModule`. */
+/** A convolution without bias and the BatchNorm after it, named as in mmcv's `ConvModule`. */
 export const convModuleSpec = (inputs: number, outputs: number, kernel: number) => ({
   conv: convolutionSpec(inputs, outputs, kernel, 'fanOut', { bias: false }),
   bn: batchNormSpec(outputs),
@@ -55,8 +55,8 @@ export function convModule(
   const padding = (conv.weight.shape[0] - 1) / 2;
   return pipe(
     x,
-    (t: tf.Tensor4D) => convolution(t, conv, 1, padding),
-    (t: tf.Tensor4D) => batchNorm(t, bn, eps, context),
-    tf.relu,
+    (t) => convolution(t, conv, 1, padding),
+    (t) => batchNorm(t, bn, eps, context),
+    (t) => tf.relu(t),
   );
 }

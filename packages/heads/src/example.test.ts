@@ -13,7 +13,7 @@ it('the pyramid goes into somebody else’s head, as the readme shows in fewer t
   expect(example.split('\n').length).toBeLessThan(20);
   const code = example.replace(/^import .*$/gm, '');
   const { createPvt, pvtConfig, randomInit } = core;
-  // `tf` of the whole package is core and layers together.
+  // `tf` of the whole package has both core and layers.
   const map = new Function('tf', 'createPvt', 'pvtConfig', 'randomInit', `${code}; return map;`)(
     { ...tf, ...layers },
     createPvt,

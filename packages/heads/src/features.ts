@@ -1,56 +1,64 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { ConfigError, ShapeError, type Feature, type FeatureMap } from '@pvt/core';
 
-const list = (features: readonly Feature[]): string =>
+const describe = (features: readonly Pick<Feature, 'stride' | 'channels'>[]): string =>
   features.map(({ stride, channels }) => `${channels} channels at stride ${stride}`).join(', ') || 'none';
 
-/** Whether `value` counts something: an integer of at least `least`. */
-export const isCount = (value: unknown, least = 1): boolean =>
-  Number.isSafeInteger(value) && (value as number) >= least;
+/** Whether `value` is an integer of at least `min`. */
+export const isCount = (value: unknown, min = 1): boolean =>
+  Number.isSafeInteger(value) && (value as number) >= min;
 
-/**
- * Checks the levels that a head is to be built on, before any tensor exists.
- *
- * @throws ConfigError unless there are at least `least` of them, from fine to coarse, each with channels
- */
-export function checkFeatures(who: string, features: readonly Feature[], least = 1): readonly Feature[] {
-  const fits =
-    Array.isArray(features) &&
-    features.length >= least &&
-    features.every(
-      ({ stride, channels }, i) => isCount(channels) && stride > (i === 0 ? 0 : features[i - 1]!.stride),
-    );
-  if (!fits) {
-    throw new ConfigError(
-      'features-invalid',
-      `${who}: expected at least ${least} pyramid level(s) with channels and rising strides, got ${Array.isArray(features) ? list(features) : typeof features}; pass backbone.features or a slice of it.`,
-    );
-  }
-  return features;
+/** @throws ConfigError unless there is at least one class */
+export function checkClasses(who: string, classes: number): void {
+  if (isCount(classes)) return;
+  throw new ConfigError(
+    'classes-invalid',
+    `${who}: expected at least one class, got ${classes}; correct classes.`,
+  );
 }
 
 /**
- * The maps that a head consumes, out of a pyramid that may have others besides.
+ * Checks the levels that a head is built for, before any tensor exists.
  *
- * @throws ShapeError where a level is not there with its stride and channels
+ * @throws ConfigError unless there are at least `min` of them, from fine to coarse, each with channels
  */
-export function takeMaps(
+export function checkFeatures(who: string, features: readonly Feature[], min = 1): readonly Feature[] {
+  const valid =
+    Array.isArray(features) &&
+    features.length >= min &&
+    features.every(
+      ({ stride, channels }, i) => isCount(channels) && stride > (i === 0 ? 0 : features[i - 1]!.stride),
+    );
+  if (valid) return features;
+  throw new ConfigError(
+    'features-invalid',
+    `${who}: expected at least ${min} pyramid level(s) with channels and rising strides, ` +
+      `got ${Array.isArray(features) ? describe(features) : typeof features}; ` +
+      'pass backbone.features or a slice of it.',
+  );
+}
+
+/**
+ * Selects a head's inputs from a pyramid, which may have other levels besides.
+ *
+ * @throws ShapeError if no level has an input's stride and channels
+ */
+export function selectMaps(
   who: string,
-  consumes: readonly Feature[],
+  inputs: readonly Feature[],
   pyramid: readonly FeatureMap[],
 ): tf.Tensor4D[] {
-  return consumes.map((feature) => {
+  return inputs.map(({ stride, channels }) => {
     const map = pyramid.find(
-      ({ stride, tensor }) =>
-        stride === feature.stride && tensor.rank === 4 && tensor.shape[3] === feature.channels,
+      ({ stride: other, tensor }) => other === stride && tensor.rank === 4 && tensor.shape[3] === channels,
     );
-    if (map === undefined) {
-      throw new ShapeError(
-        'pyramid-misfit',
-        `${who}: expected a map of ${feature.channels} channels at stride ${feature.stride}, got ${list(pyramid.map(({ name, stride, tensor }) => ({ name, stride, channels: tensor.shape[3] })))}; build the head for the features of its backbone.`,
-      );
-    }
-    return map.tensor;
+    if (map !== undefined) return map.tensor;
+    const found = pyramid.map(({ stride, tensor }) => ({ stride, channels: tensor.shape[3] }));
+    throw new ShapeError(
+      'pyramid-misfit',
+      `${who}: expected a map of ${channels} channels at stride ${stride}, got ${describe(found)}; ` +
+        'build the head for the features of its backbone.',
+    );
   });
 }
 

@@ -53,7 +53,7 @@ describe('createFpn', () => {
     });
   });
 
-  it('takes the levels that it consumes out of any pyramid that has them', () => {
+  it('selects its inputs from any pyramid that has them', () => {
     const fpn = createFpn({ features: features.slice(1), channels: 5 }, randomInit(1));
     expect(fpn.forward([...pyramidFor(64, 64)].reverse()).map(({ stride }) => stride)).toEqual([8, 16]);
     expect(fpn.inputs).toEqual(features.slice(1));

@@ -33,18 +33,20 @@ export const nonFinitePaths = (state: StateDict): string[] =>
 /** A source that refuses NaN and infinity, which would spread to everything that a model computes. */
 export function finiteSource(state: StateDict): ParamSource {
   const source = fromStateDict(state);
+  const checked = (path: string, values: Float32Array): Float32Array => {
+    if (isFinite(values)) return values;
+    throw new CheckpointError(
+      'not-finite',
+      `readCheckpoint: expected finite values in ${path}, got NaN or infinity; ` +
+        'the training that wrote it diverged, use an earlier checkpoint.',
+    );
+  };
   return {
     shape: source.shape,
-    values(path, leaf, room) {
+    values: (path, leaf) => checked(path, source.values(path, leaf)),
+    readInto(path, leaf, target) {
       const tensor = state.get(path);
-      const values = isLazy(tensor) ? tensor.readValues(room) : source.values(path, leaf);
-      if (!isFinite(values))
-        throw new CheckpointError(
-          'not-finite',
-          `readCheckpoint: expected finite values in ${path}, got NaN or infinity; ` +
-            'the training that wrote it diverged, use an earlier checkpoint.',
-        );
-      return values;
+      return checked(path, isLazy(tensor) ? tensor.readValues(target) : source.values(path, leaf));
     },
   };
 }

@@ -1,8 +1,7 @@
 import {
   CheckpointError,
-  linearSpec,
+  pvtClassifierSpec,
   pvtConfig,
-  pvtSpec,
   type ParamSource,
   type Preprocessing,
   type PvtConfig,
@@ -80,11 +79,8 @@ export interface Checkpoint {
   readonly nonFinite: readonly string[];
 }
 
-/** Every parameter of a backbone and its classifier, as a checkpoint holds them. */
-export const checkpointSpec = (config: PvtConfig) => ({
-  ...pvtSpec(config),
-  ...(config.classes > 0 && { head: linearSpec(config.dims.at(-1)!, config.classes) }),
-});
+/** Every parameter of a backbone and, if the config has classes, its classifier: core's `pvtClassifierSpec`. */
+export const checkpointSpec = pvtClassifierSpec;
 
 /**
  * Reads a checkpoint of the official code, timm, Hugging Face or the mm tools from bytes: safetensors, or

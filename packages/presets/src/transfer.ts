@@ -13,7 +13,11 @@ export function withNewClassifier(source: ParamSource, seed = 0, path = 'head'):
   const sourceOf = (name: string) => (name.startsWith(`${path}.`) ? initial : source);
   return {
     shape: (name, leaf) => sourceOf(name).shape(name, leaf),
-    values: (name, leaf, room) => sourceOf(name).values(name, leaf, room),
+    values: (name, leaf) => sourceOf(name).values(name, leaf),
+    readInto(name, leaf, target) {
+      const chosen = sourceOf(name);
+      return chosen.readInto?.(name, leaf, target) ?? chosen.values(name, leaf);
+    },
   };
 }
 

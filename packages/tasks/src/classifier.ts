@@ -1,12 +1,6 @@
 import { preprocess } from '@pvt/adapter-image';
-import { ConfigError, type Image, type Preprocessing } from '@pvt/core';
-import {
-  createPvtClassifier,
-  pvtClassifierSpec,
-  topK,
-  type Prediction,
-  type PvtClassifier,
-} from '@pvt/heads';
+import { ConfigError, pvtClassifierSpec, type Image, type Preprocessing } from '@pvt/core';
+import { createPvtClassifier, topK, type Prediction, type PvtClassifier } from '@pvt/heads';
 import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { readHeader } from './checkpoint.ts';

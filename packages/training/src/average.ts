@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
+import { toCheckpointLayout, toTensorLayout, type StateDict, type TensorData } from '@pvt/core';
 import type { Parameter } from './parameters.ts';
 
 /** A moving average of weights. */
@@ -49,11 +49,11 @@ export async function averageWeights(state: readonly Parameter[], decay: number)
       }
     },
     state() {
-      const weights = new Map<string, Values>();
+      const weights = new Map<string, TensorData>();
       for (const { path, variable, spec } of state)
         weights.set(
           path,
-          toCheckpoint({ shape: variable.shape, values: averages.get(path)!.slice() }, spec.layout),
+          toCheckpointLayout({ shape: variable.shape, values: averages.get(path)!.slice() }, spec.layout),
         );
       return { steps, weights };
     },
@@ -61,7 +61,7 @@ export async function averageWeights(state: readonly Parameter[], decay: number)
       steps = from.steps;
       for (const { path, spec } of state) {
         const entry = from.weights.get(path);
-        if (entry !== undefined) averages.set(path, toMemory(entry, spec.layout).values.slice());
+        if (entry !== undefined) averages.set(path, toTensorLayout(entry, spec.layout).values.slice());
       }
     },
   };

@@ -1,5 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { CheckpointError, sizeOf, toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
+import {
+  CheckpointError,
+  sizeOf,
+  toCheckpointLayout,
+  toTensorLayout,
+  type StateDict,
+  type TensorData,
+} from '@pvt/core';
 import { decayWeightsOnly, type Grouping, type Parameter } from './parameters.ts';
 
 /** The state of an optimizer, for checkpoints. */
@@ -79,13 +86,13 @@ function optimizer({
         }
       },
       state() {
-        const state = new Map<string, Values>();
+        const state = new Map<string, TensorData>();
         for (const [path, arrays] of slots) {
           const { variable, spec } = byPath.get(path)!;
           for (const [i, name] of names.entries())
             state.set(
               `${name}/${path}`,
-              toCheckpoint({ shape: variable.shape, values: arrays[i]!.slice() }, spec.layout),
+              toCheckpointLayout({ shape: variable.shape, values: arrays[i]!.slice() }, spec.layout),
             );
         }
         return { steps, slots: state };
@@ -119,7 +126,7 @@ function restoredSlots(
     );
   }
   const arrayOf = (name: string, { path, spec: { layout, shape } }: Parameter): Float32Array => {
-    const { values } = toMemory(state.slots.get(`${name}/${path}`)!, layout);
+    const { values } = toTensorLayout(state.slots.get(`${name}/${path}`)!, layout);
     return new Float32Array(values.subarray(0, sizeOf(shape)));
   };
   return updated.map((parameter) => [parameter.path, names.map((name) => arrayOf(name, parameter))]);

@@ -1,14 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { CheckpointError, toCheckpoint, toMemory, type StateDict, type Values } from '@pvt/core';
+import {
+  CheckpointError,
+  toCheckpointLayout,
+  toTensorLayout,
+  type StateDict,
+  type TensorData,
+} from '@pvt/core';
 import { stateEntries, type Models, type Parameter } from './parameters.ts';
 
 /** The values of variables by path, in checkpoint layout. */
 export async function readStateDict(entries: Iterable<Parameter>): Promise<StateDict> {
-  const state = new Map<string, Values>();
+  const state = new Map<string, TensorData>();
   for (const { path, variable, spec } of entries)
     state.set(
       path,
-      toCheckpoint(
+      toCheckpointLayout(
         { shape: variable.shape, values: ((await variable.data()) as Float32Array).slice() },
         spec.layout,
       ),
@@ -42,6 +48,8 @@ export function loadWeights(models: Models, weights: StateDict): void {
   }
   for (const { path, variable, spec } of state)
     tf.tidy(() =>
-      variable.assign(tf.tensor(toMemory(weights.get(path)!, spec.layout).values.slice(), variable.shape)),
+      variable.assign(
+        tf.tensor(toTensorLayout(weights.get(path)!, spec.layout).values.slice(), variable.shape),
+      ),
     );
 }

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readImage } from '@pvt/adapter-image';
 import { checkpoints } from '@pvt/checkpoints';
-import { decodeRuns, fromRunLengths } from '@pvt/heads';
+import { rleFromString, rleToMask } from '@pvt/heads';
 import { fromFloat32, parseSafetensors, toFloat32, writeSafetensors } from '@pvt/presets';
 import { createSegmenter } from '@pvt/tasks';
 import * as tf from '@tensorflow/tfjs-core';
@@ -61,9 +61,9 @@ const library = () =>
 function mapOf({ size: [height, width], classes }: Answer): Uint16Array {
   const map = new Uint16Array(height * width).fill(65_535);
   for (const { label = 65_535, segmentation } of classes) {
-    for (const [i, inside] of fromRunLengths({
+    for (const [i, inside] of rleToMask({
       ...segmentation,
-      counts: decodeRuns(segmentation.counts),
+      counts: rleFromString(segmentation.counts),
     }).labels.entries())
       if (inside === 1) map[i] = label;
   }

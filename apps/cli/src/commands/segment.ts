@@ -45,7 +45,7 @@ An image that cannot be read is reported and does not stop the others; the exit 
       io,
       async (checkpoint, taskOptions) => {
         const { drawLabels } = await import('@pvt/draw');
-        const { encodeRuns, labelMaps, runLengths } = await import('@pvt/heads');
+        const { rleToString, labelMaps, maskToRle } = await import('@pvt/heads');
         const { fromFloat32 } = await import('@pvt/presets');
         const { createSegmenter } = await import('@pvt/tasks');
         const { tidy, transpose } = await import('@tensorflow/tfjs-core');
@@ -85,13 +85,13 @@ An image that cannot be read is reported and does not stop the others; the exit 
                     size: [map.height, map.width] as const,
                     json: {
                       classes: found.map(({ label, ...counts }) => {
-                        const { size, counts: runs } = runLengths(map, label);
+                        const { size, counts: runs } = maskToRle(map, label);
                         return {
                           ...(label === unsure
                             ? { unsure: true }
                             : { label, ...(names[label] && { name: names[label] }) }),
                           ...counts,
-                          segmentation: { size, counts: encodeRuns(runs) },
+                          segmentation: { size, counts: rleToString(runs) },
                         };
                       }),
                     },
@@ -105,7 +105,10 @@ An image that cannot be read is reported and does not stop the others; the exit 
                 }),
                 tensors: [['logits', fromFloat32((await moved.data()) as Float32Array, moved.shape)]],
                 draw: (context) =>
-                  drawLabels(context, maps[0]!, { names, clear: [unsure, names.indexOf('background')] }),
+                  drawLabels(context, maps[0]!, {
+                    names,
+                    transparent: [unsure, names.indexOf('background')],
+                  }),
               };
             } finally {
               logits.dispose();

@@ -152,7 +152,7 @@ const engine = {
     const segmenter = modelOf('segment');
     const { names } = segmenter;
     const [map, milliseconds] = await measure(() => checked(segmenter.segment(image)));
-    const style = { names, alpha: 0.5, clear: [names.indexOf('background')] };
+    const style = { names, alpha: 0.5, transparent: [names.indexOf('background')] };
     const overlay = drawOverlay(map.width, map.height, (context) => drawLabels(context, map, style), {
       tint: true,
     });

@@ -10,7 +10,7 @@ import {
   type PvtConfig,
   type Size,
 } from '@pvt/core';
-import { drawHeatMap, heatColor, type HeatMap } from '@pvt/draw';
+import { drawHeatMap, viridis, type HeatMap } from '@pvt/draw';
 import type { Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, AttentionMap, AttentionRequest, Explored } from '../protocol.ts';
@@ -195,7 +195,7 @@ function drawPixels({ width, height, values }: HeatMap): ImageBitmap {
   const pixels = new ImageData(width, height);
   for (let i = 0; i < values.length; i++) {
     const heat = most > least ? (values[i]! - least) / (most - least) : 0;
-    pixels.data.set([...heatColor(heat), 255], 4 * i);
+    pixels.data.set([...viridis(heat), 255], 4 * i);
   }
   canvas.getContext('2d')!.putImageData(pixels, 0, 0);
   return canvas.transferToImageBitmap();

@@ -1,13 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { customGradient } from '../ops/customGradient.ts';
 import type { ForwardContext } from '../ops/dropout.ts';
 import { pipe } from '../ops/pipe.ts';
 import { sumOfRows } from '../ops/product.ts';
-import type { ParamSpec, ParamsOf } from '../params/spec.ts';
+import { perChannel, type ParamSpec, type ParamsOf } from '../params/spec.ts';
 
-const perChannel = (channels: number, value: number) =>
-  ({ shape: [channels], layout: 'plain', init: { kind: 'constant', value } }) as ParamSpec<tf.Tensor1D>;
-
-/** BatchNorm's scale and shift and its running statistics, named as PyTorch's `BatchNorm2d`. */
+/** BatchNorm's scale and shift and its running statistics, named as in PyTorch's `BatchNorm2d`. */
 export const batchNormSpec = (channels: number) => ({
   weight: perChannel(channels, 1),
   bias: perChannel(channels, 0),
@@ -19,8 +17,9 @@ export const batchNormSpec = (channels: number) => ({
 const momentum = 0.1;
 
 /**
- * Batch normalisation over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167) as PyTorch's `BatchNorm2d`: by the
- * running statistics, or while training by the batch's own, which the running ones then follow.
+ * Batch normalization over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167), as PyTorch's
+ * `BatchNorm2d`: by the running statistics, or in training by the batch's own, which also update the running
+ * ones.
  *
  * @param x [B, H, W, C]
  * @param eps added to the variance
@@ -39,41 +38,38 @@ export function batchNorm(
   return tf.tidy(() => {
     const scale = tf.mul(weight, tf.rsqrt(tf.add(running_var, eps)));
     // One product and one sum over the map.
-    return pipe<tf.Tensor4D>(
+    return pipe(
       x,
-      (t: tf.Tensor4D) => tf.mul(t, scale),
-      (t: tf.Tensor4D) => tf.add(t, tf.sub(bias, tf.mul(running_mean, scale))),
+      (t) => tf.mul<tf.Tensor4D>(t, scale),
+      (t) => tf.add<tf.Tensor4D>(t, tf.sub(bias, tf.mul(running_mean, scale))),
     );
   });
 }
 
-/** With a gradient of its own: that of two means would spread sums over the whole map, again and again. */
+/** Has a gradient of its own: tfjs's, through two means, would broadcast over the whole map several times. */
 function normalizeByBatch(x: tf.Tensor4D, params: ParamsOf<typeof batchNormSpec>, eps: number): tf.Tensor4D {
+  const { weight, bias } = params;
   const rows = x.size / x.shape[3];
-  const compute = tf.customGrad((...inputs) => {
-    const [x, weight, bias, save] = inputs as unknown as [
-      tf.Tensor4D,
-      tf.Tensor1D,
-      tf.Tensor1D,
-      tf.GradSaveFunc,
-    ];
-    const mean = tf.div(sumOfRows(x), rows) as tf.Tensor1D;
+  return customGradient([x, weight, bias], (save) => {
+    const mean: tf.Tensor1D = tf.div(sumOfRows(x), rows);
     const centered = tf.sub(x, mean);
-    const variance = tf.div(sumOfRows(tf.square(centered)), rows) as tf.Tensor1D;
+    const variance: tf.Tensor1D = tf.div(sumOfRows(tf.square(centered)), rows);
     updateRunningStats(params, mean, variance, rows);
     const inverse = tf.rsqrt(tf.add(variance, eps));
     const normalized = tf.mul(centered, inverse);
     save([normalized, inverse, weight]);
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const [dBias, dWeight] = [sumOfRows(dy), sumOfRows(tf.mul(dy, normalized))];
-      // What moves all rows alike, or along the normalised ones, the statistics take back.
-      const own = tf.sub(tf.sub(dy, tf.div(dBias, rows)), tf.mul(normalized, tf.div(dWeight, rows)));
-      return [tf.mul(own, tf.mul(weight, inverse)), dWeight, dBias];
+    return {
+      value: tf.add<tf.Tensor4D>(tf.mul(normalized, weight), bias),
+      gradFunc(dy, saved) {
+        const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+        const [dBias, dWeight] = [sumOfRows(dy), sumOfRows(tf.mul(dy, normalized))];
+        // The statistics depend on x: subtract dy's mean, and its projection on the normalized values.
+        const projected = tf.mul(normalized, tf.div(dWeight, rows));
+        const centeredGradient = tf.sub(tf.sub(dy, tf.div(dBias, rows)), projected);
+        return [tf.mul(centeredGradient, tf.mul(weight, inverse)), dWeight, dBias];
+      },
     };
-    return { value: tf.add(tf.mul(normalized, weight), bias), gradFunc };
   });
-  return compute(x, params.weight, params.bias) as tf.Tensor4D;
 }
 
 /** Moves the running statistics towards a batch's; the running variance is the unbiased one. */

@@ -4,24 +4,27 @@ import { conv2d, depthwiseConv2d } from '../ops/convolution.ts';
 import type { Initializer, ParamSpec, ParamsOf } from '../params/spec.ts';
 
 /**
- * How the two official code bases start their convolutions: v2 draws normals of variance 2 / fan-out with zero bias
- * (`_init_weights` in classification/pvt_v2.py); v1 leaves PyTorch's default, uniform within 1 / √fan-in for both.
+ * How the two official code bases initialize their convolutions: v2 draws normals of variance 2 / fan-out
+ * with zero bias (`_init_weights` in classification/pvt_v2.py); v1 leaves PyTorch's default, uniform within 1
+ * / √fan-in for both.
  */
 export type ConvolutionInit = 'fanOut' | 'fanIn';
 
-const initializers = (
+function initializers(
   init: ConvolutionInit,
   fanIn: number,
   fanOut: number,
-): { weight: Initializer; bias: Initializer } =>
-  init === 'fanOut'
-    ? { weight: { kind: 'normal', std: Math.sqrt(2 / fanOut) }, bias: { kind: 'constant', value: 0 } }
-    : {
-        weight: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) },
-        bias: { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) },
-      };
+): { readonly weight: Initializer; readonly bias: Initializer } {
+  if (init === 'fanOut') {
+    return { weight: { kind: 'normal', std: Math.sqrt(2 / fanOut) }, bias: { kind: 'constant', value: 0 } };
+  }
+  const uniform: Initializer = { kind: 'uniform', bound: 1 / Math.sqrt(fanIn) };
+  return { weight: uniform, bias: uniform };
+}
 
-/** A square convolution: weight (outputs, inputs, kernel, kernel) and, unless switched off, bias (outputs). */
+/**
+ * A square convolution: weight (outputs, inputs, kernel, kernel) and, unless switched off, bias (outputs).
+ */
 export function convolutionSpec(
   inputs: number,
   outputs: number,
@@ -29,33 +32,36 @@ export function convolutionSpec(
   init: ConvolutionInit = 'fanOut',
   { bias = true } = {},
 ) {
-  const start = initializers(init, inputs * kernel * kernel, outputs * kernel * kernel);
+  const initial = initializers(init, inputs * kernel * kernel, outputs * kernel * kernel);
   return {
     weight: {
       shape: [outputs, inputs, kernel, kernel],
       layout: 'convolution',
-      init: start.weight,
+      init: initial.weight,
     } as ParamSpec<tf.Tensor4D>,
-    ...(bias && { bias: { shape: [outputs], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D> }),
+    ...(bias && {
+      bias: { shape: [outputs], layout: 'plain', init: initial.bias } as ParamSpec<tf.Tensor1D>,
+    }),
   };
 }
 
 /** A square depthwise convolution with bias: weight (channels, 1, kernel, kernel). */
 export function depthwiseSpec(channels: number, kernel: number, init: ConvolutionInit = 'fanOut') {
   // Both fans count one channel: fan-out is divided by the number of groups.
-  const start = initializers(init, kernel * kernel, kernel * kernel);
+  const initial = initializers(init, kernel * kernel, kernel * kernel);
   return {
     weight: {
       shape: [channels, 1, kernel, kernel],
       layout: 'depthwise',
-      init: start.weight,
+      init: initial.weight,
     } as ParamSpec<tf.Tensor4D>,
-    bias: { shape: [channels], layout: 'plain', init: start.bias } as ParamSpec<tf.Tensor1D>,
+    bias: { shape: [channels], layout: 'plain', init: initial.bias } as ParamSpec<tf.Tensor1D>,
   };
 }
 
 /**
- * Convolution as PyTorch's `Conv2d`. The padding is a number because tfjs's 'same' pads the far side only at stride 2.
+ * Convolution as PyTorch's `Conv2d`. The padding is a number because tfjs's 'same' pads only the far side at
+ * stride 2.
  *
  * @param x [B, H, W, inputs]
  * @param stride of both axes, pixels
@@ -77,8 +83,9 @@ export function convolution(
  * Depthwise convolution, stride 1, as PyTorch's `Conv2d(groups=channels)`.
  *
  * @param x [B, H, W, C]
+ * @param padding zero rows and columns on every side, pixels; half the kernel keeps the map's size
  * @param activation of the result
- * @returns [B, H, W, C] where the padding is half the kernel
+ * @returns [B, H', W', C]
  * @example
  * const y = depthwise(map, params.dwconv, 1);
  */

@@ -14,7 +14,7 @@ describe.each(['cpu', 'wasm'] as const)('layers on %s', (backend) => {
     await useBackend(backend);
   });
 
-  it('convolution goes without a bias where the spec has none', async () => {
+  it('convolution has no bias if the spec has none', async () => {
     const spec = convolutionSpec(1, 2, 1, 'fanOut', { bias: false });
     expect([...leavesOf(spec)].map(([path]) => path)).toEqual(['weight']);
     await expectClose(

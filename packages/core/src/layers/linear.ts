@@ -9,7 +9,7 @@ import type { ParamSpec, ParamsOf } from '../params/spec.ts';
 /**
  * A linear layer: weight (outputs, inputs) and, unless switched off, bias (outputs).
  *
- * @param std of the truncated normal that weights start from
+ * @param std of the truncated normal that initializes the weight
  */
 export const linearSpec = (inputs: number, outputs: number, { bias = true, std = 0.02 } = {}) => ({
   weight: {
@@ -26,11 +26,11 @@ export const linearSpec = (inputs: number, outputs: number, { bias = true, std =
   }),
 });
 
-/** What follows a linear layer and may become part of its product. */
+/** What is computed after a linear layer, in the same kernel if the backend has one. */
 export interface LinearEpilogue {
-  readonly activation?: Activation;
+  readonly activation?: Activation | undefined;
   /** [..., outputs], added after the activation. */
-  readonly residual?: tf.Tensor;
+  readonly residual?: tf.Tensor | undefined;
 }
 
 /**
@@ -43,24 +43,35 @@ export interface LinearEpilogue {
  */
 export function linear<T extends tf.Tensor>(
   x: T,
-  { weight, bias }: ParamsOf<typeof linearSpec>,
-  { activation, residual }: LinearEpilogue = {},
+  params: ParamsOf<typeof linearSpec>,
+  epilogue: LinearEpilogue = {},
 ): T {
-  const quick =
-    activation === undefined
-      ? fused<T>('PvtLinear', { x, weight, bias, residual })
-      : isFusable(activation) && bias && !residual
-        ? fused<T>('PvtLinearActivation', { x, weight, bias }, { activation })
-        : undefined;
-  if (quick !== undefined) return quick;
+  return fusedLinear(x, params, epilogue) ?? portableLinear(x, params, epilogue);
+}
+
+function fusedLinear<T extends tf.Tensor>(
+  x: T,
+  { weight, bias }: ParamsOf<typeof linearSpec>,
+  { activation, residual }: LinearEpilogue,
+): T | undefined {
+  if (activation === undefined) return fused('PvtLinear', { x, weight, bias, residual });
+  if (!isFusable(activation) || bias === undefined || residual !== undefined) return undefined;
+  return fused('PvtLinearActivation', { x, weight, bias }, { activation });
+}
+
+function portableLinear<T extends tf.Tensor>(
+  x: T,
+  { weight, bias }: ParamsOf<typeof linearSpec>,
+  { activation, residual }: LinearEpilogue,
+): T {
   const [inputs, outputs] = weight.shape;
   return pipe(
-    x,
+    x as tf.Tensor,
     // One flat product for all leading axes: backends have their fast kernel for two dimensions.
-    (t: tf.Tensor) => tf.reshape(t, [x.size / inputs, inputs]),
-    (t: tf.Tensor2D) => product(t, weight, bias),
-    (t: tf.Tensor) => tf.reshape(t, [...x.shape.slice(0, -1), outputs]),
-    (t: tf.Tensor) => (activation === undefined ? t : activationFunctions[activation](t)),
-    (t: tf.Tensor) => (residual === undefined ? t : tf.add(t, residual)),
-  );
+    (t) => tf.reshape<tf.Rank.R2>(t, [x.size / inputs, inputs]),
+    (t) => product(t, weight, bias),
+    (t) => tf.reshape(t, [...x.shape.slice(0, -1), outputs]),
+    (t) => (activation === undefined ? t : activationFunctions[activation](t)),
+    (t) => (residual === undefined ? t : tf.add(t, residual)),
+  ) as T;
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Activation } from '../config.ts';
+import { customGradient } from './customGradient.ts';
 import { fused } from './fused.ts';
 import { pipe } from './pipe.ts';
 
@@ -7,10 +8,20 @@ import { pipe } from './pipe.ts';
 const normalDistribution = <T extends tf.Tensor>(x: T): T =>
   pipe(
     x,
-    (t: T) => tf.mul(t, Math.SQRT1_2),
+    (t) => tf.mul(t, Math.SQRT1_2),
     tf.erf,
-    (t: T) => tf.add(t, 1),
-    (t: T) => tf.mul(t, 0.5),
+    (t) => tf.add(t, 1),
+    (t) => tf.mul<T>(t, 0.5),
+  );
+
+/** Density of the standard normal distribution, φ(x) = exp(-x²/2) / √(2π). */
+const normalDensity = (x: tf.Tensor): tf.Tensor =>
+  pipe(
+    x,
+    tf.square,
+    (t) => tf.mul(t, -0.5),
+    tf.exp,
+    (t) => tf.mul(t, 1 / Math.sqrt(2 * Math.PI)),
   );
 
 /**
@@ -21,44 +32,38 @@ const normalDistribution = <T extends tf.Tensor>(x: T): T =>
  * gelu(tf.tensor1d([-1, 0, 1])).print(); // [-0.1587, 0, 0.8413]
  */
 export function gelu<T extends tf.Tensor>(x: T): T {
-  const quick = fused<T>('PvtGelu', { x });
-  if (quick !== undefined) return quick;
-  const compute = tf.customGrad((input, save) => {
-    const t = input as tf.Tensor;
-    (save as tf.GradSaveFunc)([t]);
-    const value = pipe(t, normalDistribution, (distribution: tf.Tensor) => tf.mul(t, distribution));
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const x = saved[0]!;
-      const density = pipe(
-        x,
-        tf.square,
-        (t: tf.Tensor) => tf.mul(t, -0.5),
-        tf.exp,
-        (t: tf.Tensor) => tf.mul(t, 1 / Math.sqrt(2 * Math.PI)),
-      );
-      return tf.mul(dy, tf.add(normalDistribution(x), tf.mul(x, density)));
-    };
-    return { value, gradFunc };
-  });
-  return compute(x) as T;
+  return fused<T>('PvtGelu', { x }) ?? portableGelu(x);
 }
 
-/** GELU by its tanh approximation, as some checkpoints of other families use it; up to 5e-4 from the exact one. */
+const portableGelu = <T extends tf.Tensor>(x: T): T =>
+  customGradient([x], (save) => {
+    save([x]);
+    return {
+      value: pipe(x, normalDistribution, (distribution) => tf.mul<T>(x, distribution)),
+      gradFunc(dy, saved) {
+        const x = saved[0]!;
+        const density = normalDensity(x);
+        return tf.mul(dy, tf.add(normalDistribution(x), tf.mul(x, density)));
+      },
+    };
+  });
+
+/** GELU in its tanh approximation, as some checkpoints of other families use it; differs by up to 5e-4. */
 function geluTanh<T extends tf.Tensor>(x: T): T {
   const inner = pipe(
     x,
     tf.square,
-    (t: T) => tf.mul(t, 0.044715),
-    (t: T) => tf.add(t, 1),
-    (t: T) => tf.mul(t, x),
-    (t: T) => tf.mul(t, Math.sqrt(2 / Math.PI)),
+    (t) => tf.mul(t, 0.044715),
+    (t) => tf.add(t, 1),
+    (t) => tf.mul(t, x),
+    (t) => tf.mul(t, Math.sqrt(2 / Math.PI)),
     tf.tanh,
   );
   return pipe(
     inner,
-    (t: T) => tf.add(t, 1),
-    (t: T) => tf.mul(t, x),
-    (t: T) => tf.mul(t, 0.5),
+    (t) => tf.add(t, 1),
+    (t) => tf.mul(t, x),
+    (t) => tf.mul<T>(t, 0.5),
   );
 }
 
@@ -67,5 +72,5 @@ export const activationFunctions: Record<Activation, <T extends tf.Tensor>(x: T)
   gelu,
   gelu_tanh: (x) => tf.tidy(() => geluTanh(x)),
   relu: tf.relu,
-  silu: (x) => pipe(x, tf.sigmoid, (t: tf.Tensor) => tf.mul(t, x)),
+  silu: (x) => pipe(x, tf.sigmoid, (t) => tf.mul(t, x)),
 };

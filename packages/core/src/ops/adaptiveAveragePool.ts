@@ -1,8 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Size } from '../vision.ts';
 import { matrixOf, separable, type Matrix } from './separable.ts';
 
-/** Means over PyTorch's windows: from floor(i·n/m) to ceil((i+1)·n/m), overlapping where n is not a multiple of m. */
-function windowsOf(from: number, to: number): Matrix {
+/** Means over PyTorch's windows: from floor(i·n/m) to ceil((i+1)·n/m), which overlap unless m divides n. */
+function averagingMatrix(from: number, to: number): Matrix {
   return matrixOf(to, from, (row, add) => {
     const start = Math.floor((row * from) / to);
     const end = Math.ceil(((row + 1) * from) / to);
@@ -11,7 +12,8 @@ function windowsOf(from: number, to: number): Matrix {
 }
 
 /**
- * Adaptive average pooling to a fixed size, as PyTorch's `AdaptiveAvgPool2d`; maps smaller than the size work too.
+ * Adaptive average pooling to a fixed size, as PyTorch's `AdaptiveAvgPool2d`; maps smaller than the size work
+ * too.
  *
  * @param x [B, H, W, C]
  * @param size [H', W']
@@ -19,6 +21,6 @@ function windowsOf(from: number, to: number): Matrix {
  * @example
  * const pooled = adaptiveAveragePool(map, [7, 7]);
  */
-export function adaptiveAveragePool(x: tf.Tensor4D, [height, width]: readonly [number, number]): tf.Tensor4D {
-  return separable(x, windowsOf(x.shape[1], height), windowsOf(x.shape[2], width));
+export function adaptiveAveragePool(x: tf.Tensor4D, [height, width]: Size): tf.Tensor4D {
+  return separable(x, averagingMatrix(x.shape[1], height), averagingMatrix(x.shape[2], width));
 }

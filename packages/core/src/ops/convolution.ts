@@ -1,45 +1,45 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Activation } from '../config.ts';
 import { activationFunctions } from './activation.ts';
+import { customGradient } from './customGradient.ts';
 import { fused, isFusable } from './fused.ts';
 import { pipe } from './pipe.ts';
 import { innerProduct, sumOfRows } from './product.ts';
 
 /*
- * Convolutions with gradients made of convolutions and products. tfjs's own gradients need kernels that its wasm backend
- * lacks (Conv2DBackpropFilter and both of the depthwise ones); these run on every backend and agree to rounding.
+ * Convolutions with gradients made of convolutions and products. tfjs's own gradients need kernels that its
+ * wasm backend lacks (Conv2DBackpropFilter and both of the depthwise ones); these run on every backend and
+ * agree to rounding.
  */
 
 type Pads = [[number, number], [number, number], [number, number], [number, number]];
 
-/** A part of a map. Pixels of a row lie together, so that rows are moved whole. */
-function part(x: tf.Tensor4D, row: number, column: number, height: number, width: number): tf.Tensor4D {
-  const [batch, , across, channels] = x.shape;
-  const rows = tf.reshape(x, [batch, x.shape[1], across * channels]) as tf.Tensor3D;
-  return tf.reshape(tf.slice(rows, [0, row, column * channels], [batch, height, width * channels]), [
-    batch,
-    height,
-    width,
-    channels,
-  ]) as tf.Tensor4D;
-}
-
-/** Rows and columns around a map; negative numbers cut. */
-function reframe(x: tf.Tensor4D, before: number, height: number, width: number): tf.Tensor4D {
-  const [, from, across] = x.shape;
-  const [added, cut] = [Math.max(0, before), Math.max(0, -before)];
-  const pads: Pads = [
-    [0, 0],
-    [added, Math.max(0, height - from - before)],
-    [added, Math.max(0, width - across - before)],
-    [0, 0],
-  ];
-  return part(tf.pad(x, pads), cut, cut, height, width);
+/** A window of a map. The pixels of a row are contiguous, so whole rows are copied. */
+function crop(x: tf.Tensor4D, top: number, left: number, height: number, width: number): tf.Tensor4D {
+  const [batch, rows, columns, channels] = x.shape;
+  const flat = tf.reshape<tf.Rank.R3>(x, [batch, rows, columns * channels]);
+  const cropped = tf.slice(flat, [0, top, left * channels], [batch, height, width * channels]);
+  return tf.reshape(cropped, [batch, height, width, channels]);
 }
 
 /**
- * Gradient of a convolution with respect to its input: over cells of stride x stride pixels, a convolution of stride 1
- * with the turned filter.
+ * A map with `before` rows and columns added in front, brought to a size at the end; negative numbers crop.
+ */
+function padOrCrop(x: tf.Tensor4D, before: number, height: number, width: number): tf.Tensor4D {
+  const [, rows, columns] = x.shape;
+  const [added, cropped] = [Math.max(0, before), Math.max(0, -before)];
+  const pads: Pads = [
+    [0, 0],
+    [added, Math.max(0, height - rows - before)],
+    [added, Math.max(0, width - columns - before)],
+    [0, 0],
+  ];
+  return crop(tf.pad(x, pads), cropped, cropped, height, width);
+}
+
+/**
+ * Gradient of a convolution with respect to its input: over cells of stride x stride pixels, a convolution of
+ * stride 1 with the rotated filter.
  */
 function inputGradient(
   dy: tf.Tensor4D,
@@ -49,36 +49,34 @@ function inputGradient(
   padding: number,
 ): tf.Tensor4D {
   const [kernel, , inputs, outputs] = filter.shape;
-  const taps = Math.ceil(kernel / stride);
-  const extra = taps * stride - kernel;
-  const padded = tf.pad(filter, [
+  const side = Math.ceil(kernel / stride);
+  const extra = side * stride - kernel;
+  const pads: Pads = [
     [0, extra],
     [0, extra],
     [0, 0],
     [0, 0],
+  ];
+  const folded = tf.reshape(tf.pad(filter, pads), [side, stride, side, stride, inputs, outputs]);
+  const perCell = tf.reshape<tf.Rank.R4>(tf.transpose(folded, [0, 2, 5, 1, 3, 4]), [
+    side,
+    side,
+    outputs,
+    stride * stride * inputs,
   ]);
-  const folded = tf.reshape(padded, [taps, stride, taps, stride, inputs, outputs]);
-  const turned = tf.reverse(
-    tf.reshape(tf.transpose(folded, [0, 2, 5, 1, 3, 4]), [
-      taps,
-      taps,
-      outputs,
-      stride * stride * inputs,
-    ]) as tf.Tensor4D,
-    [0, 1],
-  );
-  const cells = tf.conv2d(dy, turned, 1, taps - 1);
+  const cells = tf.conv2d(dy, tf.reverse(perCell, [0, 1]), 1, side - 1);
   const [batch, rows, columns] = cells.shape;
-  const pixels = tf.reshape(
+  const pixels = tf.reshape<tf.Rank.R4>(
     tf.transpose(tf.reshape(cells, [batch * rows, columns, stride, stride * inputs]), [0, 2, 1, 3]),
     [batch, rows * stride, columns * stride, inputs],
-  ) as tf.Tensor4D;
-  return reframe(pixels, -padding, height!, width!);
+  );
+  return padOrCrop(pixels, -padding, height!, width!);
 }
 
 /**
- * Gradient of a convolution with respect to its filter. The input is folded into cells of stride x stride pixels, which
- * makes the convolution one of stride 1 over cells: each of its few taps is one product of all positions.
+ * Gradient of a convolution with respect to its filter. The input is folded into cells of stride x stride
+ * pixels, which makes the convolution one of stride 1 over cells: each position of its small kernel is one
+ * product over all pixels.
  */
 function filterGradient(
   x: tf.Tensor4D,
@@ -88,29 +86,30 @@ function filterGradient(
   padding: number,
 ): tf.Tensor4D {
   const [batch, height, width] = dy.shape;
-  const taps = Math.ceil(kernel! / stride);
-  const [cellRows, cellColumns] = [height + taps - 1, width + taps - 1];
-  const framed = reframe(x, padding, cellRows * stride, cellColumns * stride);
-  const folded = tf.reshape(framed, [batch * cellRows, stride, cellColumns, stride * inputs!]);
-  const cells = tf.reshape(tf.transpose(folded, [0, 2, 1, 3]), [
+  const side = Math.ceil(kernel! / stride);
+  const [cellRows, cellColumns] = [height + side - 1, width + side - 1];
+  const padded = padOrCrop(x, padding, cellRows * stride, cellColumns * stride);
+  const folded = tf.reshape(padded, [batch * cellRows, stride, cellColumns, stride * inputs!]);
+  const cells = tf.reshape<tf.Rank.R4>(tf.transpose(folded, [0, 2, 1, 3]), [
     batch,
     cellRows,
     cellColumns,
     stride * stride * inputs!,
-  ]) as tf.Tensor4D;
+  ]);
   const positions = batch * height * width;
-  const slopes = tf.reshape(dy, [positions, outputs!]) as tf.Tensor2D;
-  const rows = Array.from({ length: taps }, (_, row) =>
-    Array.from({ length: taps }, (_, column) => {
-      const seen = part(cells, row, column, height, width);
-      const product = innerProduct(tf.reshape(seen, [positions, -1]) as tf.Tensor2D, slopes);
-      return tf.reshape(product, [stride, stride, inputs!, outputs!]);
-    }),
+  const gradients = tf.reshape<tf.Rank.R2>(dy, [positions, outputs!]);
+  const gradientAt = (row: number, column: number): tf.Tensor => {
+    const seen = tf.reshape<tf.Rank.R2>(crop(cells, row, column, height, width), [positions, -1]);
+    return tf.reshape(innerProduct(seen, gradients), [stride, stride, inputs!, outputs!]);
+  };
+  const offsets = Array.from({ length: side }, (_, offset) => offset);
+  const rows = offsets.map((row) =>
+    tf.concat(
+      offsets.map((column) => gradientAt(row, column)),
+      1,
+    ),
   );
-  const whole = tf.concat(
-    rows.map((row) => tf.concat(row, 1)),
-    0,
-  ) as tf.Tensor4D;
+  const whole = tf.concat(rows, 0) as tf.Tensor4D;
   return tf.slice(whole, [0, 0, 0, 0], [kernel!, kernel!, inputs!, outputs!]);
 }
 
@@ -129,25 +128,33 @@ export function conv2d(
   stride: number,
   padding: number,
 ): tf.Tensor4D {
-  const quick = fused<tf.Tensor4D>('PvtConvolution', { x, filter, bias }, { stride, padding });
-  if (quick !== undefined) return quick;
-  const compute = tf.customGrad((...inputs) => {
-    const save = inputs.pop() as unknown as tf.GradSaveFunc;
-    const [x, filter, bias] = inputs as [tf.Tensor4D, tf.Tensor4D, tf.Tensor1D?];
+  return (
+    fused<tf.Tensor4D>('PvtConvolution', { x, filter, bias }, { stride, padding }) ??
+    portableConv2d(x, filter, bias, stride, padding)
+  );
+}
+
+function portableConv2d(
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D | undefined,
+  stride: number,
+  padding: number,
+): tf.Tensor4D {
+  return customGradient([x, filter, bias], (save) => {
     save([x, filter]);
-    const value = tf.fused.conv2d({ x, filter, ...(bias && { bias }), strides: stride, pad: padding });
-    const gradFunc = (slope: tf.Tensor, saved: tf.Tensor[]) => {
-      const dy = slope as tf.Tensor4D;
-      const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
-      return [
-        inputGradient(dy, filter, x.shape, stride, padding),
-        filterGradient(x, dy, filter.shape, stride, padding),
-        ...(bias ? [sumOfRows(dy)] : []),
-      ];
+    return {
+      value: tf.fused.conv2d({ x, filter, ...(bias && { bias }), strides: stride, pad: padding }),
+      gradFunc(dy, saved) {
+        const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
+        return [
+          inputGradient(dy, filter, x.shape, stride, padding),
+          filterGradient(x, dy, filter.shape, stride, padding),
+          ...(bias ? [sumOfRows(dy)] : []),
+        ];
+      },
     };
-    return { value, gradFunc };
   });
-  return compute(x, filter, ...(bias ? [bias] : [])) as tf.Tensor4D;
 }
 
 /**
@@ -166,43 +173,55 @@ export function depthwiseConv2d(
   padding: number,
   activation?: Activation,
 ): tf.Tensor4D {
-  const activate = (t: tf.Tensor) => (activation === undefined ? t : activationFunctions[activation](t));
-  if (filter.shape[0] === 3 && padding === 1) {
-    const whole = isFusable(activation);
-    const quick = fused<tf.Tensor4D>(
-      'PvtDepthwise',
-      { x, filter, bias },
-      whole && activation ? { activation } : {},
-    );
-    if (quick !== undefined) return whole ? quick : pipe(x, () => quick, activate);
-  }
-  const compute = tf.customGrad((...inputs) => {
-    const [x, filter, bias, save] = inputs as unknown as [
-      tf.Tensor4D,
-      tf.Tensor4D,
-      tf.Tensor1D,
-      tf.GradSaveFunc,
-    ];
+  const fusesActivation = isFusable(activation);
+  const attrs = fusesActivation && activation ? { activation } : {};
+  const fusedResult =
+    filter.shape[0] === 3 && padding === 1
+      ? fused<tf.Tensor4D>('PvtDepthwise', { x, filter, bias }, attrs)
+      : undefined;
+  if (fusedResult !== undefined && fusesActivation) return fusedResult;
+  return pipe(
+    x,
+    () => fusedResult ?? portableDepthwiseConv2d(x, filter, bias, padding),
+    (t) => (activation === undefined ? t : activationFunctions[activation](t)),
+  );
+}
+
+const portableDepthwiseConv2d = (
+  x: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  bias: tf.Tensor1D,
+  padding: number,
+): tf.Tensor4D =>
+  customGradient([x, filter, bias], (save) => {
     save([x, filter]);
-    const value = tf.fused.depthwiseConv2d({ x, filter, bias, strides: 1, pad: padding });
-    const gradFunc = (slope: tf.Tensor, saved: tf.Tensor[]) => {
-      const dy = slope as tf.Tensor4D;
-      const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
-      const [kernel, , channels] = filter.shape;
-      const [, height, width] = dy.shape;
-      const framed = reframe(x, padding, height + kernel - 1, width + kernel - 1);
-      const taps = Array.from({ length: kernel * kernel }, (_, tap) =>
-        tf.tidy(() =>
-          sumOfRows(tf.mul(part(framed, Math.floor(tap / kernel), tap % kernel, height, width), dy)),
-        ),
-      );
-      return [
-        tf.depthwiseConv2d(dy, tf.reverse(filter, [0, 1]), 1, kernel - 1 - padding),
-        tf.reshape(tf.stack(taps), [kernel, kernel, channels, 1]),
-        sumOfRows(dy),
-      ];
+    return {
+      value: tf.fused.depthwiseConv2d({ x, filter, bias, strides: 1, pad: padding }),
+      gradFunc(dy, saved) {
+        const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
+        const kernel = filter.shape[0];
+        return [
+          tf.depthwiseConv2d(dy, tf.reverse(filter, [0, 1]), 1, kernel - 1 - padding),
+          depthwiseFilterGradient(x, dy, filter.shape, padding),
+          sumOfRows(dy),
+        ];
+      },
     };
-    return { value, gradFunc };
   });
-  return pipe(x, () => compute(x, filter, bias), activate);
+
+/**
+ * Gradient of a depthwise convolution with respect to its filter, one position of the kernel after the other.
+ */
+function depthwiseFilterGradient(
+  x: tf.Tensor4D,
+  dy: tf.Tensor4D,
+  [kernel, , channels]: readonly [number, number, number, number],
+  padding: number,
+): tf.Tensor {
+  const [, height, width] = dy.shape;
+  const padded = padOrCrop(x, padding, height + kernel - 1, width + kernel - 1);
+  const positions = Array.from({ length: kernel * kernel }, (_, i) =>
+    tf.tidy(() => sumOfRows(tf.mul(crop(padded, Math.floor(i / kernel), i % kernel, height, width), dy))),
+  );
+  return tf.reshape(tf.stack(positions), [kernel, kernel, channels, 1]);
 }

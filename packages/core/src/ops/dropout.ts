@@ -1,15 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { sizeOf } from '../params/spec.ts';
 import type { Random } from '../random.ts';
 
-/** What any forward may be told. */
-interface Observed {
-  /** Shown what each part computes, under the path of its parameters and in order; the tensors are borrowed. */
+interface ObservableContext {
+  /**
+   * Called with each layer's output, under the path of its parameters and in order; the tensors are borrowed.
+   */
   readonly observe?: (path: string, tensor: tf.Tensor) => void;
 }
 
 /**
- * Computes a block of a model, and may keep its inputs alone and compute it again in the backward pass. `compute` is pure:
- * the same inputs and the same stream of random numbers give the same result.
+ * Computes a block of a model. It may keep the inputs alone and compute the block again in the backward pass
+ * (gradient checkpointing). `compute` is pure: the same inputs and the same stream of random numbers give the
+ * same result.
  */
 export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Tensor>(
   x: X,
@@ -18,19 +21,24 @@ export type Recompute = <X extends tf.Tensor, P extends object, Y extends tf.Ten
   compute: (x: X, params: P, context: TrainingContext) => Y,
 ) => Y;
 
-/** What a forward is told while it trains: its noise is drawn from `random`, so that a seed reproduces a run. */
-export interface TrainingContext extends Observed {
+/** Context of a forward in training: dropout draws from `random`, so that a seed reproduces a run. */
+export interface TrainingContext extends ObservableContext {
   readonly training: true;
   readonly random: Random;
-  /** How blocks are computed where memory is short; `recomputed` of @pvt/training. */
+  /**
+   * How blocks are computed to save memory; see `recomputed` of @pvt/training. Default: stored for the
+   * backward pass.
+   */
   readonly recompute?: Recompute;
 }
 
-/** Whether a forward trains. */
-export type ForwardContext = (Observed & { readonly training?: false }) | TrainingContext;
+/** Whether a forward is part of training or of inference. */
+export type ForwardContext = (ObservableContext & { readonly training?: false }) | TrainingContext;
 
-/** Multiplies by a mask that is 1 / (1 - rate) where the draw keeps and 0 where it drops, broadcast from `maskShape`. */
-function masked<T extends tf.Tensor>(
+/**
+ * Multiplies by a mask of 0 (dropped) and 1 / (1 - rate) (not dropped), which is broadcast from `maskShape`.
+ */
+function applyMask<T extends tf.Tensor>(
   x: T,
   rate: number,
   context: ForwardContext,
@@ -38,10 +46,10 @@ function masked<T extends tf.Tensor>(
 ): T {
   if (!context.training || rate === 0) return x;
   const { random } = context;
-  const mask = new Float32Array(maskShape.reduce((product, side) => product * side, 1));
+  const mask = new Float32Array(sizeOf(maskShape));
   for (let i = 0; i < mask.length; i++) mask[i] = random.uniform() < rate ? 0 : 1 / (1 - rate);
   const tensor = tf.tensor(mask, [...maskShape]);
-  const result = tf.mul(x, tensor) as T;
+  const result = tf.mul<T>(x, tensor);
   tensor.dispose();
   return result;
 }
@@ -54,10 +62,11 @@ function masked<T extends tf.Tensor>(
  * const y = dropout(x, 0.1, { training: true, random: createRandom(1) });
  */
 export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T =>
-  masked(x, rate, context, x.shape);
+  applyMask(x, rate, context, x.shape);
 
 /**
- * Dropout of whole channels of maps, as PyTorch's `Dropout2d` (Tompson et al., arXiv:1411.4280). Returns `x` itself outside training.
+ * Dropout of whole channels of maps, as PyTorch's `Dropout2d` (Tompson et al., arXiv:1411.4280). Returns `x`
+ * itself outside training.
  *
  * @param x [B, H, W, C]
  * @param rate share of each sample's channels set to zero, in [0, 1)
@@ -65,21 +74,18 @@ export const dropout = <T extends tf.Tensor>(x: T, rate: number, context: Forwar
  * const y = dropChannels(map, 0.1, { training: true, random: createRandom(1) });
  */
 export const dropChannels = (x: tf.Tensor4D, rate: number, context: ForwardContext): tf.Tensor4D =>
-  masked(x, rate, context, [x.shape[0], 1, 1, x.shape[3]]);
+  applyMask(x, rate, context, [x.shape[0], 1, 1, x.shape[3]]);
 
 /**
- * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch and scales
- * the others up. Returns `x` itself outside training.
+ * Drop path, or stochastic depth (Huang et al., arXiv:1603.09382): drops whole samples of a residual branch
+ * and scales the others up. Returns `x` itself outside training.
  *
  * @param x [B, ...]
  * @param rate share of samples set to zero, in [0, 1)
  * @example
  * const y = tf.add(x, dropPath(branch, 0.1, context));
  */
-export const dropPath = <T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T =>
-  masked(
-    x,
-    rate,
-    context,
-    x.shape.map((side, axis) => (axis === 0 ? side : 1)),
-  );
+export function dropPath<T extends tf.Tensor>(x: T, rate: number, context: ForwardContext): T {
+  const perSample = x.shape.map((side, axis) => (axis === 0 ? side : 1));
+  return applyMask(x, rate, context, perSample);
+}

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Activation } from '../config.ts';
 
-/** What an adapter may compute in one kernel; inputs and attributes are those of the op that asks for it. */
+/** Kernels that an adapter may register; inputs and attributes are those of the op that asks for one. */
 export type FusedKernel =
   | 'PvtLinear'
   | 'PvtLinearActivation'
@@ -12,16 +12,17 @@ export type FusedKernel =
   | 'PvtConvolution';
 
 /**
- * Runs the kernel that an adapter has registered for the current backend, with the gradient registered beside it.
+ * Runs the kernel that an adapter has registered for the current backend, with the gradient registered beside
+ * it.
  *
- * @returns undefined where there is none, and the op goes on in tfjs's own kernels
+ * @returns undefined if there is none; the op is then computed by tfjs's own kernels
  * @example
  * return fused('PvtGelu', { x }) ?? portable(x);
  */
 export function fused<T extends tf.Tensor>(
   kernel: FusedKernel,
   inputs: Readonly<Record<string, tf.Tensor | undefined>>,
-  attrs: tf.NamedAttrMap | undefined = {},
+  attrs: tf.NamedAttrMap = {},
 ): T | undefined {
   if (!tf.getKernel(kernel, tf.getBackend())) return undefined;
   const given = Object.fromEntries(
@@ -30,6 +31,6 @@ export function fused<T extends tf.Tensor>(
   return tf.engine().runKernel(kernel, given, attrs) as T;
 }
 
-/** Whether kernels apply this activation to their own result; others follow as an op. */
+/** Whether fused kernels can apply an activation to their own result; others are separate ops. */
 export const isFusable = (activation: Activation | undefined): boolean =>
   activation === undefined || activation === 'gelu' || activation === 'relu';

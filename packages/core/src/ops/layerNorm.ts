@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { customGradient } from './customGradient.ts';
 import { fused } from './fused.ts';
 import { pipe } from './pipe.ts';
 import { sumOfRows } from './product.ts';
 
 /**
- * Layer normalisation over the last axis (Ba et al., arXiv:1607.06450) with biased variance, as PyTorch computes it,
- * with its own gradient.
+ * Layer normalization over the last axis (Ba et al., arXiv:1607.06450) with biased variance, as PyTorch
+ * computes it, with its own gradient.
  *
  * @param x float32 [..., C]
  * @param weight [C]
@@ -15,20 +16,26 @@ import { sumOfRows } from './product.ts';
  * const y = layerNorm(tokens, tf.ones([64]), tf.zeros([64]), 1e-6);
  */
 export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, eps: number): T {
-  const quick = fused<T>('PvtLayerNorm', { x, weight, bias }, { eps });
-  if (quick !== undefined) return quick;
-  const compute = tf.customGrad((...inputs) => {
-    const [x, weight, bias, save] = inputs as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
+  return fused<T>('PvtLayerNorm', { x, weight, bias }, { eps }) ?? portableLayerNorm<T>(x, weight, bias, eps);
+}
+
+const portableLayerNorm = <T extends tf.Tensor>(
+  x: tf.Tensor,
+  weight: tf.Tensor1D,
+  bias: tf.Tensor1D,
+  eps: number,
+): T =>
+  customGradient([x, weight, bias], (save) => {
     const centered = pipe(
       x,
-      (t: tf.Tensor) => tf.mean(t, -1, true),
-      (mean: tf.Tensor) => tf.sub(x, mean),
+      (t) => tf.mean(t, -1, true),
+      (mean) => tf.sub(x, mean),
     );
     const inverse = pipe(
       centered,
       tf.square,
-      (t: tf.Tensor) => tf.mean(t, -1, true),
-      (t: tf.Tensor) => tf.add(t, eps),
+      (t) => tf.mean(t, -1, true),
+      (t) => tf.add(t, eps),
       tf.rsqrt,
     );
     const normalized = tf.mul(centered, inverse);
@@ -36,19 +43,17 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
     save([normalized, inverse, weight]);
     const value = pipe(
       normalized,
-      (t: tf.Tensor) => tf.mul(t, weight),
-      (t: tf.Tensor) => tf.add(t, bias),
+      (t) => tf.mul(t, weight),
+      (t) => tf.add<T>(t, bias),
     );
     normalized.dispose();
-
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const scaled = tf.mul(dy, weight);
-      const along = tf.mul(normalized, tf.mean(tf.mul(scaled, normalized), -1, true));
-      const dx = tf.mul(inverse, tf.sub(tf.sub(scaled, tf.mean(scaled, -1, true)), along));
-      return [dx, sumOfRows(tf.mul(dy, normalized)), sumOfRows(dy)];
-    };
-    return { value, gradFunc };
+    return { value, gradFunc: layerNormGradient };
   });
-  return compute(x, weight, bias) as T;
+
+function layerNormGradient(dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] {
+  const [normalized, inverse, weight] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+  const scaled = tf.mul(dy, weight);
+  const along = tf.mul(normalized, tf.mean(tf.mul(scaled, normalized), -1, true));
+  const dx = tf.mul(inverse, tf.sub(tf.sub(scaled, tf.mean(scaled, -1, true)), along));
+  return [dx, sumOfRows(tf.mul(dy, normalized)), sumOfRows(dy)];
 }

@@ -44,7 +44,7 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
   });
 
   describe('layerNorm', () => {
-    it('centres and scales rows by their biased variance', async () => {
+    it('centers and scales rows by their biased variance', async () => {
       const y = layerNorm(
         tf.tensor2d([
           [1, 2, 3, 4],
@@ -68,12 +68,12 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
   describe('adaptiveAveragePool', () => {
     const ramp = () => tf.tidy(() => tf.reshape(tf.range(0, 10), [1, 2, 5, 1])) as tf.Tensor4D;
 
-    it('takes the mean over overlapping windows where sizes do not divide', async () => {
+    it('averages overlapping windows if the sizes do not divide', async () => {
       // Rows 0..4 and 5..9; windows of 5 onto 3 are [0,2), [1,4), [3,5).
       await expectClose(adaptiveAveragePool(ramp(), [1, 3]), [3, 4.5, 6], 1e-6);
     });
 
-    it('repeats where the map is smaller than the target', async () => {
+    it('repeats if the map is smaller than the target', async () => {
       await expectClose(
         adaptiveAveragePool(tf.tensor4d([1, 2], [1, 1, 2, 1]), [2, 4]),
         [1, 1, 2, 2, 1, 1, 2, 2],
@@ -100,8 +100,8 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
   });
 
   describe('resample', () => {
-    it('bilinear puts pixel centres where PyTorch does', async () => {
-      // Two pixels onto four: centres at -0.25, 0.25, 0.75 and 1.25 of the source, clamped at its ends.
+    it('bilinear has the pixel centers of PyTorch', async () => {
+      // Two pixels onto four: centers at -0.25, 0.25, 0.75 and 1.25 of the source, clamped at its ends.
       await expectClose(
         resample(tf.tensor4d([0, 1], [1, 1, 2, 1]), [1, 4], 'bilinear'),
         [0, 0.25, 0.75, 1],
@@ -192,13 +192,13 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
     it('treats heads apart', async () => {
       const query = noise([2, 5, 6]) as tf.Tensor3D;
       const keyValue = noise([2, 3, 12], 2) as tf.Tensor3D;
-      const together = multiHeadAttention(query, keyValue, 2).tokens;
+      const whole = multiHeadAttention(query, keyValue, 2).tokens;
       const [keys, values] = tf.split(keyValue, 2, 2) as [tf.Tensor3D, tf.Tensor3D];
       const apart = [0, 1].map((head) => {
         const part = (x: tf.Tensor3D) => tf.slice(x, [0, 0, head * 3], [-1, -1, 3]);
         return multiHeadAttention(part(query), tf.concat([part(keys), part(values)], 2), 1).tokens;
       });
-      await expectClose(together, await tf.concat(apart, 2).data(), 1e-6);
+      await expectClose(whole, await tf.concat(apart, 2).data(), 1e-6);
     });
 
     it.each([1, 3])('with %i heads has the gradient of its values', (heads) =>

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { customGradient } from './customGradient.ts';
 
 /*
- * Backends have their fast kernel for one product of two plain matrices: transposing first and multiplying then is
- * several times faster on wasm than a product told to transpose.
+ * Backends have their fast kernel for one product of two plain matrices: on wasm, transposing first and
+ * multiplying afterwards is several times faster than a product that transposes its factors.
  */
 
 /** aᵀ·b of [N, A] and [N, B]: [A, B]. */
@@ -10,27 +11,26 @@ export const innerProduct = (a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D =>
   tf.tidy(() => tf.matMul(tf.transpose(a), b));
 
 /**
- * Sum over all axes but the last, as averages of averages: no backend has to transpose for it, none sums a long row at a
- * time, and rounding grows with the square root of the number of rows.
+ * Sum over all axes but the last, as averages of averages: no backend has to transpose for it, none sums one
+ * long row, and rounding grows with the square root of the number of rows.
  */
 export const sumOfRows = (x: tf.Tensor): tf.Tensor1D =>
   tf.tidy(() => {
     const channels = x.shape[x.rank - 1]!;
     const rows = x.size / channels;
-    const run = Math.ceil(Math.sqrt(rows));
-    const runs = Math.ceil(rows / run);
-    const flat = tf.reshape(x, [rows, channels]);
-    const full =
-      runs * run === rows
-        ? flat
-        : tf.pad(flat, [
-            [0, runs * run - rows],
-            [0, 0],
-          ]);
-    const means = tf.avgPool(tf.reshape(full, [1, runs, run, channels]) as tf.Tensor4D, [1, run], 1, 'valid');
-    return tf.reshape(tf.mul(tf.avgPool(means, [runs, 1], 1, 'valid'), runs * run), [
-      channels,
-    ]) as tf.Tensor1D;
+    const length = Math.ceil(Math.sqrt(rows));
+    const count = Math.ceil(rows / length);
+    const missing = count * length - rows;
+    const flat = tf.reshape<tf.Rank.R2>(x, [rows, channels]);
+    const pads: [number, number][] = [
+      [0, missing],
+      [0, 0],
+    ];
+    const full = missing === 0 ? flat : tf.pad(flat, pads);
+    const image = tf.reshape<tf.Rank.R4>(full, [1, count, length, channels]);
+    const means = tf.avgPool(image, [1, length], 1, 'valid');
+    const mean = tf.avgPool(means, [count, 1], 1, 'valid');
+    return tf.reshape<tf.Rank.R1>(tf.mul(mean, count * length), [channels]);
   });
 
 /**
@@ -42,17 +42,14 @@ export const sumOfRows = (x: tf.Tensor): tf.Tensor1D =>
  * @returns [N, outputs]
  */
 export function product(a: tf.Tensor2D, b: tf.Tensor2D, bias: tf.Tensor1D | undefined): tf.Tensor2D {
-  const compute = tf.customGrad((...inputs) => {
-    const save = inputs.pop() as unknown as tf.GradSaveFunc;
-    const [a, b, bias] = inputs as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D?];
+  return customGradient([a, b, bias], (save) => {
     save([a, b]);
-    const value = tf.fused.matMul({ a, b, ...(bias && { bias }) });
-    const gradFunc = (slope: tf.Tensor, saved: tf.Tensor[]) => {
-      const dy = slope as tf.Tensor2D;
-      const [a, b] = saved as [tf.Tensor2D, tf.Tensor2D];
-      return [tf.matMul(dy, tf.transpose(b)), innerProduct(a, dy), ...(bias ? [sumOfRows(dy)] : [])];
+    return {
+      value: tf.fused.matMul({ a, b, ...(bias && { bias }) }) as tf.Tensor2D,
+      gradFunc(dy, saved) {
+        const [a, b] = saved as [tf.Tensor2D, tf.Tensor2D];
+        return [tf.matMul(dy, tf.transpose(b)), innerProduct(a, dy), ...(bias ? [sumOfRows(dy)] : [])];
+      },
     };
-    return { value, gradFunc };
   });
-  return compute(a, b, ...(bias ? [bias] : [])) as tf.Tensor2D;
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { customGradient } from './customGradient.ts';
 
 /** A dense matrix on the host, row-major. */
 export interface Matrix {
@@ -7,7 +8,7 @@ export interface Matrix {
   readonly values: Float32Array;
 }
 
-/** Builds a matrix row by row from `weight(row, add)`, which adds a value at a column. */
+/** Builds a matrix row by row: `fill(row, add)` adds values at columns. */
 export function matrixOf(
   rows: number,
   columns: number,
@@ -22,13 +23,13 @@ export function matrixOf(
 
 function applyTo(x: tf.Tensor4D, vertical: Matrix, horizontal: Matrix, transpose: boolean): tf.Tensor4D {
   return tf.tidy(() => {
-    const side = ({ rows, columns, values }: Matrix): tf.Tensor3D => {
+    const toTensor = ({ rows, columns, values }: Matrix): tf.Tensor3D => {
       const matrix = tf.tensor3d(values, [1, rows, columns]);
       return transpose ? tf.transpose(matrix, [0, 2, 1]) : matrix;
     };
     const [batch, height, width, channels] = x.shape;
-    const rows = side(vertical);
-    const columns = side(horizontal);
+    const rows = toTensor(vertical);
+    const columns = toTensor(horizontal);
     const tall = tf.matMul(rows, tf.reshape(x, [batch, height, width * channels]));
     const outHeight = rows.shape[1];
     const wide = tf.matMul(columns, tf.reshape(tall, [batch * outHeight, width, channels]));
@@ -37,18 +38,17 @@ function applyTo(x: tf.Tensor4D, vertical: Matrix, horizontal: Matrix, transpose
 }
 
 /**
- * Applies a linear map to the rows and another to the columns of an image: y = V·x·Hᵀ in every channel. Pooling and
- * resampling of any kind are of this form; as matrix products they run and differentiate on every backend.
+ * Applies a linear map to the rows and another to the columns of an image: y = V·x·Hᵀ in every channel.
+ * Pooling and resampling of any kind are of this form; as matrix products they run and differentiate on every
+ * backend.
  *
  * @param x [B, H, W, C]
  * @param vertical [H', H]
  * @param horizontal [W', W]
  * @returns [B, H', W', C]
  */
-export function separable(x: tf.Tensor4D, vertical: Matrix, horizontal: Matrix): tf.Tensor4D {
-  const compute = tf.customGrad((input) => ({
-    value: applyTo(input as tf.Tensor4D, vertical, horizontal, false),
-    gradFunc: (dy: tf.Tensor) => applyTo(dy as tf.Tensor4D, vertical, horizontal, true),
+export const separable = (x: tf.Tensor4D, vertical: Matrix, horizontal: Matrix): tf.Tensor4D =>
+  customGradient([x], () => ({
+    value: applyTo(x, vertical, horizontal, false),
+    gradFunc: (dy) => applyTo(dy, vertical, horizontal, true),
   }));
-  return compute(x) as tf.Tensor4D;
-}

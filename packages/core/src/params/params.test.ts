@@ -5,7 +5,7 @@ import { CheckpointError } from '../errors.ts';
 import { convolutionSpec, depthwiseSpec } from '../layers/convolution.ts';
 import { linearSpec } from '../layers/linear.ts';
 import { normSpec } from '../layers/norm.ts';
-import { toCheckpoint, toMemory } from './layout.ts';
+import { toCheckpointLayout, toTensorLayout } from './layout.ts';
 import { materialize, stateDict } from './materialize.ts';
 import { fromStateDict, randomInit, scoped } from './source.ts';
 import { countParams, leavesOf } from './spec.ts';
@@ -38,11 +38,11 @@ describe('spec', () => {
 describe('layout', () => {
   it('moves axes as the convolutions of tfjs want them', () => {
     const values = Float32Array.from({ length: 24 }, (_, i) => i);
-    expect(toMemory({ shape: [2, 3], values: values.subarray(0, 6) }, 'linear')).toEqual({
+    expect(toTensorLayout({ shape: [2, 3], values: values.subarray(0, 6) }, 'linear')).toEqual({
       shape: [3, 2],
       values: Float32Array.of(0, 3, 1, 4, 2, 5),
     });
-    const kernel = toMemory({ shape: [2, 3, 1, 4], values }, 'convolution');
+    const kernel = toTensorLayout({ shape: [2, 3, 1, 4], values }, 'convolution');
     expect(kernel.shape).toEqual([1, 4, 3, 2]);
     // (out 1, in 2, row 0, column 3) is the last value, and stays the last.
     expect(kernel.values.at(-1)).toBe(23);
@@ -57,7 +57,7 @@ describe('layout', () => {
     ['depthwise', [57, 1, 2, 2]],
   ] as const)('%s has an inverse', (layout, shape) => {
     const entry = { shape, values: Float32Array.from({ length: 228 }, (_, i) => i) };
-    expect(toCheckpoint(toMemory(entry, layout), layout)).toEqual(entry);
+    expect(toCheckpointLayout(toTensorLayout(entry, layout), layout)).toEqual(entry);
   });
 });
 
@@ -69,9 +69,9 @@ describe('materialize', () => {
     ]);
     const before = tf.memory().numTensors;
     const act = () => materialize(spec, fromStateDict(state), 'test model');
-    expect(act).toThrow(
-      /^test model: expected .* missing blocks.0.fc.weight, blocks.0.fc.bias, blocks.1.fc.weight and 4 more; stem.bias expected \[4\] but found \[5\]/,
-    );
+    const missing = 'missing blocks.0.fc.weight, blocks.0.fc.bias, blocks.1.fc.weight and 4 more';
+    expect(act).toThrow(/^test model: expected /);
+    expect(act).toThrow(`${missing}; stem.bias expected [4] but found [5]`);
     try {
       act();
     } catch (error) {

@@ -1,16 +1,19 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 /**
- * How a checkpoint lays a parameter out, which decides the transposition at the border (see layout.ts):
- * `plain` stays as it is; `linear` is (out, in); `convolution` (out, in, height, width); `depthwise` (channels, 1, height, width).
+ * How a checkpoint lays a parameter out, which decides how its axes are permuted in memory (see layout.ts):
+ * `plain` stays as it is; `linear` is (out, in); `convolution` (out, in, height, width); `depthwise`
+ * (channels, 1, height, width).
  */
 export type Layout = 'plain' | 'linear' | 'convolution' | 'depthwise';
 
-/** How a parameter starts when no checkpoint gives it. */
+/** How a parameter is initialized when no checkpoint has it. */
 export type Initializer =
   | { readonly kind: 'constant'; readonly value: number }
   | { readonly kind: 'normal'; readonly std: number }
-  /** Normal, cut at -2 and 2 (absolute values, not multiples of `std`), as timm's `trunc_normal_` does. */
+  /**
+   * Normal, truncated at -2 and 2 (absolute values, not multiples of `std`), as in timm's `trunc_normal_`.
+   */
   | { readonly kind: 'truncatedNormal'; readonly std: number }
   | { readonly kind: 'uniform'; readonly bound: number };
 
@@ -19,7 +22,7 @@ export interface ParamSpec<T extends tf.Tensor = tf.Tensor> {
   readonly shape: readonly number[];
   readonly layout: Layout;
   readonly init: Initializer;
-  /** Statistics that a forward keeps, not gradients: stored in checkpoints, never trained, not counted. */
+  /** A statistic that a forward updates: stored in checkpoints, never trained, not counted. */
   readonly buffer?: true;
   /** Only carries the tensor's type; never present at run time. */
   readonly tensor?: T;
@@ -40,6 +43,13 @@ export type ParamsOf<S> = S extends (...args: never[]) => infer R
 export function isParamSpec(node: Spec): node is ParamSpec {
   return !Array.isArray(node) && typeof (node as ParamSpec).layout === 'string';
 }
+
+/** One value per channel, which starts at a constant: scales, shifts and statistics of norms. */
+export const perChannel = (channels: number, value: number): ParamSpec<tf.Tensor1D> => ({
+  shape: [channels],
+  layout: 'plain',
+  init: { kind: 'constant', value },
+});
 
 /** Number of values in a shape; 1 for a scalar. */
 export const sizeOf = (shape: readonly number[]): number =>

@@ -69,7 +69,7 @@ describe('cost', () => {
     });
   });
 
-  it('counts no classifier where there are no classes', () => {
+  it('counts no classifier without classes', () => {
     expect(cost(v2([2, 2, 2, 2], { classes: 0 })).params).toBe(14_009_000 - 513_000);
   });
 });

@@ -1,12 +1,14 @@
-import * as tf from '@tensorflow/tfjs-core';
-import type { PvtConfig } from '../config.ts';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Activation, PvtConfig } from '../config.ts';
 import { depthwise, depthwiseSpec } from '../layers/convolution.ts';
-import { linear, linearSpec, type LinearEpilogue } from '../layers/linear.ts';
+import { linear, linearSpec } from '../layers/linear.ts';
 import { dropout, type ForwardContext } from '../ops/dropout.ts';
 import { pipe } from '../ops/pipe.ts';
 import type { ParamsOf } from '../params/spec.ts';
+import type { Size } from '../vision.ts';
+import { toMap, toTokens } from './tokens.ts';
 
-/** The hidden width, truncated as the official code does. */
+/** The hidden width, truncated as in the official code. */
 export const hiddenWidth = (config: PvtConfig, stage: number): number =>
   Math.trunc(config.dims[stage]! * config.mlpRatios[stage]!);
 
@@ -22,43 +24,49 @@ export function mlpSpec(config: PvtConfig, stage: number) {
 }
 
 /**
+ * What follows the first product: v2 activates after its convolution, and the linear variant has a ReLU
+ * before it.
+ */
+function firstActivation(config: PvtConfig): Activation | undefined {
+  if (config.version === 'v1') return config.activation;
+  return config.linear ? 'relu' : undefined;
+}
+
+/**
+ * fc2(activation(dwconv(fc1(x)))), in v1 without the convolution.
+ *
  * @param x [B, N, C]
- * @param residual tokens to add to the result, where nothing is dropped from it
+ * @param residual tokens to add to the result; only if nothing is dropped from it
  * @returns [B, N, C]
  */
 export function mlp(
   x: tf.Tensor3D,
-  grid: readonly [number, number],
+  grid: Size,
   { fc1, dwconv, fc2 }: ParamsOf<typeof mlpSpec>,
   config: PvtConfig,
   context: ForwardContext,
-  residual: LinearEpilogue = {},
+  residual?: tf.Tensor3D,
 ): tf.Tensor3D {
-  const drop = (t: tf.Tensor) => dropout(t, config.dropout, context);
-  // In the linear variant a ReLU stands between the first product and the convolution.
-  const first: LinearEpilogue =
-    dwconv === undefined
-      ? { activation: config.activation }
-      : config.version === 'v2' && config.linear
-        ? { activation: 'relu' }
-        : {};
-  const convolve = (t: tf.Tensor): tf.Tensor => {
-    if (dwconv === undefined) return t;
-    const [batch, tokens, hidden] = t.shape as [number, number, number];
-    const toMap = (u: tf.Tensor) => tf.reshape(u, [batch, ...grid, hidden]);
-    return pipe(
-      t,
-      toMap,
-      (u: tf.Tensor4D) => depthwise(u, dwconv, 1, config.activation),
-      (u: tf.Tensor) => tf.reshape(u, [batch, tokens, hidden]),
-    );
-  };
   return pipe(
     x,
-    (t: tf.Tensor3D) => linear(t, fc1, first),
-    convolve,
-    drop,
-    (t: tf.Tensor3D) => linear(t, fc2, residual),
-    drop,
+    (t) => linear(t, fc1, { activation: firstActivation(config) }),
+    (t) => (dwconv === undefined ? t : convolve(t, grid, dwconv, config.activation)),
+    (t) => dropout(t, config.dropout, context),
+    (t) => linear(t, fc2, { residual }),
+    (t) => dropout(t, config.dropout, context),
   );
 }
+
+/** The depthwise convolution over the tokens' map, and the activation after it. */
+const convolve = (
+  tokens: tf.Tensor3D,
+  grid: Size,
+  params: ParamsOf<typeof depthwiseSpec>,
+  activation: Activation,
+): tf.Tensor3D =>
+  pipe(
+    tokens,
+    (t) => toMap(t, grid),
+    (t) => depthwise(t, params, 1, activation),
+    toTokens,
+  );

@@ -29,7 +29,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
     [112, 448],
     [97, 131],
     [96, 64],
-  ] as const)('gives the pyramid that cost() foretells at %ix%i', async (height, width) => {
+  ] as const)('returns the pyramid that cost() predicts at %ix%i', async (height, width) => {
     await expectNoLeak(() => {
       const model = createPvt(config, randomInit(1));
       const input = image(height, width, 2);
@@ -97,10 +97,10 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
   it('treats the images of a batch apart', async () => {
     const model = createPvt(config, randomInit(1));
     const batch = image(64, 64, 3);
-    const together = model.forward(batch).embedding;
+    const whole = model.forward(batch).embedding;
     for (let i = 0; i < 3; i++) {
       const alone = model.forward(tf.slice(batch, [i], [1])).embedding;
-      await expectClose(alone, await tf.slice(together, [i], [1]).data(), 2e-6);
+      await expectClose(alone, await tf.slice(whole, [i], [1]).data(), 2e-6);
     }
     model.dispose();
   });
@@ -126,7 +126,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
     model.dispose();
   });
 
-  it(`refuses what it cannot take (${name})`, () => {
+  it(`rejects invalid inputs (${name})`, () => {
     const model = createPvt(config, randomInit(1));
     const before = tf.memory().numTensors;
     const input = image(64, 64);
@@ -146,7 +146,7 @@ describe.each(Object.entries(configs))('%s', (name, config) => {
 });
 
 describe('backbone', () => {
-  it('takes any number of channels and of stages', () => {
+  it('supports any number of channels and stages', () => {
     const config = pvtConfig({
       version: 'v2',
       channels: 5,

@@ -12,7 +12,7 @@ export const pvtSpec = (config: PvtConfig) => ({
   stages: config.dims.map((_, index) => stageSpec(config, index)),
 });
 
-/** What one level of a pyramid is, before any tensor exists; heads check it at construction. */
+/** Describes one level of a pyramid before any tensor exists; heads check it at construction. */
 export interface Feature {
   /** `stage1` is the finest. */
   readonly name: string;
@@ -27,19 +27,23 @@ export interface FeatureMap extends Feature {
   readonly tensor: tf.Tensor4D;
 }
 
-/** What a forward computes beyond the pyramid. */
+/** Which stages a forward computes, and what it returns beyond the pyramid. */
 export interface PvtRequest {
-  /** Zero-based stages to return, in any order; those after the last of them are not computed. All by default. */
+  /**
+   * Zero-based stages to return, in any order; those after the last of them are not computed. Default: all.
+   */
   readonly stages?: readonly number[];
-  /** Keep the embedded patches and the tokens after each block. */
+  /** Return the embedded patches and the tokens after each block. */
   readonly hiddenStates?: boolean;
-  /** Keep each block's attention probabilities. */
+  /** Return each block's attention probabilities. */
   readonly attentions?: boolean;
-  /** Keep each stage's token list. */
+  /** Return each stage's tokens. */
   readonly tokens?: boolean;
 }
 
-/** What a forward returns for a request. All tensors belong to the caller; `tf.dispose(output)` frees them. */
+/**
+ * What a forward returns for a request. All tensors belong to the caller; `tf.dispose(output)` frees them.
+ */
 export type PvtOutput<R extends PvtRequest = PvtRequest> = {
   /** From fine to coarse. v2: after each stage's norm; v1: before any norm, without the class token. */
   readonly pyramid: readonly FeatureMap[];
@@ -52,7 +56,7 @@ export type PvtOutput<R extends PvtRequest = PvtRequest> = {
     : unknown) &
   /** Per stage and block: probabilities [B, heads, N, M]. */
   (R extends { attentions: true } ? { readonly attentions: readonly (readonly tf.Tensor4D[])[] } : unknown) &
-  /** Per stage: tokens [B, N, C] after its norm where it has one, the class token first where there is one. */
+  /** Per stage: tokens [B, N, C] after its norm, if it has one; a class token comes first. */
   (R extends { tokens: true } ? { readonly tokens: readonly tf.Tensor3D[] } : unknown);
 
 /** The pyramid's levels: strides and channels. */
@@ -65,28 +69,43 @@ export function featuresOf(config: PvtConfig): Feature[] {
   }));
 }
 
+/** @throws ShapeError if the input does not fit */
 function checkInput(input: tf.Tensor4D, config: PvtConfig): void {
   const [, height, width, channels] = input.shape;
   if (input.rank !== 4 || channels !== config.channels || input.dtype !== 'float32') {
-    const hint =
-      input.rank === 3
-        ? 'add a batch axis with tf.expandDims(input)'
-        : input.rank === 4 && input.shape[1] === config.channels
-          ? 'transpose channels to the end with tf.transpose(input, [0, 2, 3, 1])'
-          : 'prepare images with preprocess()';
     throw new ShapeError(
       'input-invalid',
-      `PVT: expected a float32 input [batch, height, width, ${config.channels}], got ${input.dtype} [${input.shape}]; ${hint}.`,
+      `PVT: expected a float32 input [batch, height, width, ${config.channels}], ` +
+        `got ${input.dtype} [${input.shape}]; ${inputHint(input.shape, config)}.`,
     );
   }
   gridSizes(config, [height!, width!]);
+}
+
+function inputHint(shape: readonly number[], config: PvtConfig): string {
+  if (shape.length === 3) return 'add a batch axis with tf.expandDims(input)';
+  if (shape.length === 4 && shape[1] === config.channels)
+    return 'transpose channels to the end with tf.transpose(input, [0, 2, 3, 1])';
+  return 'prepare images with preprocess()';
+}
+
+/** The stages that a request wants. @throws ConfigError for a stage that does not exist */
+function requestedStages({ stages }: PvtRequest, config: PvtConfig): readonly number[] {
+  const count = config.dims.length;
+  if (stages === undefined) return config.dims.map((_, index) => index);
+  const valid = stages.every((index) => Number.isInteger(index) && index >= 0 && index < count);
+  if (valid && stages.length > 0) return stages;
+  throw new ConfigError(
+    'stages-invalid',
+    `PVT: expected stages between 0 and ${count - 1}, at least one, got [${stages}]; count stages from 0.`,
+  );
 }
 
 /**
  * The forward pass of every version: stage after stage, each on the map of the one before.
  *
  * @param input [B, H, W, channels], any height and width that the architecture permits
- * @throws ShapeError where the input does not fit, ConfigError for a stage that does not exist
+ * @throws ShapeError if the input does not fit, ConfigError for a stage that does not exist
  */
 export function pvt<R extends PvtRequest>(
   input: tf.Tensor4D,
@@ -95,16 +114,8 @@ export function pvt<R extends PvtRequest>(
   request: R & ForwardContext,
 ): PvtOutput<R> {
   checkInput(input, config);
-  const count = config.dims.length;
-  const wanted = request.stages ?? config.dims.map((_, index) => index);
-  const outside = wanted.find((index) => !(Number.isInteger(index) && index >= 0 && index < count));
-  if (outside !== undefined || wanted.length === 0) {
-    throw new ConfigError(
-      'stages-invalid',
-      `PVT: expected stages between 0 and ${count - 1}, at least one, got [${wanted}]; count stages from 0.`,
-    );
-  }
-  const kept = { hiddenStates: request.hiddenStates ?? false, attentions: request.attentions ?? false };
+  const wanted = requestedStages(request, config);
+  const retain = { hiddenStates: request.hiddenStates ?? false, attentions: request.attentions ?? false };
   const features = featuresOf(config);
   const pyramid: FeatureMap[] = [];
   const hiddenStates: tf.Tensor3D[][] = [];
@@ -115,26 +126,28 @@ export function pvt<R extends PvtRequest>(
   request.observe?.('input', input);
   let map = input;
   for (let index = 0; index <= Math.max(...wanted); index++) {
-    const output = stage(map, stages[index]!, config, index, kept, request);
+    const output = stage(map, stages[index]!, config, index, retain, request);
     if (map !== input && !wanted.includes(index - 1)) map.dispose();
     map = output.map;
     if (wanted.includes(index)) pyramid.push({ ...features[index]!, tensor: map });
     hiddenStates.push(output.hiddenStates);
     attentions.push(output.attentions);
-    if (index === count - 1) embedding = embed(output.tokens, config);
+    if (index === config.dims.length - 1) embedding = embed(output.tokens, config);
     if (request.tokens) tokens.push(output.tokens);
     else output.tokens.dispose();
   }
   return {
     pyramid,
     ...(embedding && { embedding }),
-    ...(kept.hiddenStates && { hiddenStates }),
-    ...(kept.attentions && { attentions }),
+    ...(retain.hiddenStates && { hiddenStates }),
+    ...(retain.attentions && { attentions }),
     ...(request.tokens && { tokens }),
   } as PvtOutput<R>;
 }
 
-/** [B, C] for a classifier: v1's normed class token; otherwise the mean over the last stage's tokens. */
+/**
+ * The classifier's input [B, C]: v1's normed class token; otherwise the mean over the last stage's tokens.
+ */
 function embed(tokens: tf.Tensor3D, config: PvtConfig): tf.Tensor2D {
   if (config.version === 'v1' && config.classToken) {
     const [batch, , channels] = tokens.shape;
@@ -152,30 +165,30 @@ export interface Pvt extends Model<
   ) => PvtOutput<R>
 > {
   readonly config: PvtConfig;
-  /** The pyramid's levels, for heads to check what they are given. */
+  /** The pyramid's levels; heads are built for them. */
   readonly features: readonly Feature[];
 }
 
 /**
  * A Pyramid Vision Transformer with parameters from `source`, on the current tfjs backend.
  *
- * @throws CheckpointError where the source does not fit the config
+ * @throws CheckpointError if the source does not fit the config
  * @example
- * const backbone = createPvt(pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] }), randomInit(1));
+ * const config = pvtConfig({ version: 'v2', dims: [32, 64, 160, 256], depths: [2, 2, 2, 2] });
+ * const backbone = createPvt(config, randomInit(1));
  * const { pyramid, embedding } = backbone.forward(tf.zeros([1, 224, 224, 3]));
- * pyramid.map(({ stride, tensor }) => [stride, tensor.shape]); // [[4, [1, 56, 56, 32]], …, [32, [1, 7, 7, 256]]]
+ * pyramid.map(({ tensor }) => tensor.shape); // [[1, 56, 56, 32], …, [1, 7, 7, 256]]
  */
-export function createPvt(config: PvtConfig, source: ParamSource): Pvt {
-  const model = createModel(
+export const createPvt = (config: PvtConfig, source: ParamSource): Pvt =>
+  createModel(
     `PVT ${config.version}`,
     pvtSpec(config),
     source,
     (params) =>
-      (input: tf.Tensor4D, request: PvtRequest & ForwardContext = {}) =>
+      <R extends PvtRequest = Record<never, never>>(
+        input: tf.Tensor4D,
+        request = {} as R & ForwardContext,
+      ): PvtOutput<R> =>
         pvt(input, params, config, request),
+    { config, features: featuresOf(config) },
   );
-  return Object.defineProperties(model, {
-    config: { value: config, enumerable: true },
-    features: { value: featuresOf(config), enumerable: true },
-  }) as unknown as Pvt;
-}

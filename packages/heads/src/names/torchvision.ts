@@ -1,9 +1,10 @@
 import type { RenameTable } from './rename.ts';
 
 /**
- * torchvision's `FeaturePyramidNetwork`, below `backbone.fpn`. Versions before 0.13 have no `.0` behind the level.
+ * torchvision's `FeaturePyramidNetwork`, below `backbone.fpn`. Versions before 0.13 have no `.0` after the
+ * level.
  *
- * @param levels of the backbone that the network uses; P6 and P7 come after
+ * @param levels number of the backbone's levels that the network uses; P6 and P7 come after them
  */
 export const torchvisionFpnNames = (levels: number): RenameTable => [
   [/^lateral_convs\.(\d+)\.conv\./, 'inner_blocks.$1.0.', 'inner_blocks.$1.'],
@@ -12,26 +13,19 @@ export const torchvisionFpnNames = (levels: number): RenameTable => [
   [/^fpn_convs\.(\d+)\.conv\./, 'layer_blocks.$1.0.', 'layer_blocks.$1.'],
 ];
 
-/** torchvision's `RetinaNetHead`, below `head`. Versions before 0.13 number the ReLUs between the convolutions too. */
+/**
+ * torchvision's `RetinaNetHead`, below `head`. Versions before 0.13 number the ReLUs between the convolutions
+ * too.
+ */
 export const torchvisionRetinaNetNames = (depth = 4): RenameTable => [
-  ...Array.from(
-    { length: depth },
-    (_, i) =>
-      [
-        new RegExp(`^cls_convs\\.${i}\\.conv\\.`),
-        `classification_head.conv.${i}.0.`,
-        `classification_head.conv.${2 * i}.`,
-      ] as const,
-  ),
-  ...Array.from(
-    { length: depth },
-    (_, i) =>
-      [
-        new RegExp(`^reg_convs\\.${i}\\.conv\\.`),
-        `regression_head.conv.${i}.0.`,
-        `regression_head.conv.${2 * i}.`,
-      ] as const,
-  ),
+  ...towerNames('cls_convs', 'classification_head.conv', depth),
+  ...towerNames('reg_convs', 'regression_head.conv', depth),
   [/^retina_cls\./, 'classification_head.cls_logits.'],
   [/^retina_reg\./, 'regression_head.bbox_reg.'],
 ];
+
+const towerNames = (ours: string, theirs: string, depth: number): RenameTable =>
+  Array.from({ length: depth }, (_, i) => {
+    const pattern = new RegExp(`^${ours}\\.${i}\\.conv\\.`);
+    return [pattern, `${theirs}.${i}.0.`, `${theirs}.${2 * i}.`] as const;
+  });

@@ -1,5 +1,6 @@
+import type { Box, Size } from '@pvt/core';
+
 /** How anchors lie on the levels of a pyramid. */
-import type { Box } from '@pvt/core';
 export interface AnchorRules {
   /** Sides in pixels of square anchors, for a level of this stride. */
   readonly sizes: (stride: number) => readonly number[];
@@ -7,15 +8,18 @@ export interface AnchorRules {
   readonly ratios: readonly number[];
   /** Whether corners around the cell's origin are rounded to whole pixels, halves to even. */
   readonly rounded: boolean;
-  /** Distance of cells: the level's `stride`, or the input's size over the map's, cut to whole pixels. */
+  /**
+   * Distance of cells: the level's `stride`, or `measured` as the input's size over the map's, cut to whole
+   * pixels.
+   */
   readonly step: 'stride' | 'measured';
 }
 
-/** A level as anchors see it. */
+/** What anchors depend on in a level. */
 export interface AnchorLevel {
   readonly stride: number;
   /** Height and width of the map. */
-  readonly grid: readonly [height: number, width: number];
+  readonly grid: Size;
 }
 
 const halfToEven = (value: number): number =>
@@ -26,17 +30,18 @@ export const anchorsPerCell = ({ sizes, ratios }: AnchorRules, stride: number): 
   sizes(stride).length * ratios.length;
 
 /**
- * The anchors of one level as a function of their place, which runs over rows, then columns, then ratios, then sizes.
+ * The anchors of one level as a function of their index, which runs over rows, then columns, then ratios,
+ * then sizes.
  *
  * @param size [height, width] of the model's input, padding included
  * @example
- * const anchor = anchorsOf(rules, { stride: 8, grid: [12, 16] }, [96, 128]);
- * anchor(0); // the first cell's first anchor
+ * const anchorAt = anchorGenerator(rules, { stride: 8, grid: [12, 16] }, [96, 128]);
+ * anchorAt(0); // the first cell's first anchor
  */
-export function anchorsOf(
+export function anchorGenerator(
   { sizes, ratios, rounded, step }: AnchorRules,
   { stride, grid: [rows, columns] }: AnchorLevel,
-  [height, width]: readonly [number, number],
+  [height, width]: Size,
 ): (index: number) => Box {
   const corner = (side: number): number => (rounded ? halfToEven(side / 2) : side / 2);
   const base = ratios.flatMap((ratio) =>

@@ -13,13 +13,14 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import coder from './fixtures/box_coder_matcher.json';
 import lossFixture from './fixtures/losses.json';
 import nms from './fixtures/nms.json';
-import { clipBox, decodeBox, encodeBox, boxIou, type Deltas } from './boxes.ts';
+import { clipBox, decodeBox, encodeBox, boxIou, type BoxDeltas } from './boxes.ts';
 import { detect } from './detect.ts';
-import { decodeBoxes, focalLoss, giouLoss, retinaNetLoss, smoothL1 } from './losses.ts';
+import { decodeBoxes, focalLoss, giouLoss, retinaNetLoss, smoothL1Loss } from './losses.ts';
 import { matchAnchors } from './match.ts';
 import { createRetinaNet, type RetinaNetLevel } from './retinanet.ts';
 import { mmdetRules, torchvisionRules } from './rules.ts';
-import { largest, nonMaxSuppression } from './suppress.ts';
+import { nonMaxSuppression } from './nms.ts';
+import { topKIndices } from '../topK.ts';
 
 const boxes = (rows: readonly (readonly number[])[]) => rows as unknown as Box[];
 
@@ -37,7 +38,7 @@ describe('boxes, against torchvision', () => {
     // Of coordinates up to a thousand, stored in float32.
     expectClose(
       boxes(coder.anchors).flatMap((anchor, i) =>
-        decodeBox(anchor, coder.deltas[i] as unknown as Deltas, false),
+        decodeBox(anchor, coder.deltas[i] as unknown as BoxDeltas, false),
       ),
       plain!.decode_deltas_on_anchors.flat(),
       1e-4,
@@ -46,15 +47,15 @@ describe('boxes, against torchvision', () => {
   it('matches anchors by each rule', () => {
     for (const { high, low, allow_low_quality_matches, matched } of coder.matcher.cases) {
       const found = matchAnchors(boxes(coder.matcher.boxes), boxes(coder.matcher.gt), {
-        positive: high,
-        negative: low,
-        best: allow_low_quality_matches ? 'own' : 'none',
+        positiveIou: high,
+        negativeIou: low,
+        lowQualityMatches: allow_low_quality_matches ? 'own' : 'none',
       });
       expect([...found]).toEqual(matched);
     }
   });
 
-  it('measures overlaps', () => {
+  it('measures intersection over union', () => {
     for (const [i, row] of nms.box_iou_first5x5.entries()) {
       for (const [j, value] of row.entries())
         expect(boxIou(boxes(nms.boxes)[i]!, boxes(nms.boxes)[j]!)).toBeCloseTo(value, 6);
@@ -87,24 +88,26 @@ describe('boxes, against torchvision', () => {
 describe('boxes', () => {
   beforeAll(() => useBackend('cpu'));
 
-  it('stay inside their image', () => {
+  it('are clipped to their image', () => {
     expect(clipBox([-5, 3, 500, 99], [50, 100])).toEqual([0, 3, 100, 50]);
     expect(clipBox([200, 60, 300, 70], [50, 100])).toEqual([100, 50, 100, 50]);
   });
 
-  it('without area overlap nothing, and both stay', () => {
+  it('without area have no IoU, and both stay', () => {
     const flat = { box: [5, 5, 5, 9] as const, score: 0.5, label: 0 };
     expect(nonMaxSuppression([flat, { ...flat, score: 0.4 }], 0.5)).toHaveLength(2);
   });
 
   it('of an anchor that is the best of two objects go by the rule', () => {
-    // The only anchor is the best of both objects, and overlaps the first more.
+    // The only anchor is the best of both objects, and has a larger IoU with the first.
     const objects = boxes([
       [0, 0, 10, 9],
       [0, 0, 10, 3],
     ]);
-    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { best: 'own' })]).toEqual([0]);
-    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { best: 'claimed' })]).toEqual([1]);
+    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { lowQualityMatches: 'own' })]).toEqual([0]);
+    expect([...matchAnchors(boxes([[0, 0, 10, 10]]), objects, { lowQualityMatches: 'claimed' })]).toEqual([
+      1,
+    ]);
     expect([...matchAnchors(boxes([[0, 0, 10, 10]]), boxes([[90, 90, 99, 99]]))]).toEqual([-1]);
   });
 
@@ -114,7 +117,7 @@ describe('boxes', () => {
       await expectClose(
         tensors,
         boxes(coder.anchors).flatMap((anchor, i) =>
-          decodeBox(anchor, coder.deltas[i] as unknown as Deltas, limit),
+          decodeBox(anchor, coder.deltas[i] as unknown as BoxDeltas, limit),
         ),
         1e-3,
       );
@@ -129,7 +132,7 @@ it('largest() is a sort and a cut', () => {
     const sorted = [...values.keys()]
       .filter((i) => values[i]! > -10)
       .sort((a, b) => values[b]! - values[a]! || a - b);
-    expect(largest(values, count, -10)).toEqual(sorted.slice(0, count));
+    expect(topKIndices(values, count, -10)).toEqual(sorted.slice(0, count));
   }
 });
 
@@ -152,15 +155,18 @@ describe.each(['cpu', 'wasm'] as const)('losses on %s, against torchvision', (ba
   it('smooth L1', async () => {
     const { input, target, cases } = lossFixture.smooth_l1;
     for (const { beta, loss, grad_of_sum } of cases) {
-      const of = (x: tf.Tensor) => smoothL1(tf.sub(x, target), beta);
+      const of = (x: tf.Tensor) => smoothL1Loss(tf.sub(x, target), beta);
       await expectClose(of(tf.tensor1d(input)), loss, 2e-6);
-      // At the kink of L1 any slope in [-1, 1] is one: PyTorch takes 0 in `l1_loss`, as we do, and -1 in `smooth_l1_loss`.
-      const slopes = grad_of_sum.map((slope, i) => (beta === 0 && input[i] === target[i] ? 0 : slope));
-      await expectClose(tf.grad(of)(tf.tensor1d(input)), slopes, 2e-6);
+      // At the kink of L1 any gradient in [-1, 1] is valid: PyTorch takes 0 in `l1_loss`, as we do, and -1 in
+      // `smooth_l1_loss`.
+      const gradients = grad_of_sum.map((gradient, i) =>
+        beta === 0 && input[i] === target[i] ? 0 : gradient,
+      );
+      await expectClose(tf.grad(of)(tf.tensor1d(input)), gradients, 2e-6);
     }
   });
 
-  it('generalised IoU', async () => {
+  it('generalized IoU', async () => {
     const { boxes1, boxes2, loss, grad_of_sum_wrt_boxes1, values_only } =
       lossFixture.generalized_box_iou_loss;
     const of = (x: tf.Tensor) => giouLoss(x, tf.tensor2d(boxes2));
@@ -238,7 +244,10 @@ describe('createRetinaNet', () => {
     expect(() => head.forward(pyramidFor(40, 56))).toThrow(expect.objectContaining({ code: 'disposed' }));
   });
 
-  /** One level on a 2x2 map where anchor 0 of the first cell is class 1 for sure, and nothing else is anything. */
+  /**
+   * One level on a 2x2 map where anchor 0 of the first cell is class 1 for sure, and nothing else is
+   * anything.
+   */
   const certain = (deltas: readonly number[], logit = 9): RetinaNetLevel => ({
     stride: 8,
     grid: [2, 2],
@@ -316,7 +325,7 @@ describe('createRetinaNet', () => {
       const matches = matchAnchors(
         Array.from({ length: 36 }, (_, i) => anchor(i)),
         [[0, 0, 30, 30]],
-        { best: 'claimed' },
+        { lowQualityMatches: 'claimed' },
       );
       const positives = matches.filter((match) => match >= 0).length;
       const counted = matches.filter((match) => match !== -2).length;

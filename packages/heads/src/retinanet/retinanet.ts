@@ -9,43 +9,43 @@ import {
   type Model,
   type ParamSource,
   type ParamsOf,
+  type Size,
 } from '@pvt/core';
-import { convolutionFrom } from '../convModule.ts';
-import { checkFeatures, isCount, takeMaps } from '../features.ts';
+import { initializedConvolutionSpec } from '../convModule.ts';
+import { checkClasses, checkFeatures, isCount, selectMaps } from '../features.ts';
 import { anchorsPerCell } from './anchors.ts';
 import { mmdetRules, type RetinaNetRules } from './rules.ts';
 
-/** What a RetinaNet's head is built from. */
 export interface RetinaNetConfig {
   /** The levels of its pyramid, all of one width. */
   readonly features: readonly Feature[];
   readonly classes: number;
-  /** Convolutions in front of each output; 4 where absent. */
+  /** Convolutions in front of each output. Default: 4. */
   readonly depth?: number;
-  /** {@link mmdetRules} where absent. */
+  /** Default: {@link mmdetRules}. */
   readonly rules?: RetinaNetRules;
 }
 
-/** One level of a RetinaNet's answer. N counts anchors: rows, then columns, then ratios, then sizes. */
+/** One level of a RetinaNet's output. N counts anchors: rows, then columns, then ratios, then sizes. */
 export interface RetinaNetLevel {
   readonly stride: number;
   /** Height and width of the level's map. */
-  readonly grid: readonly [height: number, width: number];
+  readonly grid: Size;
   /** [B, N, classes], before the sigmoid. */
   readonly logits: tf.Tensor3D;
-  /** [B, N, 4]: what each anchor has to move by, see `decodeBox`. */
+  /** [B, N, 4]: offsets of the boxes from the anchors, see `decodeBox`. */
   readonly deltas: tf.Tensor3D;
 }
 
-/** Share of anchors that an untrained head takes for an object of a class (Lin et al., section 4.1). */
+/** Probability of each class that an untrained head predicts for every anchor (Lin et al., section 4.1). */
 const prior = 0.01;
 
-/** Two towers and an output each, named as mmdetection's `RetinaHead`. */
+/** Two towers and an output each, named as in mmdetection's `RetinaHead`. */
 export function retinaNetSpec({ features, classes, depth = 4, rules = mmdetRules }: RetinaNetConfig) {
   const { channels, stride } = features[0]!;
   const anchors = anchorsPerCell(rules.anchors, stride);
   const layer = (outputs: number, bias = 0) =>
-    convolutionFrom(channels, outputs, 3, { kind: 'normal', std: 0.01 }, bias);
+    initializedConvolutionSpec(channels, outputs, 3, { kind: 'normal', std: 0.01 }, bias);
   const tower = () => Array.from({ length: depth }, () => ({ conv: layer(channels) }));
   return {
     cls_convs: tower(),
@@ -64,7 +64,7 @@ export interface RetinaNet extends Model<
   readonly inputs: readonly Feature[];
 }
 
-type Layer = ParamsOf<typeof convolutionFrom>;
+type Layer = ParamsOf<typeof initializedConvolutionSpec>;
 
 /** A tower's output with one row per anchor: channels are (anchor, value), so this is a view. */
 function tower(
@@ -73,66 +73,69 @@ function tower(
   output: Layer,
   width: number,
 ): tf.Tensor3D {
-  const steps = layers.flatMap(({ conv }) => [
+  const hidden = layers.flatMap(({ conv }) => [
     (t: tf.Tensor4D) => convolution(t, conv, 1, 1),
-    tf.relu as (t: tf.Tensor4D) => tf.Tensor4D,
+    (t: tf.Tensor4D) => tf.relu(t),
   ]);
   return pipe(
     map,
-    ...steps,
-    (t: tf.Tensor4D) => convolution(t, output, 1, 1),
-    (t: tf.Tensor4D) => tf.reshape(t, [t.shape[0], t.size / t.shape[0] / width, width]),
+    (t) => pipe(t, ...hidden),
+    (t) => convolution(t, output, 1, 1),
+    (t) => tf.reshape(t, [t.shape[0], t.size / t.shape[0] / width, width]),
   );
 }
 
+function checkConfig({ features, classes, depth, rules }: Required<RetinaNetConfig>): void {
+  checkFeatures('RetinaNet', features);
+  const widths = features.map(({ channels }) => channels);
+  if (new Set(widths).size > 1) {
+    throw new ConfigError(
+      'features-invalid',
+      `RetinaNet: expected levels of one width, got ${widths.join(', ')}; put an FPN in front.`,
+    );
+  }
+  checkClasses('RetinaNet', classes);
+  if (!isCount(depth, 0)) {
+    throw new ConfigError(
+      'depth-invalid',
+      `RetinaNet: expected depth to be an integer of at least 0, got ${depth}; correct it.`,
+    );
+  }
+  if (new Set(features.map(({ stride }) => anchorsPerCell(rules.anchors, stride))).size > 1) {
+    throw new ConfigError(
+      'anchors-invalid',
+      'RetinaNet: expected as many anchor sizes on every level, got different numbers; ' +
+        'give every level as many, since all levels share the head.',
+    );
+  }
+}
+
 /**
- * RetinaNet's head (Lin et al., arXiv:1708.02002). `detect` turns what it returns into boxes, `retinaNetLoss` into a loss.
+ * RetinaNet's head (Lin et al., arXiv:1708.02002). `detect` turns its output into boxes, `retinaNetLoss` into
+ * a loss.
  *
- * @throws ConfigError for levels of different widths or fewer than one class, CheckpointError where the source does not fit
+ * @throws ConfigError for levels of different widths or fewer than one class, CheckpointError if the source
+ * does not fit
  * @example
  * const head = createRetinaNet({ features: fpn.features, classes: 80 }, scoped(source, 'bbox_head'));
  * const levels = head.forward(fpn.forward(backbone.forward(input).pyramid));
  */
 export function createRetinaNet(config: RetinaNetConfig, source: ParamSource): RetinaNet {
   const { features, classes, depth = 4, rules = mmdetRules } = config;
-  checkFeatures('RetinaNet', features);
-  if (new Set(features.map(({ channels }) => channels)).size > 1) {
-    throw new ConfigError(
-      'features-invalid',
-      `RetinaNet: expected levels of one width, got ${features.map(({ channels }) => channels).join(', ')}; put an FPN in front.`,
-    );
-  }
-  if (!isCount(classes))
-    throw new ConfigError(
-      'classes-invalid',
-      `RetinaNet: expected at least one class, got ${classes}; correct classes.`,
-    );
-  if (!isCount(depth, 0))
-    throw new ConfigError(
-      'depth-invalid',
-      `RetinaNet: expected depth to be an integer of at least 0, got ${depth}; correct it.`,
-    );
-  if (new Set(features.map(({ stride }) => anchorsPerCell(rules.anchors, stride))).size > 1) {
-    throw new ConfigError(
-      'anchors-invalid',
-      'RetinaNet: expected as many anchor sizes on every level, got different numbers; the head is shared by all levels.',
-    );
-  }
-  const model = createModel(
+  const complete = { features, classes, depth, rules };
+  checkConfig(complete);
+  return createModel(
     'RetinaNet',
-    retinaNetSpec(config),
+    retinaNetSpec(complete),
     source,
     ({ cls_convs, reg_convs, retina_cls, retina_reg }) =>
       (pyramid: readonly FeatureMap[]) =>
-        takeMaps('RetinaNet', features, pyramid).map((map, i): RetinaNetLevel => ({
+        selectMaps('RetinaNet', features, pyramid).map((map, i): RetinaNetLevel => ({
           stride: features[i]!.stride,
           grid: [map.shape[1], map.shape[2]],
           logits: tower(map, cls_convs, retina_cls, classes),
           deltas: tower(map, reg_convs, retina_reg, 4),
         })),
+    { config: complete, inputs: features },
   );
-  return Object.defineProperties(model, {
-    config: { value: { features, classes, depth, rules }, enumerable: true },
-    inputs: { value: features, enumerable: true },
-  }) as unknown as RetinaNet;
 }

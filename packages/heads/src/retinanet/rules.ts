@@ -3,27 +3,31 @@ import type { AnchorRules } from './anchors.ts';
 /** Everything beyond the parameters in which two RetinaNets differ. */
 export interface RetinaNetRules {
   readonly anchors: AnchorRules;
-  /** What competes for a level's places: (anchor, class) pairs by their score, or anchors by the score of their best class. */
+  /**
+   * Candidates of a level: (anchor, class) pairs by their score, or anchors by the score of their best class.
+   */
   readonly candidates: 'pairs' | 'anchors';
-  /** Places per level. */
+  /** Most candidates of a level. */
   readonly candidatesPerLevel: number;
-  /** Scores have to be above. */
+  /** Only scores above it count. */
   readonly scoreThreshold: number;
-  /** Of two detections of a class that overlap by more, intersection over union, the better one stays. */
+  /** Of two detections of a class with a larger IoU than this, only the better one stays. */
   readonly iouThreshold: number;
-  /** Detections per image, at most. */
+  /** Most detections of an image. */
   readonly maxDetections: number;
-  /** Whether deltas that shrink an anchor are limited as those that grow it are. */
+  /** Whether shrinking an anchor is limited as growing it is. */
   readonly limitShrinking: boolean;
-  /** Whether suppression sees boxes in the pixels of the `input` or of the `image`. */
+  /** Whether non-maximum suppression compares boxes in pixels of the `input` or of the `image`. */
   readonly nmsSpace: 'input' | 'image';
-  /** An anchor that is some object's best: matched to that object (`claimed`), or to the one that it overlaps most. */
-  readonly bestMatch: 'claimed' | 'own';
-  /** Losses are divided by the matched anchors of each `image`, then averaged, or by those of the whole `batch`. */
+  /** How the anchors with an object's largest IoU are matched in training, see `matchAnchors`. */
+  readonly lowQualityMatches: 'claimed' | 'own';
+  /**
+   * Losses are divided by the matched anchors of each `image` and averaged, or by those of the whole `batch`.
+   */
   readonly normalizer: 'image' | 'batch';
 }
 
-/** Three sizes an octave from `scale` strides on. */
+/** Three sizes per octave, from `scale` strides on. */
 const octave =
   (scale: number) =>
   (stride: number): number[] =>
@@ -40,7 +44,7 @@ export const mmdetRules: RetinaNetRules = {
   maxDetections: 100,
   limitShrinking: true,
   nmsSpace: 'image',
-  bestMatch: 'claimed',
+  lowQualityMatches: 'claimed',
   normalizer: 'batch',
 };
 
@@ -54,16 +58,17 @@ export const torchvisionRules: RetinaNetRules = {
   maxDetections: 300,
   limitShrinking: false,
   nmsSpace: 'input',
-  bestMatch: 'own',
+  lowQualityMatches: 'own',
   normalizer: 'image',
 };
 
 /**
- * {@link mmdetRules} with other anchors: the smallest measure `scale` strides of their level, where objects are smaller
- * than usual, or images scaled down.
+ * {@link mmdetRules} with other anchors, for objects that are smaller than usual.
  *
+ * @param scale side of a level's smallest anchor, in strides of the level
  * @example
- * const head = createRetinaNet({ features: neck.features, classes: 3, rules: retinaNetRules(2) }, randomInit(1));
+ * const rules = retinaNetRules(2);
+ * const head = createRetinaNet({ features: neck.features, classes: 3, rules }, randomInit(1));
  */
 export const retinaNetRules = (scale = 4): RetinaNetRules => ({
   ...mmdetRules,

@@ -1,11 +1,11 @@
 /** Red, green and blue, 8 bits each. */
 export type Color = readonly [red: number, green: number, blue: number];
 
-/** A point of OKLab (Ottosson, 2020), where distances are what eyes see: lightness and two axes of hue and chroma. */
+/** A point of OKLab (Ottosson, 2020), in which distances match perception. */
 type Point = readonly [lightness: number, a: number, b: number];
 
-/** OKLab to sRGB, linear and unclipped. */
-function linear([lightness, a, b]: Point): [red: number, green: number, blue: number] {
+/** OKLab to linear sRGB, unclipped. */
+function toLinearRgb([lightness, a, b]: Point): [red: number, green: number, blue: number] {
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
   const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
   const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
@@ -16,24 +16,27 @@ function linear([lightness, a, b]: Point): [red: number, green: number, blue: nu
   ];
 }
 
-const toColor = (point: Point): Color =>
-  linear(point).map((value) => {
+function toColor(point: Point): Color {
+  const encode = (value: number): number => {
     const v = Math.min(1, Math.max(0, value));
     return Math.round(255 * (v <= 0.0031308 ? 12.92 * v : 1.055 * v ** (1 / 2.4) - 0.055));
-  }) as unknown as Color;
+  };
+  const [red, green, blue] = toLinearRgb(point);
+  return [encode(red), encode(green), encode(blue)];
+}
 
-/** The most colourful point of a hue and a lightness that screens have, up to a chroma of 0.22. */
+/** The most saturated point of a hue and a lightness within sRGB, up to a chroma of 0.22. */
 function vivid(lightness: number, hue: number): Point {
   for (let chroma = 0.22; ; chroma -= 0.005) {
     const point: Point = [lightness, chroma * Math.cos(hue), chroma * Math.sin(hue)];
-    if (chroma <= 0 || linear(point).every((value) => value >= 0 && value <= 1)) return point;
+    if (chroma <= 0 || toLinearRgb(point).every((value) => value >= 0 && value <= 1)) return point;
   }
 }
 
 const hues = 40;
 const lightnesses = [0.62, 0.71, 0.8, 0.88];
 
-/** All hues and lightnesses, each as far as can be from those before it: the first few could hardly differ more. */
+/** All hues and lightnesses, each as far as possible from those before it (farthest-first traversal). */
 function farthestFirst(): Color[] {
   const left = lightnesses.flatMap((lightness) =>
     Array.from({ length: hues }, (_, i) => vivid(lightness, (2 * Math.PI * i) / hues)),
@@ -44,13 +47,10 @@ function farthestFirst(): Color[] {
     const [chosen] = left.splice(next, 1) as [Point];
     gaps.splice(next, 1);
     order.push(chosen);
-    left.forEach(
-      (point, i) =>
-        (gaps[i] = Math.min(
-          gaps[i]!,
-          Math.hypot(point[0] - chosen[0], point[1] - chosen[1], point[2] - chosen[2]),
-        )),
-    );
+    for (const [i, [lightness, a, b]] of left.entries()) {
+      const distance = Math.hypot(lightness - chosen[0], a - chosen[1], b - chosen[2]);
+      gaps[i] = Math.min(gaps[i]!, distance);
+    }
   }
   return order.map(toColor);
 }
@@ -58,8 +58,8 @@ function farthestFirst(): Color[] {
 let palette: readonly Color[] | undefined;
 
 /**
- * The colour of a class, the same whatever the number of classes: 160 colours in OKLab, each as far as can be from those
- * before it; then they come again.
+ * The color of a class, the same for any number of classes: 160 colors in OKLab, each as far as possible from
+ * those before it, which then repeat.
  *
  * @example
  * drawMask(context, map, 3, { color: classColor(3) });

@@ -7,7 +7,7 @@ import { classColor } from './colors.ts';
 import { labelMaps } from './labels.ts';
 import { createLinearSegmentation } from './linear.ts';
 import { segmentationLoss } from './losses.ts';
-import { decodeRuns, encodeRuns, fromRunLengths, outlines, runLengths } from './regions.ts';
+import { rleFromString, rleToString, rleToMask, maskToPolygons, maskToRle } from './masks.ts';
 import { createSegFormer } from './segFormer.ts';
 import { createSemanticFpn } from './semanticFpn.ts';
 import { createUnet } from './unet.ts';
@@ -48,7 +48,7 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     await useBackend('cpu');
   });
 
-  it('gives logits at the finest stride that it consumes, and leaves nothing behind', async () => {
+  it('returns logits at the finest stride of its inputs, and leaves nothing behind', async () => {
     await expectNoLeak(() => {
       const head = create(config, randomInit(1));
       const pyramid = pyramidFor(37, 50);
@@ -63,7 +63,7 @@ describe.each(Object.entries(heads))('%s', (name, create) => {
     });
   });
 
-  it('passes gradients to what it consumes', async () => {
+  it('passes gradients to its inputs', async () => {
     const head = create(config, randomInit(1));
     const maps = head.inputs.map((feature, i) => ({
       ...feature,
@@ -151,7 +151,7 @@ describe('labelMaps', () => {
     expect(map!.labels).not.toEqual(whole!.labels);
   });
 
-  it('keeps the size of the logits where none is given, and refuses what is no size or number', async () => {
+  it('has the size of the logits by default, and rejects invalid sizes and NaN', async () => {
     expect(await labelMaps(tf.tensor4d([1, 0, 0, 2], [1, 1, 2, 2]))).toEqual([
       { width: 2, height: 1, labels: Uint16Array.of(0, 1) },
     ]);
@@ -235,25 +235,25 @@ describe('regions', () => {
   it('are the runs that pycocotools writes', () => {
     // From the COCO API's own documentation of its mask format.
     const counts = [6, 1, 40, 4, 5, 4, 5, 4, 21];
-    expect(encodeRuns(counts)).toBe('61X13mN000`0');
-    expect(decodeRuns('61X13mN000`0')).toEqual(counts);
-    expect(runLengths(fromRunLengths({ size: [9, 10], counts }), 1)).toEqual({ size: [9, 10], counts });
+    expect(rleToString(counts)).toBe('61X13mN000`0');
+    expect(rleFromString('61X13mN000`0')).toEqual(counts);
+    expect(maskToRle(rleToMask({ size: [9, 10], counts }), 1)).toEqual({ size: [9, 10], counts });
   });
 
   it('survive every form', () => {
     for (let i = 0; i < 200; i++) {
       const region = noisy();
-      const runs = runLengths(region, 1);
-      expect(fromRunLengths({ ...runs, counts: decodeRuns(encodeRuns(runs.counts)) })).toEqual(region);
+      const runs = maskToRle(region, 1);
+      expect(rleToMask({ ...runs, counts: rleFromString(rleToString(runs.counts)) })).toEqual(region);
     }
-    expect(decodeRuns(encodeRuns([0, 1e6, 3, 8e6, 70000]))).toEqual([0, 1e6, 3, 8e6, 70000]);
+    expect(rleFromString(rleToString([0, 1e6, 3, 8e6, 70000]))).toEqual([0, 1e6, 3, 8e6, 70000]);
   });
 
   it('have outlines that enclose as many pixels as they have, and cross no pixel', () => {
     for (let i = 0; i < 200; i++) {
       const region = noisy();
       let twice = 0;
-      for (const outline of outlines(region, 1)) {
+      for (const outline of maskToPolygons(region, 1)) {
         for (let p = 0; p < outline.length; p += 2) {
           const [x, y, nextX, nextY] = [
             outline[p]!,
@@ -271,7 +271,7 @@ describe('regions', () => {
 
   it('turn round holes the other way, and part at corners', () => {
     expect(
-      outlines(
+      maskToPolygons(
         map([
           [1, 1, 1],
           [1, 0, 1],
@@ -284,7 +284,7 @@ describe('regions', () => {
       [1, 1, 1, 2, 2, 2, 2, 1],
     ]);
     expect(
-      outlines(
+      maskToPolygons(
         map([
           [1, 0],
           [0, 1],
@@ -295,19 +295,19 @@ describe('regions', () => {
       [0, 0, 1, 0, 1, 1, 0, 1],
       [1, 1, 2, 1, 2, 2, 1, 2],
     ]);
-    expect(outlines(map([[0, 0]]), 1)).toEqual([]);
+    expect(maskToPolygons(map([[0, 0]]), 1)).toEqual([]);
   });
 
   it('refuse broken runs', () => {
-    expect(() => fromRunLengths({ size: [2, 2], counts: [1, 2] })).toThrow(
+    expect(() => rleToMask({ size: [2, 2], counts: [1, 2] })).toThrow(
       expect.objectContaining({ code: 'runs-misfit' }),
     );
-    expect(() => decodeRuns('6\n')).toThrow(expect.objectContaining({ code: 'runs-invalid' }));
-    expect(() => decodeRuns('X')).toThrow(expect.objectContaining({ code: 'runs-invalid' }));
+    expect(() => rleFromString('6\n')).toThrow(expect.objectContaining({ code: 'runs-invalid' }));
+    expect(() => rleFromString('X')).toThrow(expect.objectContaining({ code: 'runs-invalid' }));
   });
 });
 
-it('gives a hundred classes colours that differ', () => {
+it('gives a hundred classes distinct colors', () => {
   const colors = Array.from({ length: 100 }, (_, i) => classColor(i));
   for (const [i, a] of colors.entries()) {
     for (const b of colors.slice(i + 1))

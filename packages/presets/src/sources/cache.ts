@@ -211,7 +211,7 @@ class FaultTolerantDraft implements Draft {
   append(bytes: Uint8Array): Promise<void> {
     return this.#attempt(
       () => this.#inner.append(bytes),
-      async () => (await this.#toMemory()).append(bytes),
+      async () => (await this.#toTensorLayout()).append(bytes),
     );
   }
   restart(validator: string | undefined): Promise<void> {
@@ -225,7 +225,7 @@ class FaultTolerantDraft implements Draft {
   commit(sha256: string | undefined): Promise<ReadableFile> {
     return this.#attempt(
       () => this.#inner.commit(sha256),
-      async () => (await this.#toMemory()).commit(sha256),
+      async () => (await this.#toTensorLayout()).commit(sha256),
     );
   }
   suspend(): Promise<void> {
@@ -241,7 +241,7 @@ class FaultTolerantDraft implements Draft {
     );
   }
 
-  async #toMemory(): Promise<MemoryDraft> {
+  async #toTensorLayout(): Promise<MemoryDraft> {
     const stored = this.#inner;
     const blob =
       stored instanceof MemoryDraft

@@ -2,45 +2,47 @@ import { classColor, type Color, type Prediction } from '@pvt/heads';
 import { fontOf, sizesFor, type CanvasContext } from './canvas.ts';
 import { css } from './colors.ts';
 
-export interface DrawGuessesOptions {
+export interface DrawPredictionsOptions {
+  /** Color of a class. Default: `classColor`. */
   readonly color?: (label: number) => Color;
+  /** Height of the text in pixels. Default: a thirtieth of the canvas's shorter side. */
   readonly fontSize?: number;
 }
 
 /**
- * A classifier's guesses as bars along the canvas's lower border, the best on top.
+ * A classifier's predictions as bars along the canvas's lower border, the best on top.
  *
  * @example
- * drawGuesses(context, await classifier.classify(image));
+ * drawPredictions(context, await classifier.classify(image));
  */
 export function drawPredictions(
   context: CanvasContext,
-  guesses: readonly Prediction[],
-  { color = classColor, fontSize }: DrawGuessesOptions = {},
+  predictions: readonly Prediction[],
+  { color = classColor, fontSize }: DrawPredictionsOptions = {},
 ): void {
   const { font } = sizesFor(context, fontSize);
   const { width, height } = context.canvas;
   const row = Math.round(font * 1.6);
-  const top = height - row * guesses.length - Math.round(font * 0.6);
+  const top = height - row * predictions.length - Math.round(font * 0.6);
   context.save();
   context.fillStyle = 'rgba(12, 14, 20, 0.72)';
   context.fillRect(0, top, width, height - top);
   context.font = fontOf(font);
   context.textBaseline = 'middle';
-  const share = Math.round(context.measureText('100.0%').width);
+  const percentWidth = Math.round(context.measureText('100.0%').width);
   const margin = Math.round(font * 0.6);
-  for (const [i, { label, name, probability }] of guesses.entries()) {
+  const barWidth = width - 2 * margin;
+  for (const [i, { label, name, probability }] of predictions.entries()) {
     const y = top + Math.round(font * 0.3) + row * i;
-    const room = width - 2 * margin;
     context.fillStyle = css(color(label), 0.55);
-    context.fillRect(margin, y + 2, Math.max(2, room * probability), row - 4);
-    // A rim, for the text crosses the end of its bar.
+    context.fillRect(margin, y + 2, Math.max(2, barWidth * probability), row - 4);
+    // A dark outline, since the text crosses the end of its bar.
     context.lineJoin = 'round';
     context.lineWidth = Math.max(2, font / 6);
     context.strokeStyle = 'rgba(12, 14, 20, 0.85)';
     context.fillStyle = css([255, 255, 255]);
     for (const [text, align, x] of [
-      [fitted(context, name, room - share - 3 * margin), 'left', margin * 2],
+      [shorten(context, name, barWidth - percentWidth - 3 * margin), 'left', margin * 2],
       [`${(probability * 100).toFixed(1)}%`, 'right', width - margin * 2],
     ] as const) {
       context.textAlign = align;
@@ -51,10 +53,10 @@ export function drawPredictions(
   context.restore();
 }
 
-/** A text that is no wider than the room there is. */
-function fitted(context: CanvasContext, text: string, room: number): string {
-  if (context.measureText(text).width <= room) return text;
+/** A text with an ellipsis in place of what exceeds a width in pixels. */
+function shorten(context: CanvasContext, text: string, maxWidth: number): string {
+  if (context.measureText(text).width <= maxWidth) return text;
   let end = text.length - 1;
-  while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > room) end--;
+  while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > maxWidth) end--;
   return `${text.slice(0, end)}…`;
 }
