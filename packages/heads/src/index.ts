@@ -1,4 +1,5 @@
 export * from './classification.ts';
+export * from './denseModel.ts';
 export { checkFeatures, takeMaps } from './features.ts';
 export * from './fpn.ts';
 export * from './evaluation/detection.ts';
