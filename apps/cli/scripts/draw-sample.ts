@@ -10,9 +10,9 @@ const canvas = createCanvas(width, height);
 const context = canvas.getContext('2d');
 const random = createRandom('sample');
 
-function gradient(fromY: number, toY: number, stops: readonly (readonly [at: number, colour: string])[]) {
+function gradient(fromY: number, toY: number, stops: readonly (readonly [at: number, color: string])[]) {
   const fill = context.createLinearGradient(0, fromY, 0, toY);
-  for (const [at, colour] of stops) fill.addColorStop(at, colour);
+  for (const [at, color] of stops) fill.addColorStop(at, color);
   return fill;
 }
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { BackendError } from '@pvt/core';
-import type { StartRunner } from '@pvt/tasks';
+import type { CreateRunner } from '@pvt/tasks';
 import * as tf from '@tensorflow/tfjs-core';
 import { sentence } from './errors.ts';
 import { note, type Io } from './io.ts';
@@ -18,9 +18,9 @@ const register: Record<Backend, () => Promise<unknown>> = {
 };
 
 /**
- * Makes a backend the current one, wasm with our own kernels.
+ * Makes a backend the current one; wasm gets our own kernels.
  *
- * @throws BackendError where it does not start
+ * @throws BackendError if it does not start
  */
 export async function startBackend(name: Backend, io: Io): Promise<void> {
   // Without it the cpu backend advertises a native one on every start.
@@ -30,20 +30,21 @@ export async function startBackend(name: Backend, io: Io): Promise<void> {
   if (!(await tf.setBackend(name))) {
     throw new BackendError(
       'backend-failed',
-      `--backend: expected ${name} to start on this machine, got a failure; use --backend ${name === 'wasm' ? 'cpu' : 'wasm'}.`,
+      `--backend: expected ${name} to start on this machine, got a failure; ` +
+        `use --backend ${name === 'wasm' ? 'cpu' : 'wasm'}.`,
     );
   }
   if (name === 'wasm') {
     const { registerWasmKernels } = await import('@pvt/adapter-wasm');
     await registerWasmKernels().catch((error: unknown) => {
       if (!(error instanceof BackendError)) throw error;
-      note(io, `the fast kernels are out of reach here, it goes on without them (${sentence(error)})`);
+      note(io, `the fast kernels are not available here, continuing without them (${sentence(error)})`);
     });
   }
 }
 
-/** The option of tasks for so many threads; one thread is tfjs's own. */
-export async function onThreads(threads: number): Promise<{ readonly runner?: StartRunner }> {
+/** The `runner` option of a task for so many threads: none for one thread, which is tfjs's own. */
+export async function runnerFor(threads: number): Promise<{ readonly runner?: CreateRunner }> {
   if (threads === 1) return {};
   const { createRunner } = await import('@pvt/adapter-wasm/runner');
   return { runner: (forward) => createRunner(forward, { threads }) };

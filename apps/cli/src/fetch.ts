@@ -2,16 +2,16 @@ import type { CheckpointFiles, LoadProgress } from '@pvt/presets';
 import { fetchCheckpoint } from '@pvt/presets';
 import { InterruptedError } from './errors.ts';
 import { note, progress, type Io } from './io.ts';
-import { bar, bytes, wait } from './text.ts';
+import { bytes, progressBar, wait } from './text.ts';
 
-/** Milliseconds after which a download is told of where there is no terminal to watch it on. */
+/** Milliseconds after which a download is noted if there is no terminal to show its progress on. */
 const patience = 3000;
 
-/** How far a download is, on a line. */
+/** The progress of a download, on a line. */
 export function progressLine({ loaded, total, bytesPerSecond, secondsLeft }: LoadProgress): string {
   const share = total ? Math.min(1, loaded / total) : undefined;
   return [
-    share === undefined ? '…' : `${bar(share).padEnd(bar(1).length, '░')} ${Math.floor(100 * share)} %`,
+    share === undefined ? '…' : `${progressBar(share)} ${Math.floor(100 * share)} %`,
     total === undefined ? bytes(loaded) : `${bytes(loaded)} of ${bytes(total)}`,
     ...(bytesPerSecond ? [`${bytes(bytesPerSecond)}/s`] : []),
     ...(secondsLeft === undefined ? [] : [`${wait(secondsLeft)} left`]),
@@ -19,18 +19,18 @@ export function progressLine({ loaded, total, bytesPerSecond, secondsLeft }: Loa
 }
 
 /**
- * The files of the checkpoint that a reference stands for: a path, URL, repository of the hub or published name. Ctrl-C
- * stops a download, which the next one goes on with.
+ * The files of a checkpoint: of a path, URL, hub repository or published name. Ctrl-C stops a download, and
+ * the next one resumes it.
  *
- * @throws SourceError where there is no such checkpoint, InterruptedError after Ctrl-C
+ * @throws SourceError if there is no such checkpoint, InterruptedError after Ctrl-C
  */
 export async function fetchFiles(reference: string, io: Io): Promise<CheckpointFiles> {
   const controller = new AbortController();
   const interrupt = () => controller.abort(new InterruptedError('stopped.'));
   process.once('SIGINT', interrupt);
-  const begun = performance.now();
+  const start = performance.now();
   let state: LoadProgress | undefined;
-  const impatient = io.stderr.isTTY
+  const timer = io.stderr.isTTY
     ? undefined
     : setTimeout(
         () => note(io, `fetching ${reference}${state?.total ? `, ${bytes(state.total)}` : ''}.`),
@@ -47,12 +47,12 @@ export async function fetchFiles(reference: string, io: Io): Promise<CheckpointF
         onWarning: ({ message }) => note(io, message),
       }),
     );
-    const seconds = (performance.now() - begun) / 1000;
-    if (impatient && state && seconds * 1000 > patience)
+    const seconds = (performance.now() - start) / 1000;
+    if (timer && state && seconds * 1000 > patience)
       note(io, `fetched ${bytes(state.loaded)} in ${wait(seconds)}.`);
     return files;
   } finally {
-    clearTimeout(impatient);
+    clearTimeout(timer);
     process.off('SIGINT', interrupt);
   }
 }

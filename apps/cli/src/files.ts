@@ -1,8 +1,8 @@
 import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { refusal, UsageError, WorkError } from './errors.ts';
+import { refusal, sentence, UsageError, WorkError } from './errors.ts';
 
-/** @throws WorkError where there is no readable file */
+/** @throws WorkError if there is no readable file */
 export async function readBytes(path: string, what: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
@@ -13,7 +13,7 @@ export async function readBytes(path: string, what: string): Promise<Uint8Array>
   }
 }
 
-/** UTF-8 text, without a byte order mark. @throws WorkError where there is no readable text */
+/** UTF-8 text, without a byte order mark. @throws WorkError if there is no readable text */
 export async function readText(path: string, what: string): Promise<string> {
   const content = await readBytes(path, what);
   try {
@@ -25,39 +25,40 @@ export async function readText(path: string, what: string): Promise<string> {
   }
 }
 
-/** @throws WorkError where the file is no JSON */
+/** @throws WorkError if the file is not JSON */
 export async function readJson(path: string, what: string): Promise<unknown> {
   const text = await readText(path, what);
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new WorkError(
-      `expected ${what} in JSON at ${path}, got something else (${error instanceof Error ? error.message : error}); correct the file.`,
+      `expected ${what} in JSON at ${path}, got something else (${sentence(error)}); correct the file.`,
       { cause: error },
     );
   }
 }
 
-/** The one name of what is at a path, whatever links lead there. */
-const place = (path: string): Promise<string> => realpath(path).catch(() => resolve(path));
+/** The path without links, so that equal files have equal paths. */
+const canonicalPath = (path: string): Promise<string> => realpath(path).catch(() => resolve(path));
 
-/** @throws UsageError where an output would overwrite an input or another output */
+/** @throws UsageError if an output would overwrite an input or another output */
 export async function checkDistinct(outputs: readonly string[], inputs: readonly string[]): Promise<void> {
-  const taken = new Set(await Promise.all(inputs.map(place)));
+  const used = new Set(await Promise.all(inputs.map(canonicalPath)));
   for (const path of outputs) {
-    const at = await place(path);
-    if (taken.has(at))
+    const at = await canonicalPath(path);
+    if (used.has(at))
       throw new UsageError(
         `expected a file of its own for every output, got ${path} twice; choose another name.`,
       );
-    taken.add(at);
+    used.add(at);
   }
 }
 
 /**
- * Says before the work what would stop its result from being written after it.
+ * Checks before the work that its results can be written after it.
  *
- * @throws UsageError where an output would overwrite an input or another output, WorkError where its folder does not exist
+ * @throws UsageError if an output would overwrite an input or another output, WorkError if its folder does
+ * not exist
  */
 export async function checkOutputs(
   paths: readonly (string | undefined)[],
@@ -78,20 +79,21 @@ export async function checkOutputs(
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Writes a file whole or not at all: beside its place first, then moved there. A signal in between removes what was begun.
+ * Writes a file whole or not at all: it is written beside its path and then moved there. A signal in between
+ * removes the partial file.
  *
- * @throws WorkError where it cannot be written
+ * @throws WorkError if it cannot be written
  */
 export async function writeWhole(path: string, content: Uint8Array): Promise<void> {
-  const begun = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
+  const partial = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
   const abandon = (signal: NodeJS.Signals) =>
-    void rm(begun, { force: true }).finally(() => process.kill(process.pid, signal));
+    void rm(partial, { force: true }).finally(() => process.kill(process.pid, signal));
   for (const signal of signals) process.once(signal, abandon);
   try {
-    await writeFile(begun, content);
-    await rename(begun, path);
+    await writeFile(partial, content);
+    await rename(partial, path);
   } catch (error) {
-    await rm(begun, { force: true });
+    await rm(partial, { force: true });
     throw new WorkError(
       `expected to write ${path}, got ${refusal(error)}; check the folder and its permissions.`,
       { cause: error },

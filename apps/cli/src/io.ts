@@ -7,7 +7,7 @@ export interface Sink {
   readonly columns?: number;
 }
 
-/** The outside of a command: answers go to `stdout`, notes, progress and errors to `stderr`. */
+/** Where a command writes: results to `stdout`; notes, progress and errors to `stderr`. */
 export interface Io {
   readonly stdout: Sink;
   readonly stderr: Sink;
@@ -15,7 +15,7 @@ export interface Io {
 
 export type Paint = ReturnType<typeof colors.createColors>;
 
-/** Colours for a terminal that shows them, plain text for everything else. */
+/** Colors on a terminal that supports them, else plain text. */
 export const paintFor = (sink: Sink): Paint =>
   colors.createColors(sink.isTTY === true && colors.isColorSupported);
 
@@ -23,26 +23,28 @@ export const print = ({ stdout }: Io, text: string): void => void stdout.write(`
 
 export const printJson = (io: Io, value: unknown): void => print(io, JSON.stringify(value, null, 2));
 
-/** What removes the line of {@link progress} from a terminal. */
+/** Clears the line of {@link progress} on a terminal. */
 export const wipe = ({ isTTY }: Sink): string => (isTTY ? '\r\u001B[K' : '');
 
-/** One sentence beside the answer. */
+/** Writes one sentence to stderr. */
 export function note({ stderr }: Io, text: string): void {
   stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(`note: ${text}`)}\n`);
 }
 
-/** Says what is being done while it is done, on a terminal only, and wipes it afterwards; the work may `show` how far it is. */
+/**
+ * Shows what is being done, on a terminal only, and clears it afterwards; the work may `show` its progress.
+ */
 export async function progress<T>(
   { stderr }: Io,
   text: string,
   work: (show: (text: string) => void) => T | Promise<T>,
 ): Promise<T> {
   if (!stderr.isTTY) return work(() => {});
-  // A line that wraps could not be wiped.
+  // A line that wraps could not be cleared.
   const show = (line: string) =>
     void stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(line.slice(0, (stderr.columns ?? 80) - 1))}`);
   show(`… ${text}`);
-  // The work may block this thread, so that the text must be on its way before.
+  // The work may block this thread, so the text has to be written first.
   await new Promise((resolve) => setImmediate(resolve));
   try {
     return await work(show);

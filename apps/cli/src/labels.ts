@@ -25,7 +25,7 @@ function fromJson(text: string, path: string): string[] {
   return labelsOf(object['id2label'] === undefined ? { id2label: object } : object) ?? [];
 }
 
-/** A table with a header: the column of names, in the order of the column of indices where there is one. */
+/** A table with a header: its column of names, in the order of its column of indices if it has one. */
 function fromTable(rows: readonly (readonly string[])[], path: string): string[] {
   const [header = [], ...body] = rows;
   const column = (...names: string[]) =>
@@ -53,19 +53,20 @@ function fromTable(rows: readonly (readonly string[])[], path: string): string[]
   return labels;
 }
 
-/** @throws WorkError where there are fewer or more names than classes */
+/** @throws WorkError if there are fewer or more names than classes */
 export function checkLabels(labels: readonly string[], classes: number): void {
   if (labels.length === classes) return;
   throw new WorkError(
-    `--labels: expected ${classes} names, as many as the model has classes, got ${labels.length}; give the labels that the model was trained with.`,
+    `--labels: expected ${classes} names, as many as the model has classes, got ${labels.length}; ` +
+      'give the labels that the model was trained with.',
   );
 }
 
 /**
- * Class names by index: one a line, a JSON array, a JSON object by index (or a Hugging Face config.json), or columns
- * divided by tabs under a header.
+ * Class names by index: one a line, a JSON array, a JSON object by index (or a Hugging Face config.json), or
+ * columns separated by tabs under a header.
  *
- * @throws WorkError where the file does not name the classes, ConfigError where a JSON object skips one
+ * @throws WorkError if the file does not name the classes, ConfigError if a JSON object skips one
  */
 export async function readLabels(path: string): Promise<readonly string[]> {
   const text = (await readText(path, 'labels')).trim();

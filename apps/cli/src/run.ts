@@ -14,7 +14,7 @@ import { train } from './commands/train.ts';
 import { exitCode, report, UsageError } from './errors.ts';
 import type { Io } from './io.ts';
 
-/** A command puts its arguments, help and action under the program. Heavy modules are imported by actions alone, so that help is instant. */
+/** Adds a command to the program. Heavy modules are imported by actions alone, so that help is instant. */
 const commands: readonly ((program: Command, io: Io) => void)[] = [
   models,
   summary,
@@ -32,7 +32,7 @@ const commands: readonly ((program: Command, io: Io) => void)[] = [
 const help = `
 Examples:
   pvt models 'pvt_v2*'                     the variants of PVT v2
-  pvt summary pvt_v2_b0 --size 512x512     what each layer makes and costs
+  pvt summary pvt_v2_b0 --size 512x512     each layer's output and cost
   pvt classify photo.jpg                   ten classes, with the embedded checkpoint
   pvt classify *.jpg --weights pvt_v2_b2.in1k --labels imagenet.tsv
   pvt features photo.jpg --model pvt_v2_nano --plot pyramid.png
@@ -56,7 +56,8 @@ Every command explains itself: pvt features --help`;
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const program = new Command('pvt')
     .description(
-      'Pyramid Vision Transformer: classify, segment and detect, extract feature pyramids, look into the models.',
+      'Pyramid Vision Transformer: classify, segment and detect, train, extract feature pyramids, ' +
+        'inspect models.',
     )
     .version(manifest.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'explain a command')
@@ -68,7 +69,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
-      outputError: (text) => report(new UsageError(complaint(text)), io),
+      outputError: (text) => report(new UsageError(usageMessage(text)), io),
       getOutHelpWidth: () => io.stdout.columns ?? 100,
       getErrHelpWidth: () => io.stderr.columns ?? 100,
     });
@@ -81,16 +82,16 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** Commander's complaint as one sentence in our style. */
-function complaint(text: string): string {
-  const [what, guess] = text
+/** An error of commander as one sentence in our style. */
+function usageMessage(text: string): string {
+  const [problem, suggestion] = text
     .replace(/^error: /, '')
     .trim()
     .split(/\n\(Did you mean |\?\)$/);
-  const joined = what!
+  const joined = problem!
     .replace(/\.$/, '')
     .replace(/\. ([A-Z])/g, (_, letter: string) => `: ${letter.toLowerCase()}`);
-  return guess === undefined
+  return suggestion === undefined
     ? `${joined}; --help shows what is possible.`
-    : `${joined}; did you mean ${guess}?`;
+    : `${joined}; did you mean ${suggestion}?`;
 }

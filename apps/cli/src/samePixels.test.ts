@@ -1,7 +1,7 @@
 import { pvtConfig, type Image } from '@pvt/core';
 import { createLoader, type Batch, type DataSet, type Task } from '@pvt/data';
-import { createDetector, createSegmenter } from '@pvt/tasks/node';
-import { createDetectionLearner, createSegmentationLearner, fromScratch } from '@pvt/tasks/learning';
+import { createDetectionLearner, createSegmentationLearner, fromScratch } from '@pvt/finetune';
+import { createDetector, createSegmenter } from '@pvt/tasks';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -44,7 +44,7 @@ describe.each(images)('an image of $width x $height', (image) => {
   };
 
   it.each(['epoch', 'evaluation'] as const)('is the same input in an %s and in segment', async (from) => {
-    const learner = createSegmentationLearner({ from: fromScratch(config), names, size });
+    const learner = createSegmentationLearner({ init: fromScratch(config), names, size });
     const segmenter = await createSegmenter(learner.parts, { ...learner.options, warmUp: false });
     const { prepared, logits } = await segmenter.forward(image);
     const batch = await firstBatch(segmentation, from);
@@ -55,7 +55,7 @@ describe.each(images)('an image of $width x $height', (image) => {
   });
 
   it.each(['epoch', 'evaluation'] as const)('is the same input in an %s and in detect', async (from) => {
-    const learner = createDetectionLearner({ from: fromScratch(config), names, size });
+    const learner = createDetectionLearner({ init: fromScratch(config), names, size });
     const detector = await createDetector(learner.parts, { ...learner.options, warmUp: false });
     const { prepared, levels } = await detector.forward(image);
     const batch = await firstBatch(detection, from);

@@ -8,8 +8,13 @@ export function compact(value: number): string {
     scaled /= 1000;
     unit++;
   }
-  const digits = unit === 0 ? 0 : scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0;
-  return `${scaled.toFixed(digits)}${units[unit]}`;
+  return `${scaled.toFixed(digitsOf(scaled, unit))}${units[unit]}`;
+}
+
+/** Digits after the point that make three in all. */
+function digitsOf(scaled: number, unit: number): number {
+  if (unit === 0 || scaled >= 99.95) return 0;
+  return scaled < 9.995 ? 2 : 1;
 }
 
 /** Every digit of a count, in groups of three. */
@@ -21,7 +26,7 @@ export const bytes = (value: number): string => `${compact(value)}${value < 999.
 export const milliseconds = (value: number): string =>
   value < 1000 ? `${value.toFixed(value < 10 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`;
 
-/** Time to wait, rounded up: "12 s", "3 min". */
+/** A time to wait, rounded up: "12 s", "3 min". */
 export const wait = (seconds: number): string =>
   seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 
@@ -36,9 +41,18 @@ export function bar(share: number): string {
   return '█'.repeat(Math.floor(filled / 8)) + eighths[filled % 8]!;
 }
 
+/** A bar on a track of its full width. */
+export const progressBar = (share: number): string => bar(share).padEnd(barWidth, '░');
+
+/** What each task's score is called. */
+export const scoreNames = { classify: 'accuracy', segment: 'mean IoU', detect: 'mAP50' } as const;
+
 export const by = (sides: readonly number[]): string => sides.join('x');
 
-/** Cells in aligned columns, two blanks apart; columns are left-aligned up to `left`, the rest right-aligned. */
+/**
+ * Cells in aligned columns, two spaces apart: the first `left` columns left-aligned, the others
+ * right-aligned.
+ */
 export function table(rows: readonly (readonly string[])[], left = 1): string[] {
   const widths = rows.reduce<number[]>(
     (all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)),

@@ -4,61 +4,75 @@ import {
   leavesOf,
   pvtSpec,
   scoped,
+  type Feature,
   type ParamSource,
   type PvtConfig,
   type Spec,
   type StateDict,
 } from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
-import { checkFit, type Checkpoint, type FitReport, type HeaderMetadata } from '@pvt/presets';
+import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
 
-/** A part of a dense model as a checkpoint holds it. */
+/** A part of a model, and where a checkpoint holds its parameters. */
 export interface PartSpec {
   readonly spec: Spec;
-  /** Where in the file the part's names begin, such as `neck.`. */
+  /** What the part's names in the file begin with, such as `neck.`. */
   readonly prefix: string;
-  /** From our names to the file's, where they differ. */
+  /** From our names to the file's. Default: they are the same. */
   readonly names?: RenameTable;
 }
 
-/** A backbone's config for dense heads: none of the classifier, and for v1 no class token in its way. */
-export const denseConfig = ({ config }: Checkpoint): PvtConfig =>
+/** The config of the backbone below a dense head: without classifier, and of PVT v1 without class token. */
+export const backboneConfig = ({ config }: { readonly config: PvtConfig }): PvtConfig =>
   config.version === 'v1' ? { ...config, classes: 0, classToken: false } : { ...config, classes: 0 };
+
+/** The levels of a backbone's pyramid. */
+export const featuresOf = ({ dims, strides }: PvtConfig): Feature[] =>
+  dims.map((channels, i) => ({
+    name: `stage${i + 1}`,
+    stride: strides.slice(0, i + 1).reduce((a, b) => a * b, 1),
+    channels,
+  }));
 
 /** Counters that no computation reads. */
 const isCounter = (name: string): boolean => name.endsWith('.num_batches_tracked');
 
-/** The name that begins with some prefix and ends in `ending`, cut to that prefix. */
+/** What stands in front of `ending` in the first name that ends in it, such as `module.`. */
 export function prefixOf(tensors: StateDict, ending: string): string | undefined {
   for (const name of tensors.keys())
     if (name === ending || name.endsWith(`.${ending}`)) return name.slice(0, name.length - ending.length);
   return undefined;
 }
 
-/** The shape of a parameter that has to be there to tell a config from. */
+/**
+ * The shape of a parameter that a config follows from.
+ *
+ * @throws CheckpointError `head-unclear` if it is missing
+ */
 export function shapeOf(tensors: StateDict, name: string): readonly number[] {
   const found = tensors.get(name);
   if (found === undefined)
     throw new CheckpointError(
       'head-unclear',
-      `createTask: expected ${name} in the checkpoint to tell the head's config from, got none; give the parts instead.`,
+      `createTask: expected ${name} in the checkpoint, from which the head's config follows, got none; ` +
+        'give the parts instead.',
       { missing: [name] },
     );
   return found.shape;
 }
 
-/** How many consecutive numbers, from 0, complete `name(i)` to a parameter's name. */
-export function countOf(tensors: StateDict, name: (index: number) => string): number {
+/** How many consecutive numbers from 0 make `nameOf` name a parameter. */
+export function countOf(tensors: StateDict, nameOf: (index: number) => string): number {
   let count = 0;
-  while (tensors.has(name(count))) count++;
+  while (tensors.has(nameOf(count))) count++;
   return count;
 }
 
 /**
- * The sources of the backbone and the other parts, and what becomes of each parameter. Values that are not finite are
- * refused when they are read.
+ * The sources of the backbone and the other parts, and what becomes of each parameter. Values that are not
+ * finite are refused when they are read.
  */
-export function partsOf(
+export function findParts(
   checkpoint: Checkpoint,
   config: PvtConfig,
   parts: Readonly<Record<string, PartSpec>>,
@@ -77,30 +91,23 @@ export function partsOf(
       unused.delete(name);
     }
   }
-  const source = finite(fromStateDict(state));
+  const source = onlyFinite(fromStateDict(state));
   return {
     sourceOf: (part) => scoped(source, part),
     report: checkFit(spec, { source, state, unexpected: [...unused] }),
   };
 }
 
-const finite = (source: ParamSource): ParamSource => ({
+const onlyFinite = (source: ParamSource): ParamSource => ({
   shape: source.shape,
   values(path, leaf) {
     const values = source.values(path, leaf);
     if (!values.every(Number.isFinite))
       throw new CheckpointError(
         'not-finite',
-        `createTask: expected finite values in ${path}, got NaN or infinity; the training that wrote it diverged, take an earlier checkpoint.`,
+        `createTask: expected finite values in ${path}, got NaN or infinity; ` +
+          'the training that wrote it diverged, take an earlier checkpoint.',
       );
     return values;
   },
-});
-
-/** A checkpoint's header, with the class names and the preprocessing that apply to its model. */
-export const readHeader = ({ header, labels, preprocessing }: Checkpoint): HeaderMetadata => ({
-  ...(labels && { labels }),
-  ...(preprocessing && { preprocessing }),
-  ...(header.input && { input: header.input }),
-  ...(header.anchorScale && { anchorScale: header.anchorScale }),
 });

@@ -1,114 +1,138 @@
 import { preprocess } from '@pvt/adapter-image';
 import { ConfigError, pvtClassifierSpec, type Image, type Preprocessing } from '@pvt/core';
 import { createPvtClassifier, topK, type Prediction, type PvtClassifier } from '@pvt/heads';
-import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
+import { checkFit, type Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
-import { readHeader } from './checkpoint.ts';
+import { runInBatches } from './batches.ts';
+import { openImage, type ImageInput } from './image.ts';
+import { runAndFree, startRunner } from './runner.ts';
 import {
-  forwardIn,
-  inBatches,
-  isCheckpoint,
-  warmed,
+  loadOnce,
+  oneOrMany,
+  warmUpTask,
   type CheckpointLike,
-  type Platform,
+  type OneOrMany,
   type RunOptions,
   type Task,
   type TaskOptions,
 } from './task.ts';
 
 export interface ClassifierOptions extends TaskOptions {
-  /** How images are prepared; as the checkpoint says where absent. */
+  /** How images are prepared. Default: as the checkpoint says. */
   readonly preprocessing?: Preprocessing;
-  /** Guesses per image; 5 where absent. */
+  /** Predictions per image. Default: 5. */
   readonly top?: number;
 }
 
-/** A model made of parts of one's own, and how its images are prepared. The task disposes of it. */
+/** A model of your own and how its images are prepared. The task disposes of the model. */
 export interface ClassifierParts {
   readonly model: PvtClassifier;
   readonly preprocessing: Preprocessing;
 }
 
-export interface Classifier<S> extends Task {
-  readonly model: PvtClassifier;
-  /** The best guesses of one image, or of each of several. */
-  classify(image: S | Image, options?: RunOptions & { readonly top?: number }): Promise<Prediction[]>;
-  classify(
-    images: readonly (S | Image)[],
-    options?: RunOptions & { readonly top?: number },
-  ): Promise<Prediction[][]>;
+export interface ClassifyOptions extends RunOptions {
+  /** Predictions per image. Default: as the classifier's own option says. */
+  readonly top?: number;
 }
 
-export async function classifierOn<S>(
-  platform: Platform<S>,
+export interface Classifier extends Task {
+  readonly model: PvtClassifier;
+  /** How images are prepared. */
+  readonly preprocessing: Preprocessing;
+  /** The most probable classes of one image, or of each of several, best first. */
+  readonly classify: OneOrMany<ImageInput, ClassifyOptions, Prediction[]>;
+  /**
+   * The logits [B, classes] of one image, or of prepared images [B, height, width, channels]. The input is
+   * borrowed, the logits are the caller's.
+   */
+  forward(input: ImageInput | tf.Tensor4D): Promise<{ readonly logits: tf.Tensor2D }>;
+}
+
+/**
+ * A classifier: the class names of an image with their probabilities, best first. The checkpoint may be a
+ * published name, a hub repository, a URL, a File, bytes, under Node a path, or one that is loaded already;
+ * or pass a model of your own with its preprocessing.
+ *
+ * @throws ConfigError `preprocessing-missing` if neither the checkpoint nor the options say how images are
+ * prepared; what `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
+ * @example
+ * const classifier = await createClassifier('pvt_v2_b2.in1k');
+ * const [best] = await classifier.classify(image);
+ * classifier.dispose();
+ */
+export async function createClassifier(
   from: CheckpointLike | ClassifierParts,
   options: ClassifierOptions = {},
-): Promise<Classifier<S>> {
-  const { warmUp = true, batch = 8 } = options;
-  let model: PvtClassifier;
-  let preprocessing: Preprocessing | undefined;
-  let names: readonly string[] = options.names ?? [];
-  let report: FitReport | undefined;
-  if (typeof from === 'object' && 'model' in from && typeof from.model === 'object') {
-    ({ model, preprocessing } = from as ClassifierParts);
-  } else {
-    const checkpoint = isCheckpoint(from)
-      ? from
-      : await platform.loadCheckpoint(from as Exclude<typeof from, ClassifierParts | Checkpoint>, options);
-    const told = readHeader(checkpoint);
-    preprocessing = options.preprocessing ?? told.preprocessing;
-    if (preprocessing === undefined)
-      throw new ConfigError(
-        'preprocessing-missing',
-        'createClassifier: expected a checkpoint that says how its images are prepared, got one that does not; give a recipe.',
-      );
-    names = options.names ?? told.labels ?? [];
-    report = checkFit(pvtClassifierSpec(checkpoint.config), checkpoint);
-    model = createPvtClassifier(checkpoint.config, checkpoint.source);
-  }
-  const prepared = preprocessing;
-  const place = await forwardIn(options.runner, [model], (input) => model.forward(input).logits);
-  const run = async (images: readonly Image[], top: number): Promise<Prediction[][]> => {
-    const logits = await place.run(preprocess(images, prepared));
+): Promise<Classifier> {
+  const { names = [], ...parts } = isParts(from)
+    ? { ...from, names: options.names }
+    : readClassifier(await loadOnce(from, options), options);
+  const { model, preprocessing } = parts;
+  const runner = await startRunner(
+    { forward: (input) => model.forward(input).logits, dispose: () => model.dispose() },
+    options.runner,
+  );
+
+  const predict = async (images: readonly Image[], top: number): Promise<Prediction[][]> => {
+    const logits = await runAndFree(runner, preprocess(images, preprocessing));
     try {
       return await topK(logits, top, names);
     } finally {
       logits.dispose();
     }
   };
-  // Without a size of its own, a recipe brings only images of one size to one size.
-  const keyOf = ({ width, height }: Image): string =>
-    prepared.crop !== undefined || (prepared.resize && 'size' in prepared.resize.to)
-      ? ''
-      : `${width}x${height}`;
-  const classify = (
-    sources: readonly (S | Image)[],
-    { signal, top = options.top ?? 5 }: RunOptions & { readonly top?: number } = {},
-  ) =>
-    inBatches(
-      sources,
-      { batch, signal },
-      (source) => platform.openImage(source as S, signal),
-      keyOf,
-      (images) => run(images, top),
-    );
-  const firstRun = async () => {
-    const [height, width] =
-      prepared.crop ??
-      (prepared.resize && 'size' in prepared.resize.to ? prepared.resize.to.size : model.config.imageSize);
-    const logits = await place.run(tf.zeros([1, height, width, model.config.channels]));
-    await logits.data();
-    logits.dispose();
-  };
-  const task: Classifier<S> = {
-    model,
+  const classifier: Classifier = {
+    ...parts,
     names,
-    ...(report && { report }),
-    classify: (async (sources: S | Image | readonly (S | Image)[], run?: RunOptions) =>
-      Array.isArray(sources)
-        ? classify(sources, run)
-        : (await classify([sources as S], run))[0]!) as Classifier<S>['classify'],
-    dispose: () => place.dispose(),
+    classify: oneOrMany((images, { signal, top = options.top ?? 5 }: ClassifyOptions = {}) =>
+      runInBatches(
+        images,
+        { batch: options.batch ?? 8, signal },
+        {
+          prepare: (image: ImageInput) => openImage(image, signal),
+          keyOf: (image) => (fixedSize(preprocessing) ? '' : `${image.width}x${image.height}`),
+          run: (some) => predict(some, top),
+        },
+      ),
+    ),
+    async forward(input) {
+      if (input instanceof tf.Tensor) return { logits: await runner.run(input) };
+      const image = await openImage(input);
+      return { logits: await runAndFree(runner, preprocess(image, preprocessing)) };
+    },
+    dispose: () => runner.dispose(),
   };
-  return warmed(task, warmUp ? firstRun : undefined);
+  if (options.warmUp ?? true)
+    await warmUpTask(classifier, async () => {
+      const [height, width] = fixedSize(preprocessing) ?? model.config.imageSize;
+      const logits = await runAndFree(runner, tf.zeros([1, height, width, model.config.channels]));
+      await logits.data();
+      logits.dispose();
+    });
+  return classifier;
+}
+
+const isParts = (from: CheckpointLike | ClassifierParts): from is ClassifierParts =>
+  typeof from === 'object' && 'model' in from && typeof from.model === 'object';
+
+function readClassifier(checkpoint: Checkpoint, options: ClassifierOptions) {
+  const preprocessing = options.preprocessing ?? checkpoint.preprocessing;
+  if (preprocessing === undefined)
+    throw new ConfigError(
+      'preprocessing-missing',
+      'createClassifier: expected a checkpoint that says how its images are prepared, ' +
+        'got one that does not; pass options.preprocessing.',
+    );
+  return {
+    names: options.names ?? checkpoint.labels,
+    preprocessing,
+    report: checkFit(pvtClassifierSpec(checkpoint.config), checkpoint),
+    model: createPvtClassifier(checkpoint.config, checkpoint.source),
+  };
+}
+
+/** The [height, width] that preprocessing brings images of any size to, if it does. */
+function fixedSize({ crop, resize }: Preprocessing): readonly [height: number, width: number] | undefined {
+  if (crop !== undefined) return crop;
+  return resize !== undefined && 'size' in resize.to ? resize.to.size : undefined;
 }

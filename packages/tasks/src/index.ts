@@ -1,49 +1,38 @@
-import { isImage } from '@pvt/core';
-import { readImage } from '@pvt/adapter-image';
-import { loadCheckpoint } from '@pvt/presets';
-import { createTasks } from './tasks.ts';
-
-export * from './types.ts';
+export { backboneConfig } from './checkpoint.ts';
+export {
+  createClassifier,
+  type Classifier,
+  type ClassifierOptions,
+  type ClassifierParts,
+  type ClassifyOptions,
+} from './classifier.ts';
+export {
+  createDetector,
+  type Detector,
+  type DetectorOptions,
+  type DetectorOutput,
+  type DetectorThresholds,
+  type DetectOptions,
+  type NamedDetection,
+} from './detector.ts';
+export type { ImageInput, InputOptions } from './image.ts';
 export { cocoNames, torchvisionCocoNames } from './names.ts';
-export { createTasks };
-
-const tasks = createTasks<ImageBitmapSource>({
-  loadCheckpoint,
-  openImage: async (source) => (isImage(source) ? source : readImage(source)),
-});
-
-/**
- * What is in an image: class names with probabilities, best first. The checkpoint may be a name, a hub repository, a URL, a File,
- * bytes, or one that is loaded already; or give the model and its recipe yourself.
- *
- * @throws ConfigError where the checkpoint does not say how its images are prepared, and all that `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
- * @example
- * const classifier = await createClassifier('pvt_v2_b2.in1k');
- * const [best] = await classifier.classify(image);
- * classifier.dispose();
- */
-export const createClassifier = tasks.createClassifier;
-
-/**
- * The class of every pixel of an image, from a checkpoint with mmsegmentation's semantic FPN or UPerNet, or with SegFormer's, a U-Net's or
- * a linear head, or from parts of your own.
- *
- * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
- * @example
- * const segmenter = await createSegmenter(file);
- * const { width, height, labels } = await segmenter.segment(image);
- * segmenter.dispose();
- */
-export const createSegmenter = tasks.createSegmenter;
-
-/**
- * The objects in an image, with boxes in its own pixels, from a RetinaNet's checkpoint of mmdetection (the official PVT detectors) or
- * torchvision, or from parts of your own.
- *
- * @throws CheckpointError `head-missing` where the checkpoint has no head for it, and all that `loadCheckpoint` and `readImage` throw; the signal's reason after an abort
- * @example
- * const detector = await createDetector(file);
- * const objects = await detector.detect(image, { scoreThreshold: 0.3 });
- * detector.dispose();
- */
-export const createDetector = tasks.createDetector;
+export { disposeOnError } from './parts.ts';
+export { hasDetectionHead, readDetector } from './retinaNet.ts';
+export type { CreateRunner, Runner } from './runner.ts';
+export { hasSegmentationHead, readSegmenter } from './segmentationHead.ts';
+export {
+  createSegmenter,
+  type Segmenter,
+  type SegmenterOptions,
+  type SegmenterOutput,
+  type SegmentOptions,
+} from './segmenter.ts';
+export {
+  isCheckpoint,
+  type CheckpointLike,
+  type OneOrMany,
+  type RunOptions,
+  type Task,
+  type TaskOptions,
+} from './task.ts';

@@ -5,7 +5,7 @@ import { encodePng } from '@pvt/adapter-image/node';
 import { checkpoints } from '@pvt/checkpoints';
 import { expectNoLeak, useBackend } from '@pvt/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createClassifier } from './node.ts';
+import { createClassifier } from './index.ts';
 
 let folder: string;
 beforeAll(async () => {

@@ -1,154 +1,85 @@
-import type { Model, Image } from '@pvt/core';
-import type { Checkpoint, CheckpointReference, FitReport, LoadOptions } from '@pvt/presets';
-import * as tf from '@tensorflow/tfjs-core';
+import {
+  loadCheckpoint,
+  type Checkpoint,
+  type CheckpointReference,
+  type FitReport,
+  type LoadOptions,
+} from '@pvt/presets';
+import type { CreateRunner } from './runner.ts';
 
-/** What differs between the browser and Node. */
-export interface Platform<S> {
-  readonly loadCheckpoint: (reference: CheckpointReference, options: LoadOptions) => Promise<Checkpoint>;
-  readonly openImage: (source: S, signal: AbortSignal | undefined) => Promise<Image>;
-}
-
-/** A place where forwards run; `createRunner` of `@pvt/adapter-wasm/runner` starts such a one. */
-export type StartRunner = <I, O>(
-  forward: (input: I) => O,
-) => Promise<{ run(input: I): Promise<O>; dispose(): void }>;
-
-/** What every task takes besides its own options. The options of `loadCheckpoint` are taken too. */
+/** The options that every task takes, those of `loadCheckpoint` among them. */
 export interface TaskOptions extends LoadOptions {
-  /** Names of the classes by index; those of the checkpoint where absent. */
+  /** Class names by index. Default: those of the checkpoint. */
   readonly names?: readonly string[];
-  /** Images that go through the model together where their inputs are of one size. */
+  /** Most images per forward pass; only inputs of one size share a pass. Default: 8 to classify, else 1. */
   readonly batch?: number;
-  /** Whether to run the model once before the first image, which prepares the backend; true where absent. */
+  /**
+   * Whether to run the model once on a blank image while loading, which prepares the backend. Default: true.
+   */
   readonly warmUp?: boolean;
   /**
-   * Starts another place for the model to run in than the current backend; the task disposes of it. Its `model` or `parts`
-   * stay here, and what is done to their parameters later does not reach it.
+   * Runs the model elsewhere than on the current backend; the task disposes of the runner. The parameters of
+   * the task's `model` are copied to it once: later changes to them do not reach it. Default: the current
+   * backend.
    *
    * @example
    * createDetector(checkpoint, { runner: (forward) => createRunner(forward, { threads: 2 }) });
    */
-  readonly runner?: StartRunner;
+  readonly runner?: CreateRunner;
 }
 
+/** The options of every call. */
 export interface RunOptions {
-  /** Stops between two batches and rejects with the signal's reason. */
+  /** Stops before the next batch; the call then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** What every task has in common. */
+/** What all tasks have in common. */
 export interface Task {
-  /** Names of the classes by index; empty where nobody told them. */
+  /** Class names by index. Empty if neither the checkpoint nor the options name any. */
   readonly names: readonly string[];
-  /** What of the checkpoint was taken, and what was not. Absent for parts. */
+  /** Which parameters the checkpoint had and which it lacked. Absent if the task was made from a model. */
   readonly report?: FitReport;
-  /** Frees the model. Calling it again does nothing. */
+  /** Frees the model and its runner. Calling it again does nothing. */
   dispose(): void;
 }
 
-/** A checkpoint that is loaded already, or where to load it from. */
+/** A checkpoint, or where to load one from. */
 export type CheckpointLike = Checkpoint | CheckpointReference;
 
+/** Whether a value is a loaded {@link Checkpoint} and not a reference to one. */
 export const isCheckpoint = (value: unknown): value is Checkpoint =>
   typeof value === 'object' && value !== null && 'source' in value && 'tensors' in value;
 
-type Disposable = Pick<Model, 'dispose'>;
-export const disposeAll = (models: readonly Disposable[]): void => models.forEach((model) => model.dispose());
+/** The checkpoint itself, loaded if it is a reference. */
+export const loadOnce = async (checkpoint: CheckpointLike, options: LoadOptions): Promise<Checkpoint> =>
+  isCheckpoint(checkpoint) ? checkpoint : loadCheckpoint(checkpoint, options);
 
-/** Builds models one after the other; where one fails, those before it are freed. */
-export function buildAll<T extends Record<string, Disposable>>(
-  steps: (keep: <M extends Disposable>(model: M) => M) => T,
-): T {
-  const built: Disposable[] = [];
+/** Runs a new task once; if that fails, the task is disposed of. */
+export async function warmUpTask(task: Task, run: () => Promise<unknown>): Promise<void> {
   try {
-    return steps((model) => {
-      built.push(model);
-      return model;
-    });
-  } catch (error) {
-    disposeAll(built);
-    throw error;
-  }
-}
-
-/** A model's forward where the task's options want it. What it is given is freed, also where it fails. */
-export async function forwardIn<O>(
-  start: StartRunner | undefined,
-  models: readonly Disposable[],
-  forward: (input: tf.Tensor4D) => O,
-): Promise<{ run(input: tf.Tensor4D): Promise<O>; dispose(): void }> {
-  try {
-    const place = await start?.(forward);
-    return {
-      async run(input) {
-        try {
-          return place === undefined
-            ? (tf.tidy(() => forward(input) as tf.TensorContainer) as O)
-            : await place.run(input);
-        } finally {
-          input.dispose();
-        }
-      },
-      dispose() {
-        place?.dispose();
-        disposeAll(models);
-      },
-    };
-  } catch (error) {
-    disposeAll(models);
-    throw error;
-  }
-}
-
-/** Hands a task over after its first run; where that fails, its model is freed. */
-export async function warmed<T extends Task>(
-  task: T,
-  firstRun: (() => Promise<unknown>) | undefined,
-): Promise<T> {
-  try {
-    await firstRun?.();
-    return task;
+    await run();
   } catch (error) {
     task.dispose();
     throw error;
   }
 }
 
-/** Runs of at most `limit` neighbours with equal keys. */
-function* runsOf<T>(items: readonly T[], limit: number, keyOf: (item: T) => string): Generator<T[]> {
-  let run: T[] = [];
-  for (const item of items) {
-    if (run.length > 0 && (run.length >= limit || keyOf(run[0]!) !== keyOf(item))) {
-      yield run;
-      run = [];
-    }
-    run.push(item);
-  }
-  if (run.length > 0) yield run;
+/** A call that takes one item and gives one result, or several items and gives as many. */
+export interface OneOrMany<Item, Options, Result> {
+  (item: Item, options?: Options): Promise<Result>;
+  (items: readonly Item[], options?: Options): Promise<Result[]>;
 }
 
-/**
- * Opens and prepares images `batch` at a time and hands neighbours of one size to the model together, giving the page a
- * turn in between.
- */
-export async function inBatches<S, P, R>(
-  sources: readonly S[],
-  { batch = 1, signal }: { readonly batch?: number; readonly signal?: AbortSignal | undefined },
-  prepare: (source: S) => Promise<P>,
-  keyOf: (prepared: P) => string,
-  run: (prepared: readonly P[]) => Promise<R[]>,
-): Promise<R[]> {
-  const results: R[] = [];
-  for (let start = 0; start < sources.length; start += batch) {
-    signal?.throwIfAborted();
-    const prepared = await Promise.all(sources.slice(start, start + batch).map(prepare));
-    for (const some of runsOf(prepared, batch, keyOf)) {
-      signal?.throwIfAborted();
-      results.push(...(await run(some)));
-      // A timer, because animation frames stop in hidden pages.
-      await new Promise((resolve) => setTimeout(resolve));
-    }
+/** Lets a function over several items also take one by itself. */
+export function oneOrMany<Item, Options, Result>(
+  run: (items: readonly Item[], options: Options | undefined) => Promise<Result[]>,
+): OneOrMany<Item, Options, Result> {
+  const isList = (value: Item | readonly Item[]): value is readonly Item[] => Array.isArray(value);
+  async function call(item: Item, options?: Options): Promise<Result>;
+  async function call(items: readonly Item[], options?: Options): Promise<Result[]>;
+  async function call(input: Item | readonly Item[], options?: Options): Promise<Result | Result[]> {
+    return isList(input) ? run(input, options) : (await run([input], options))[0]!;
   }
-  signal?.throwIfAborted();
-  return results;
+  return call;
 }

@@ -8,8 +8,10 @@ import { createDetector } from './index.ts';
 const config = pvtConfig({ version: 'v2', dims: [16, 32, 40, 64], depths: [1, 1, 1, 1] });
 const features = config.dims.map((channels, i) => ({ name: '', stride: 4 * 2 ** i, channels }));
 const levels = [8, 16, 32, 64, 128].map((stride) => ({ name: '', stride, channels: 16 }));
-const official = (path: string) =>
-  `backbone.${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', config).keys()][0]}`;
+const official = (path: string) => {
+  const state = new Map([[path, { shape: [2], values: new Float32Array(2) }]]);
+  return `backbone.${[...fromCanonical(state, 'official', config).keys()][0]}`;
+};
 const drawn = (spec: Spec, nameOf: (path: string) => string) =>
   Array.from(
     leavesOf(spec),

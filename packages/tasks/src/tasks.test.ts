@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { preprocess } from '@pvt/adapter-image';
 import { checkpoints } from '@pvt/checkpoints';
 import {
   createPvt,
@@ -10,7 +11,6 @@ import {
   type Image,
   type PvtConfig,
   type Spec,
-  isImage,
 } from '@pvt/core';
 import {
   createFpn,
@@ -32,32 +32,14 @@ import {
   unetSpec,
   uperNetSpec,
 } from '@pvt/heads';
-import {
-  fromCanonical,
-  fromFloat32,
-  readCheckpoint,
-  writeSafetensors,
-  type CheckpointReference,
-} from '@pvt/presets';
+import { fromCanonical, fromFloat32, writeSafetensors } from '@pvt/presets';
 import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type StartRunner } from './task.ts';
-import { createTasks } from './tasks.ts';
+import type { CreateRunner } from './runner.ts';
+import { createClassifier, createDetector, createSegmenter } from './index.ts';
 
 beforeAll(() => useBackend('wasm'));
-
-/** A platform without files: checkpoints are bytes, images are images. */
-const { createClassifier, createDetector, createSegmenter } = createTasks<string>({
-  loadCheckpoint: async (reference: CheckpointReference, options) => {
-    options.signal?.throwIfAborted();
-    return readCheckpoint(reference as Uint8Array, options);
-  },
-  openImage: async (source) => {
-    if (isImage(source)) return source;
-    throw new Error(`no image called ${source}`);
-  },
-});
 
 const image = (width: number, height: number, seed = 1): Image => ({
   width,
@@ -82,8 +64,10 @@ const classic: PvtConfig = pvtConfig({
 });
 const named =
   (prefix: string, which: PvtConfig = config) =>
-  (path: string) =>
-    `${prefix}${[...fromCanonical(new Map([[path, { shape: [2], values: new Float32Array(2) }]]), 'official', which).keys()][0]}`;
+  (path: string) => {
+    const state = new Map([[path, { shape: [2], values: new Float32Array(2) }]]);
+    return `${prefix}${[...fromCanonical(state, 'official', which).keys()][0]}`;
+  };
 const backboneFile = (prefix: string, which: PvtConfig = config) =>
   parameters(pvtSpec(which), randomInit(1), named(prefix, which));
 const features = createFeatures();
@@ -108,9 +92,9 @@ describe('createClassifier', () => {
       const all = await classifier.classify([image(40, 30), image(33, 50, 3), image(64, 64, 5)], {
         top: 10,
       });
-      expect(all.map((guesses) => guesses.length)).toEqual([10, 10, 10]);
-      for (const guesses of all)
-        await expectClose([guesses.reduce((sum, { probability }) => sum + probability, 0)], [1], 1e-6);
+      expect(all.map((predictions) => predictions.length)).toEqual([10, 10, 10]);
+      for (const predictions of all)
+        await expectClose([predictions.reduce((sum, { probability }) => sum + probability, 0)], [1], 1e-6);
       await expectClose(
         all[0]!.slice(0, 5).map(({ probability }) => probability),
         one.map(({ probability }) => probability),
@@ -125,14 +109,14 @@ describe('createClassifier', () => {
     });
   });
 
-  it('runs where it is told to, tidies up there, and frees the model where there is no such place', async () => {
+  it('runs on a given runner, disposes of it, and frees the model if it cannot start', async () => {
     const file = await bytes();
     const here = await createClassifier(file, { warmUp: false });
     const expected = await here.classify(image(40, 30));
     here.dispose();
     let runs = 0;
     let disposed = false;
-    const runner: StartRunner = async (forward) => ({
+    const runner: CreateRunner = async (forward) => ({
       run: async (input) => (runs++, forward(input)),
       dispose: () => void (disposed = true),
     });
@@ -143,12 +127,29 @@ describe('createClassifier', () => {
       classifier.dispose();
       expect(disposed).toBe(true);
       await expect(
-        createClassifier(file, { runner: () => Promise.reject(new Error('no room')) }),
-      ).rejects.toThrow('no room');
+        createClassifier(file, { runner: () => Promise.reject(new Error('no threads')) }),
+      ).rejects.toThrow('no threads');
     });
   });
 
-  it('stops when it is told to', async () => {
+  it('gives the logits of an image, and of images that are prepared already', async () => {
+    const file = await bytes();
+    await expectNoLeak(async () => {
+      const classifier = await createClassifier(file, { warmUp: false });
+      const input = preprocess([image(40, 30), image(33, 50, 3)], classifier.preprocessing);
+      const both = await classifier.forward(input);
+      const one = await classifier.forward(image(40, 30));
+      expect([both.logits.shape, one.logits.shape, input.isDisposed]).toEqual([[2, 10], [1, 10], false]);
+      const [expected] = (await both.logits.array()) as number[][];
+      await expectClose(one.logits, expected!, 1e-5);
+      const [best] = await classifier.classify(image(40, 30), { top: 1 });
+      expect(best!.label).toBe(expected!.indexOf(Math.max(...expected!)));
+      tf.dispose([input, both.logits, one.logits]);
+      classifier.dispose();
+    });
+  });
+
+  it('stops at an abort', async () => {
     const file = await bytes();
     await expect(createClassifier(file, { signal: AbortSignal.abort() })).rejects.toThrow(
       expect.objectContaining({ name: 'AbortError' }),
@@ -164,7 +165,7 @@ describe('createClassifier', () => {
     classifier.dispose();
   });
 
-  it('wants to know how images are prepared', async () => {
+  it('refuses a checkpoint that does not say how images are prepared', async () => {
     const file = writeSafetensors([
       ...backboneFile(''),
       ['head.weight', fromFloat32(new Float32Array(128), [2, 64])],
@@ -187,7 +188,7 @@ describe('createClassifier', () => {
     classifier.dispose();
   });
 
-  it('says so where there is no classifier', () =>
+  it('refuses a checkpoint without a classifier', () =>
     expect(createClassifier(writeSafetensors(backboneFile('')), { preprocessing: {} })).rejects.toThrow(
       expect.objectContaining({ code: 'classes-invalid' }),
     ));
@@ -237,23 +238,26 @@ describe('createDetector', () => {
         ]),
         { size },
       );
-      expect(detector.parts.neck.config).toMatchObject({
+      expect(detector.model.parts.neck.config).toMatchObject({
         extra,
         reluBeforeExtra: relu,
         startLevel: 1,
         outputs: 5,
         channels: 24,
       });
-      expect(detector.parts.head.config).toMatchObject({ classes: 4, depth: 2 });
+      expect(detector.model.parts.head.config).toMatchObject({ classes: 4, depth: 2 });
       expect(detector.report).toMatchObject({ missing: [], mismatched: [] });
       expect(detector.report!.unexpected.filter((name) => !/cls_token|stages\.3\.norm/.test(name))).toEqual([
         'extra.weight',
       ]);
 
       const { levels, prepared } = await detector.forward(image(60, 40));
-      const backbone = detector.parts.backbone;
+      const backbone = detector.model.parts.backbone;
       const neck = createFpn({ ...neckConfig, extra, reluBeforeExtra: relu }, neckSource);
-      const head = createRetinaNet({ ...headConfig, rules: detector.parts.head.config.rules }, headSource);
+      const head = createRetinaNet(
+        { ...headConfig, rules: detector.model.parts.head.config.rules },
+        headSource,
+      );
       const expected = tf.tidy(
         () =>
           head.forward(
@@ -402,7 +406,7 @@ describe('createSegmenter', () => {
     },
   );
 
-  it('says so where there is no head', () =>
+  it('refuses a checkpoint without a head', () =>
     expectNoLeak(() =>
       expect(createSegmenter(writeSafetensors(backboneFile('')))).rejects.toThrow(
         expect.objectContaining({ code: 'head-missing' }),

@@ -19,7 +19,7 @@ beforeAll(async () => {
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, [2, 3, 40, 33])]]));
 });
 
-interface Answer {
+interface Result {
   readonly input: string;
   readonly predictions: readonly {
     readonly index: number;
@@ -29,13 +29,13 @@ interface Answer {
   }[];
 }
 
-const answers = (stdout: string) => JSON.parse(stdout) as Answer[];
+const resultsOf = (stdout: string) => JSON.parse(stdout) as Result[];
 
 describe.each(['wasm', 'cpu'])('on %s', (backend) => {
-  it('recognises the ship with the embedded checkpoint', async () => {
+  it('recognizes the ship with the embedded checkpoint', async () => {
     const { code, stdout, stderr } = await pvt('classify', sample, '--json', '--backend', backend);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    const [{ predictions } = { predictions: [] }] = answers(stdout);
+    const [{ predictions } = { predictions: [] }] = resultsOf(stdout);
     expect(predictions[0]?.label).toBe('ship');
     expect(predictions).toHaveLength(5);
   });
@@ -60,7 +60,7 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     });
     backbone.dispose();
     head.dispose();
-    for (const [row, { input: name, predictions }] of answers(stdout).entries()) {
+    for (const [row, { input: name, predictions }] of resultsOf(stdout).entries()) {
       expect(name).toBe(`${input}[${row}]`);
       for (const { index, logit } of predictions) expect(logit).toBe(expected[row]![index]);
       expect(predictions.map(({ logit }) => logit)).toEqual([...expected[row]!].sort((a, b) => b - a));
@@ -73,7 +73,32 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   });
 });
 
-it('shows a line for each guess', async () => {
+it('gives the same on threads, of images and of prepared tensors', async () => {
+  const line = ['--weights', weights, '--config', config, '--json', '--backend', 'cpu'];
+  const [one, two] = [
+    await pvt('classify', sample, input, ...line),
+    await pvt('classify', sample, input, ...line, '--threads', '2'),
+  ];
+  expect([one.code, two.code, two.stderr]).toEqual([0, 0, one.stderr]);
+  const [expected, found] = [resultsOf(one.stdout), resultsOf(two.stdout)];
+  expect(found.map(({ input: name }) => name)).toEqual([sample, `${input}[0]`, `${input}[1]`]);
+  for (const [i, { predictions }] of found.entries()) {
+    expect(predictions.map(({ index }) => index)).toEqual(expected[i]!.predictions.map(({ index }) => index));
+    for (const [j, { logit, probability }] of predictions.entries()) {
+      expect(logit).toBeCloseTo(expected[i]!.predictions[j]!.logit, 5);
+      expect(probability).toBeCloseTo(expected[i]!.predictions[j]!.probability, 6);
+    }
+  }
+  const { stdout } = await pvt('classify', sample, ...line.slice(0, 4), '--threads', '2');
+  expect(stdout.split('\n')[0]).toMatch(/; 2 threads$/);
+  const { code, stderr } = await pvt('classify', sample, '--threads', '0');
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringContaining('expected a whole number from 1 to 64, such as 2'),
+  ]);
+});
+
+it('shows a line for each prediction', async () => {
   const { code, stdout } = await pvt('classify', sample, '--top', '3');
   expect(code).toBe(0);
   const lines = stdout.trimEnd().split('\n');
@@ -85,7 +110,7 @@ it('shows a line for each guess', async () => {
   ]);
 });
 
-it('reports a broken image and goes on with the others', async () => {
+it('reports a broken image and continues with the others', async () => {
   const cut = inFolder('cut.png');
   writeFileSync(cut, readFileSync(sample).subarray(0, 5000));
   const { code, stdout, stderr } = await pvt(
@@ -99,7 +124,7 @@ it('reports a broken image and goes on with the others', async () => {
     '1',
   );
   expect(code).toBe(1);
-  expect(answers(stdout).map(({ input: name, predictions }) => [name, predictions?.[0]?.label])).toEqual([
+  expect(resultsOf(stdout).map(({ input: name, predictions }) => [name, predictions?.[0]?.label])).toEqual([
     [cut, undefined],
     [sample, 'ship'],
     ['nowhere.png', undefined],
@@ -133,7 +158,7 @@ describe('labels', () => {
       '--json',
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const { predictions } of answers(stdout)) {
+    for (const { predictions } of resultsOf(stdout)) {
       for (const { index, label } of predictions) expect(label).toBe(['aa', 'bb', 'cc'][index]);
     }
   });

@@ -103,7 +103,7 @@ describe('pvt convert', () => {
     expect(readdirSync(mine)).toHaveLength(3);
   });
 
-  it('drops what is no part of the model only when told to', async () => {
+  it('drops tensors outside of the model only with --drop', async () => {
     const more = inFolder('more.safetensors');
     const tensors = Array.from(
       parseSafetensors(readFileSync(weights)).tensors,
@@ -122,7 +122,7 @@ describe('pvt convert', () => {
 });
 
 describe('pvt inspect', () => {
-  it('tells what a checkpoint is', async () => {
+  it('says what a checkpoint is', async () => {
     const stdout = await done('inspect', weights, '--tensors');
     expect(stdout).toMatch(
       /^file +tiny\.safetensors, \d+ bytes\nformat +safetensors\nnames +canonical, PVT v2\n/,

@@ -29,7 +29,7 @@ beforeAll(async () => {
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, shape)]]));
 });
 
-interface Answer {
+interface Result {
   readonly input: string;
   readonly size: readonly number[];
   readonly detections: readonly {
@@ -43,7 +43,7 @@ interface Answer {
   readonly error?: string;
 }
 
-const answers = (stdout: string) => JSON.parse(stdout) as Answer[];
+const resultsOf = (stdout: string) => JSON.parse(stdout) as Result[];
 const read = (path: string) => parseSafetensors(readFileSync(path)).tensors;
 const numbers = (path: string, name: string) => [...toFloat32(read(path).get(name)!)];
 const library = () => createDetector(readFileSync(weights), { config: tinyBody, size });
@@ -70,7 +70,7 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     const expected = await detector.detect(await readImage(sample), { scoreThreshold: 0.0099 });
     detector.dispose();
     expect(expected).toHaveLength(100);
-    expect(answers(stdout)).toMatchObject([
+    expect(resultsOf(stdout)).toMatchObject([
       {
         input: sample,
         size: [480, 640],
@@ -89,18 +89,18 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
   });
 });
 
-it('gives the same on threads, and says which numbers they do not get', async () => {
+it('gives the same on threads, of images and of prepared tensors', async () => {
   const [one, two] = [
     await pvt('detect', sample, input, ...line, ...low, '--json'),
     await pvt('detect', sample, input, ...line, ...low, '--threads', '2', '--json'),
   ];
   expect([one.code, two.code]).toEqual([0, 0]);
-  expect(two.stderr).toContain('--threads: images run on them, numbers from a file in tfjs');
-  const [expected, found] = [answers(one.stdout), answers(two.stdout)];
+  expect(two.stderr).toBe(one.stderr);
+  const [expected, found] = [resultsOf(one.stdout), resultsOf(two.stdout)];
   expect(found.map(({ detections }) => detections.map(({ label }) => label))).toEqual(
     expected.map(({ detections }) => detections.map(({ label }) => label)),
   );
-  const scores = (all: Answer[]) => all.flatMap(({ detections }) => detections.map(({ score }) => score));
+  const scores = (all: Result[]) => all.flatMap(({ detections }) => detections.map(({ score }) => score));
   for (const [i, score] of scores(found).entries()) expect(score).toBeCloseTo(scores(expected)[i]!, 5);
   const { code, stderr } = await pvt('detect', sample, ...line, '--threads', '0');
   expect([code, stderr]).toEqual([
@@ -109,11 +109,14 @@ it('gives the same on threads, and says which numbers they do not get', async ()
   ]);
 });
 
-it('takes numbers that are prepared already, several images too, and tells the raw outputs', async () => {
+it('takes a tensor that is prepared already, of several images too, and gives the raw outputs', async () => {
   const out = inFolder('raw.safetensors');
   const { code, stdout } = await pvt('detect', input, ...line, ...low, '--out', out, '--raw', '--json');
   expect(code).toBe(0);
-  const { parts, dispose } = await library();
+  const {
+    model: { parts },
+    dispose,
+  } = await library();
   const nhwc = tf.transpose(tf.tensor4d(values, [...shape]), [0, 2, 3, 1]) as tf.Tensor4D;
   const levels = parts.head.forward(parts.neck.forward(parts.backbone.forward(nhwc).pyramid));
   const found = await detect(levels, {
@@ -121,7 +124,7 @@ it('takes numbers that are prepared already, several images too, and tells the r
     input: [64, 96],
   });
   expect(
-    answers(stdout).map(({ input: name, size: sides, detections }) => [
+    resultsOf(stdout).map(({ input: name, size: sides, detections }) => [
       name,
       sides,
       detections.map(({ box }) => box),
@@ -195,7 +198,7 @@ it('finds nothing above an impossible score, and says so', async () => {
   // With nothing found, what is drawn is the image.
   expect(Buffer.compare((await readImage(plot)).data, (await readImage(sample)).data)).toBe(0);
   const { stdout: json } = await pvt('detect', sample, ...line, '--score', '0.99', '--json');
-  expect(answers(json).map(({ detections }) => detections)).toEqual([[]]);
+  expect(resultsOf(json).map(({ detections }) => detections)).toEqual([[]]);
 });
 
 it('shows the best with their names, and draws them', async () => {
@@ -226,7 +229,7 @@ it('shows the best with their names, and draws them', async () => {
   expect(Buffer.compare(drawn.data, plain.data)).not.toBe(0);
 });
 
-it('numbers the files of several inputs, and goes on after a broken image', async () => {
+it('numbers the files of several inputs, and continues after a broken image', async () => {
   const cut = inFolder('cut.png');
   writeFileSync(cut, readFileSync(sample).subarray(0, 5000));
   const { code, stdout, stderr } = await pvt(
@@ -244,7 +247,7 @@ it('numbers the files of several inputs, and goes on after a broken image', asyn
   expect(code).toBe(1);
   expect(stderr.trimEnd().split('\n').at(-1)).toContain(`pvt: ${cut}: `);
   expect(
-    answers(stdout).map(({ input: name, out, plot, error }) => [name, out, plot, error === undefined]),
+    resultsOf(stdout).map(({ input: name, out, plot, error }) => [name, out, plot, error === undefined]),
   ).toEqual([
     [sample, inFolder('many-1.safetensors'), inFolder('many-1.png'), true],
     [cut, undefined, undefined, false],
@@ -291,10 +294,10 @@ describe('what cannot be', () => {
 
   it('a tensor of another kind', async () => {
     writeFileSync(
-      inFolder('grey.safetensors'),
+      inFolder('gray.safetensors'),
       writeSafetensors([['input', fromFloat32(new Float32Array(64), [1, 1, 8, 8])]]),
     );
-    const { code, stderr } = await pvt('detect', inFolder('grey.safetensors'), ...line);
+    const { code, stderr } = await pvt('detect', inFolder('gray.safetensors'), ...line);
     expect(code).toBe(1);
     expect(stderr).toContain('F32 (N, 3, H, W)');
   });

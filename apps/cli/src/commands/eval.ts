@@ -1,11 +1,19 @@
 import { Option, type Command } from 'commander';
-import type { DataSet, Task } from '@pvt/data';
-import type { Evaluation } from '@pvt/tasks/learning';
+import type { Task } from '@pvt/data';
+import type { Evaluation } from '@pvt/finetune';
 import { UsageError } from '../errors.ts';
 import { note, paintFor, print, printJson, progress, type Io } from '../io.ts';
-import { common, threadsOption, weightsOption, type CommonOptions } from '../options.ts';
-import { bar, milliseconds, table } from '../text.ts';
-import { scoreNames, sides, taskNames } from './train.ts';
+import {
+  checkTask,
+  common,
+  dataOption,
+  sides,
+  taskNames,
+  threadsOption,
+  weightsOption,
+  type CommonOptions,
+} from '../options.ts';
+import { milliseconds, progressBar, scoreNames, table } from '../text.ts';
 
 const splits = ['validation', 'test', 'train'] as const;
 
@@ -23,14 +31,15 @@ export function evaluate(program: Command, io: Io): void {
   })
     .summary('measure a model on labelled images')
     .description(
-      'Measures a classifier (accuracy), a segmenter (mean IoU) or a detector (mAP and mAP50, as COCO counts) on labelled images.',
+      'Measures a classifier (accuracy), a segmenter (mean IoU) or a detector (mAP and mAP50, as COCO ' +
+        'does) on labelled images.',
     )
-    .requiredOption('--data <folder>', 'the images: a folder per class; images and masks; Pascal VOC or COCO')
+    .requiredOption(...dataOption)
     .option(...weightsOption)
-    .addOption(new Option('--split <name>', 'which part of the images').choices(splits).default('validation'))
+    .addOption(new Option('--split <name>', 'which of the images').choices(splits).default('validation'))
     .option(
       '--size <sides>',
-      'shorter and longer side in pixels that images are brought to (default: as the weights say)',
+      'shorter and longer side in pixels that images are resized to (default: as the weights say)',
       sides,
     )
     .option(...threadsOption)
@@ -43,80 +52,74 @@ Examples:
   pvt eval detect --data bccd/ --weights pvt-detect/model.safetensors --split test
   pvt eval classify --data cifar10/ --weights pvt_v2_nano.safetensors --json`,
     )
-    .action(async (task: string, options: EvalOptions) => {
-      if (!taskNames.includes(task as Task))
-        throw new UsageError(`eval: expected ${taskNames.join(', ')}, got ${task}; name one of these.`);
-      await run(task as Task, options, io);
-    });
+    .action((task: string, options: EvalOptions) => run(checkTask('eval', task), options, io));
 }
 
-async function run(
-  task: Task,
-  { data: folder, weights, split, size, threads, backend, json }: EvalOptions,
-  io: Io,
-): Promise<void> {
+async function run(task: Task, options: EvalOptions, io: Io): Promise<void> {
+  const { data: folder, weights, split, size, threads, backend, json } = options;
   if (weights === undefined)
     throw new UsageError('eval: expected a checkpoint, got none; name one with --weights FILE.');
-  const { readDataSet, labelledImages } = await import('@pvt/data');
+  const { createEvaluator } = await import('@pvt/finetune');
   const { openCheckpoint } = await import('@pvt/presets');
-  const { evaluateClassifier, evaluateDetector, evaluateSegmenter } = await import('@pvt/tasks/learning');
-  const { createClassifier, createDetector, createSegmenter } = await import('@pvt/tasks/node');
-  const { onThreads, startBackend } = await import('../backend.ts');
+  const { runnerFor, startBackend } = await import('../backend.ts');
   const { fetchFiles } = await import('../fetch.ts');
 
   await startBackend(backend, io);
-  const checkpoint = await openCheckpoint(
-    await fetchFiles(weights, io),
-    task === 'classify' ? {} : { classes: 0 },
-  );
-  const given = {
+  const files = await fetchFiles(weights, io);
+  const checkpoint = await openCheckpoint(files, task === 'classify' ? {} : { classes: 0 });
+  const evaluator = await createEvaluator(task, checkpoint, {
     warmUp: false,
-    ...(await onThreads(threads)),
+    ...(await runnerFor(threads)),
     ...(size && task !== 'classify' && { size: { shortSide: size[0], longSide: size[1] } }),
-  };
-  const model = { classify: createClassifier, segment: createSegmenter, detect: createDetector }[task](
-    checkpoint,
-    given,
-  );
-  const { names } = await model;
-  // The weights' order of classes is what their answers are counted in.
+  });
+  try {
+    const { labelledImages } = await import('@pvt/data');
+    const data = await readSplit(task, options, evaluator.names, io);
+    const total = data.samples.length;
+    let count = 0;
+    const start = performance.now();
+    const { score, ...measures } = await progress<Evaluation>(io, `measuring ${total} images`, (show) => {
+      const images = async function* () {
+        for await (const image of labelledImages(data)) {
+          yield image;
+          count++;
+          show(`${progressBar(count / total)} ${count} of ${total}`);
+        }
+      };
+      return evaluator.evaluate(images());
+    });
+    const elapsed = (performance.now() - start) / Math.max(1, count);
+    if (json)
+      return printJson(io, {
+        data: folder,
+        weights,
+        split,
+        images: count,
+        ...measures,
+        milliseconds: elapsed,
+      });
+    const paint = paintFor(io.stdout);
+    const details = `  ${count} images of ${split}, ${milliseconds(elapsed)} each`;
+    print(io, `${paint.bold(`${scoreNames[task]} ${score.toFixed(4)}`)}${paint.dim(details)}`);
+    const rows = Object.entries(measures).map(([name, value]) => [`  ${name}`, value.toFixed(4)]);
+    for (const line of table(rows)) print(io, line);
+  } finally {
+    evaluator.dispose();
+  }
+}
+
+/**
+ * The images to measure on, their classes in the order of the weights, by whose indices predictions name
+ * them.
+ */
+async function readSplit(task: Task, { data: folder, split }: EvalOptions, names: readonly string[], io: Io) {
+  const { readDataSet } = await import('@pvt/data');
   const found = await readDataSet(folder, task, names.length > 0 ? { classes: names } : {});
   for (const text of found.notes) note(io, text);
-  const chosen = found[split] as DataSet<Task> | undefined;
-  if (chosen === undefined)
+  const data = found[split];
+  if (data === undefined)
     throw new UsageError(
       `eval: expected images for ${split} in ${folder}, got none; choose another --split.`,
     );
-  let done = 0;
-  const begun = performance.now();
-  const metrics = await progress<Evaluation>(
-    io,
-    `measuring ${chosen.samples.length} images`,
-    async (show) => {
-      const counted = async function* () {
-        for await (const truth of labelledImages(chosen)) {
-          yield truth;
-          done++;
-          show(
-            `${bar(done / chosen.samples.length).padEnd(bar(1).length, '░')} ${done} of ${chosen.samples.length}`,
-          );
-        }
-      };
-      const measure = { classify: evaluateClassifier, segment: evaluateSegmenter, detect: evaluateDetector }[
-        task
-      ];
-      return measure((await model) as never, counted() as never);
-    },
-  );
-  const time = (performance.now() - begun) / Math.max(1, done);
-  const { score, ...measures } = metrics;
-  if (json)
-    return printJson(io, { data: folder, weights, split, images: done, ...measures, milliseconds: time });
-  const paint = paintFor(io.stdout);
-  print(
-    io,
-    `${paint.bold(`${scoreNames[task]} ${score.toFixed(4)}`)}${paint.dim(`  ${done} images of ${split}, ${milliseconds(time)} each`)}`,
-  );
-  for (const line of table(Object.entries(measures).map(([name, value]) => [`  ${name}`, value.toFixed(4)])))
-    print(io, line);
+  return data;
 }

@@ -39,7 +39,7 @@ beforeAll(async () => {
   writeFileSync(input, writeSafetensors([['input', fromFloat32(values, shape)]]));
 });
 
-interface Answer {
+interface Result {
   readonly input: string;
   readonly size: readonly [number, number];
   readonly classes: readonly {
@@ -53,12 +53,12 @@ interface Answer {
   readonly error?: string;
 }
 
-const answers = (stdout: string) => JSON.parse(stdout) as Answer[];
+const resultsOf = (stdout: string) => JSON.parse(stdout) as Result[];
 const library = () =>
   createSegmenter(readFileSync(weights), { config: tinyBody, size: { shortSide: 96, longSide: 128 } });
 
 /** The label map that run lengths add up to, with 65535 where no class has a pixel. */
-function mapOf({ size: [height, width], classes }: Answer): Uint16Array {
+function mapOf({ size: [height, width], classes }: Result): Uint16Array {
   const map = new Uint16Array(height * width).fill(65_535);
   for (const { label = 65_535, segmentation } of classes) {
     for (const [i, inside] of rleToMask({
@@ -95,10 +95,10 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     const map = await segmenter.segment(image);
     const { logits } = await segmenter.forward(image);
     const expected = tf.transpose(logits, [0, 3, 1, 2]);
-    const [answer] = answers(stdout);
-    expect(differing(mapOf(answer!), map.labels)).toBe(0);
-    expect(answer!.classes.reduce((sum, { pixels }) => sum + pixels, 0)).toBe(480 * 640);
-    for (const { label, name } of answer!.classes) expect(name).toBe(['sky', 'sea', 'ship', 'foam'][label!]);
+    const [result] = resultsOf(stdout);
+    expect(differing(mapOf(result!), map.labels)).toBe(0);
+    expect(result!.classes.reduce((sum, { pixels }) => sum + pixels, 0)).toBe(480 * 640);
+    for (const { label, name } of result!.classes) expect(name).toBe(['sky', 'sea', 'ship', 'foam'][label!]);
     const written = parseSafetensors(readFileSync(out)).tensors;
     expect(Array.from(written, ([name, entry]) => [name, entry.dtype, entry.shape])).toEqual([
       ['logits', 'F32', [1, 4, 24, 32]],
@@ -113,14 +113,17 @@ it('takes numbers that are prepared already, several images too', async () => {
   const out = inFolder('numbers.safetensors');
   const { code, stdout } = await pvt('segment', input, ...line, '--out', out, '--json');
   expect(code).toBe(0);
-  const { parts, dispose } = await library();
+  const {
+    model: { parts },
+    dispose,
+  } = await library();
   const nhwc = tf.transpose(tf.tensor4d(values, [...shape]), [0, 2, 3, 1]) as tf.Tensor4D;
   const expected = tf.tidy(() =>
     tf.transpose(parts.head.forward(parts.neck!.forward(parts.backbone.forward(nhwc).pyramid)), [0, 3, 1, 2]),
   );
   const logits = parseSafetensors(readFileSync(out)).tensors.get('logits')!;
   expect([logits.shape, toFloat32(logits)]).toEqual([[2, 4, 16, 24], await expected.data()]);
-  expect(answers(stdout).map(({ input: name, size }) => [name, size])).toEqual(
+  expect(resultsOf(stdout).map(({ input: name, size }) => [name, size])).toEqual(
     [0, 1].map((row) => [`${input}[${row}]`, [64, 96]]),
   );
   tf.dispose([nhwc, expected]);
@@ -135,17 +138,17 @@ it('leaves pixels without a class where the best is not probable enough', async 
   // Half of the pixels are below the median.
   const median = [...scores!].sort((a, b) => a - b)[scores!.length >> 1]!;
   const { stdout } = await pvt('segment', sample, ...line, '--json', '--score', `${median}`);
-  const [answer] = answers(stdout);
+  const [result] = resultsOf(stdout);
   expect(
     differing(
-      mapOf(answer!),
+      mapOf(result!),
       best.map((label, i) => (scores![i]! < median ? 65_535 : label)),
     ),
   ).toBe(0);
-  expect(answer!.classes.find(({ unsure }) => unsure)!.pixels).toBe(
+  expect(result!.classes.find(({ unsure }) => unsure)!.pixels).toBe(
     scores!.filter((score) => score < median).length,
   );
-  expect(answers(all)[0]!.classes.some(({ unsure }) => unsure)).toBe(false);
+  expect(resultsOf(all)[0]!.classes.some(({ unsure }) => unsure)).toBe(false);
 });
 
 it('shows a line for each class, and draws them', async () => {
@@ -164,11 +167,11 @@ it('shows a line for each class, and draws them', async () => {
   );
 });
 
-it('goes on after a broken image', async () => {
+it('continues after a broken image', async () => {
   const { code, stdout, stderr } = await pvt('segment', 'nowhere.png', sample, ...line, '--json');
   expect(code).toBe(1);
   expect(stderr).toContain('pvt: nowhere.png: ');
-  expect(answers(stdout).map(({ input: name, error }) => [name, error === undefined])).toEqual([
+  expect(resultsOf(stdout).map(({ input: name, error }) => [name, error === undefined])).toEqual([
     ['nowhere.png', false],
     [sample, true],
   ]);

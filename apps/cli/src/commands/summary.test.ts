@@ -5,7 +5,7 @@ import { pvt } from '../fixtures/capture.ts';
 
 const b0 = pvtConfig(getModel('pvt_v2_b0').config);
 
-it('answers with the costs as JSON', async () => {
+it('prints the costs as JSON', async () => {
   const { code, stdout } = await pvt('summary', 'pvt_v2_b0', '--size', '480x640', '--json');
   expect(code).toBe(0);
   expect(JSON.parse(stdout)).toEqual(cost(b0, [480, 640]));
@@ -20,7 +20,7 @@ it('shows every layer of a stage once, within a terminal', async () => {
   expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
 });
 
-it('lets one block stand for all only where they cost the same', async () => {
+it('lists one block for all only if they cost the same', async () => {
   for (const model of ['pvt_small', 'pvt_v2_b2_li']) {
     const { stdout } = await pvt('summary', model, '--size', '96x160', '--json');
     const { layers } = JSON.parse(stdout) as Cost;

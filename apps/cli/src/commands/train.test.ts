@@ -11,7 +11,7 @@ import { folder, pvt } from '../fixtures/capture.ts';
 const inFolder = folder();
 const side = 32;
 
-/** A grey noise image with a bright square from (left, top) on. */
+/** A gray noise image with a bright square from (left, top) on. */
 function image(
   seed: string,
   [red, green, blue]: readonly [number, number, number],
@@ -40,15 +40,15 @@ const write = async (path: string, content: ReturnType<typeof image> | string) =
   writeFileSync(path, typeof content === 'string' ? content : await encodePng(content));
 };
 
-const colours = inFolder('colours');
+const colors = inFolder('colors');
 const squares = inFolder('squares');
 const boxes = inFolder('boxes');
 
 beforeAll(async () => {
   for (let i = 0; i < 8; i++) {
     const split = i < 4 ? 'train' : 'val';
-    await write(join(colours, split, 'blue', `${i}.png`), image(`blue ${i}`, [20, 20, 200]));
-    await write(join(colours, split, 'red', `${i}.png`), image(`red ${i}`, [200, 20, 20]));
+    await write(join(colors, split, 'blue', `${i}.png`), image(`blue ${i}`, [20, 20, 200]));
+    await write(join(colors, split, 'red', `${i}.png`), image(`red ${i}`, [200, 20, 20]));
     const square = { left: 2 + i, top: 14 - i, side: 14 };
     const whole = image(`square ${i}`, [60, 60, 60], square);
     const inside = (at: number) =>
@@ -66,7 +66,10 @@ beforeAll(async () => {
     const [left, top] = [square.left + 1, square.top + 1];
     await write(
       join(boxes, 'Annotations', `${i}.xml`),
-      `<annotation><filename>${i}.png</filename><size><width>${side}</width><height>${side}</height><depth>3</depth></size><object><name>square</name><bndbox><xmin>${left}</xmin><ymin>${top}</ymin><xmax>${left + 13}</xmax><ymax>${top + 13}</ymax></bndbox></object></annotation>`,
+      `<annotation><filename>${i}.png</filename>` +
+        `<size><width>${side}</width><height>${side}</height><depth>3</depth></size>` +
+        `<object><name>square</name><bndbox><xmin>${left}</xmin><ymin>${top}</ymin>` +
+        `<xmax>${left + 13}</xmax><ymax>${top + 13}</ymax></bndbox></object></annotation>`,
     );
   }
 });
@@ -88,13 +91,13 @@ const losses = (all: readonly Event[]) => all.filter(({ kind }) => kind === 'ste
 const model = ['--model', 'pvt_v2_nano', '--size', `${side}`];
 
 describe('pvt train classify', () => {
-  it('separates two colours by its head alone, and every other command takes the result', async () => {
-    const out = inFolder('colours-run');
+  it('separates two colors by its head alone, and every other command takes the result', async () => {
+    const out = inFolder('colors-run');
     const trained = await pvt(
       'train',
       'classify',
       '--data',
-      colours,
+      colors,
       ...model,
       '--freeze',
       'head-only',
@@ -113,11 +116,11 @@ describe('pvt train classify', () => {
     const weights = join(out, 'model.safetensors');
     expect(readFileSync(join(out, 'curve.png')).subarray(1, 4).toString()).toBe('PNG');
 
-    const measured = await pvt('eval', 'classify', '--data', colours, '--weights', weights, '--json');
+    const measured = await pvt('eval', 'classify', '--data', colors, '--weights', weights, '--json');
     expect(JSON.parse(measured.stdout)).toMatchObject({ images: 8, accuracy: 1 });
     const { stdout } = await pvt(
       'classify',
-      join(colours, 'val', 'red', '5.png'),
+      join(colors, 'val', 'red', '5.png'),
       '--weights',
       weights,
       '--json',
@@ -215,7 +218,7 @@ describe('pvt train segment and detect', () => {
 });
 
 describe('a run that is stopped', () => {
-  const line = ['--data', colours, ...model, '--epochs', '4', '--batch', '4', '--seed', '7', '--json'];
+  const line = ['--data', colors, ...model, '--epochs', '4', '--batch', '4', '--seed', '7', '--json'];
   const whole = inFolder('whole');
 
   /** Runs the command in a process of its own until `until` says so, then sends it a signal. */
@@ -283,25 +286,25 @@ describe('a run that is stopped', () => {
 
 describe('what cannot be trained', () => {
   it.each([
-    [['train', 'paint', '--data', colours], /expected classify, segment, detect, got paint/],
+    [['train', 'paint', '--data', colors], /expected classify, segment, detect, got paint/],
     [
       ['train', 'classify', '--model', 'pvt_v2_nano'],
       /expected a folder of images, got none; name it with --data/,
     ],
     [
-      ['train', 'classify', '--data', colours, ...model, '--epochs', '1', '--minutes', '1'],
+      ['train', 'classify', '--data', colors, ...model, '--epochs', '1', '--minutes', '1'],
       /expected --epochs or --minutes, got both/,
     ],
-    [['train', 'classify', '--data', colours, ...model, '--freeze', 'stage:9'], /stage:3/],
+    [['train', 'classify', '--data', colors, ...model, '--freeze', 'stage:9'], /stage:3/],
     [
-      ['train', 'classify', '--data', colours, ...model, '--head', 'unet'],
+      ['train', 'classify', '--data', colors, ...model, '--head', 'unet'],
       /expected --head with segment alone/,
     ],
-    [['train', 'classify', '--data', colours, '--scratch'], /expected a variant/],
-    [['train', 'classify', '--data', colours], /expected a model, got none/],
-    [['train', 'classify', '--data', colours, '--model', 'pvt_v2_b0'], /no embedded weights/],
-    [['train', 'classify', '--data', colours, ...model, '--size', '8'], /from 32 to 4096/],
-    [['eval', 'classify', '--data', colours], /expected a checkpoint, got none/],
+    [['train', 'classify', '--data', colors, '--scratch'], /expected a variant/],
+    [['train', 'classify', '--data', colors], /expected a model, got none/],
+    [['train', 'classify', '--data', colors, '--model', 'pvt_v2_b0'], /no embedded weights/],
+    [['train', 'classify', '--data', colors, ...model, '--size', '8'], /from 32 to 4096/],
+    [['eval', 'classify', '--data', colors], /expected a checkpoint, got none/],
   ])('%j is refused with its reason', async (line, message) => {
     const { code, stdout, stderr } = await pvt(...line);
     expect([code, stdout]).toEqual([2, '']);
@@ -311,8 +314,8 @@ describe('what cannot be trained', () => {
 
   it.each([
     [['train', 'classify', '--data', inFolder('nowhere'), ...model, '--out', inFolder('a')], /nowhere/],
-    [['train', 'segment', '--data', colours, ...model, '--out', inFolder('b')], /masks/],
-    [['train', 'classify', '--resume', colours], /run\.json/],
+    [['train', 'segment', '--data', colors, ...model, '--out', inFolder('b')], /masks/],
+    [['train', 'classify', '--resume', colors], /run\.json/],
   ])('%j fails with its reason', async (line, message) => {
     const { code, stderr } = await pvt(...line);
     expect(code).toBe(1);
@@ -320,10 +323,10 @@ describe('what cannot be trained', () => {
   });
 
   it('does not write into a folder that is in use', async () => {
-    const { code, stderr } = await pvt('train', 'classify', '--data', colours, ...model, '--out', colours);
+    const { code, stderr } = await pvt('train', 'classify', '--data', colors, ...model, '--out', colors);
     expect(code).toBe(2);
     expect(stderr).toMatch(/expected .* to be new or empty, got 2 entries such as train/);
-    expect(existsSync(join(colours, 'run.json'))).toBe(false);
+    expect(existsSync(join(colors, 'run.json'))).toBe(false);
   });
 });
 

@@ -1,27 +1,39 @@
+import { join, resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { Batch, Task } from '@pvt/data';
-import type { DoneEvent, TrainEvent, Validation } from '@pvt/training';
+import type { PvtConfigInput } from '@pvt/core';
+import type { LoadedDataSet } from '@pvt/data';
+import type { Finetuning, Initialization } from '@pvt/finetune';
+import type { RunRecord } from '@pvt/finetune/folder';
+import type { ModelName } from '@pvt/presets';
+import type { DoneEvent, Selection, TrainEvent, Validation } from '@pvt/training';
 import { InterruptedError, UsageError } from '../errors.ts';
 import { note, paintFor, print, progress, wipe, type Io } from '../io.ts';
-import { common, count, seed, weightsOption, type CommonOptions } from '../options.ts';
-import { bar, counted, wait } from '../text.ts';
+import {
+  checkTask,
+  common,
+  count,
+  dataOption,
+  positive,
+  seed,
+  sides,
+  taskNames,
+  weightsOption,
+  type CommonOptions,
+  type TaskName,
+} from '../options.ts';
+import type { drawCurve } from '../plot/curve.ts';
+import { counted, progressBar, scoreNames, wait } from '../text.ts';
 
 const heads = ['unet', 'semanticFpn', 'segFormer', 'uperNet', 'linear'] as const;
-export const taskNames = ['classify', 'segment', 'detect'] as const;
 
-/** What each task's score is called. */
-export const scoreNames: Readonly<Record<Task, string>> = {
-  classify: 'accuracy',
-  segment: 'mean IoU',
-  detect: 'mAP50',
-};
+type Freeze = 'none' | 'head-only' | `stage:${number}`;
 
-interface TrainArguments extends CommonOptions {
+interface TrainOptions extends CommonOptions {
   readonly data?: string;
   readonly model?: string;
   readonly weights?: string;
   readonly scratch?: true;
-  readonly freeze: 'none' | 'head-only' | `stage:${number}`;
+  readonly freeze: Freeze;
   readonly epochs?: number;
   readonly minutes?: number;
   readonly size?: readonly [number, number];
@@ -38,31 +50,16 @@ interface TrainArguments extends CommonOptions {
   readonly seed: number;
 }
 
-const freeze = (text: string): TrainArguments['freeze'] => {
-  if (text === 'none' || text === 'head-only' || /^stage:[1-4]$/.test(text))
-    return text as TrainArguments['freeze'];
+const freeze = (text: string): Freeze => {
+  if (text === 'none' || text === 'head-only') return text;
+  const [, stage] = /^stage:([1-4])$/.exec(text) ?? [];
+  if (stage !== undefined) return `stage:${Number(stage)}`;
   throw new InvalidArgumentError(
     'Expected none, head-only, or the first stage that trains, such as stage:3.',
   );
 };
 
-const positive = (text: string): number => {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (!(value > 0 && Number.isFinite(value)))
-    throw new InvalidArgumentError('Expected a number above 0, such as 0.5.');
-  return value;
-};
-
-/** One side of a square or two, the shorter first, in whole pixels. */
-export const sides = (text: string): readonly [number, number] => {
-  const [, first, second = first] = /^(\d{2,4})(?:[x×](\d{2,4}))?$/i.exec(text) ?? [];
-  const pair = [Number(first), Number(second)] as const;
-  if (!pair.every((side) => side >= 32 && side <= 4096))
-    throw new InvalidArgumentError(
-      'Expected one side or two in pixels, from 32 to 4096, such as 256 or 240x320.',
-    );
-  return pair;
-};
+const classNames = (text: string): string[] => text.split(',').map((name) => name.trim());
 
 export function train(program: Command, io: Io): void {
   common(program.command('train').argument('<task>', `what to learn: ${taskNames.join(', ')}`), {
@@ -70,16 +67,17 @@ export function train(program: Command, io: Io): void {
   })
     .summary('train a model on images of your own')
     .description(
-      'Trains a classifier, a segmenter (U-Net by default) or a detector (RetinaNet) on a folder of images.',
+      'Trains a classifier, a segmenter (a U-Net by default) or a detector (RetinaNet) ' +
+        'on a folder of images.',
     )
-    .option('--data <folder>', 'the images: a folder per class; images and masks; Pascal VOC or COCO')
+    .option(...dataOption)
     .option('--model <name>', 'the variant, such as pvt_v2_nano, whose weights are embedded')
     .option(...weightsOption)
-    .option('--scratch', 'begin with random numbers')
+    .option('--scratch', 'start from random numbers')
     .addOption(
       new Option(
         '--freeze <part>',
-        'what stays as it is: head-only trains the head, stage:3 stages 3 and 4 and the head',
+        'what does not train: head-only trains the head alone, stage:3 stages 3 and 4 and the head',
       )
         .argParser(freeze)
         .default('none'),
@@ -90,17 +88,22 @@ export function train(program: Command, io: Io): void {
     .option('--crop <sides>', 'train on crops of this size: faster, more varied (default: --size)', sides)
     .option('--batch <count>', 'images per step (default: 32 to classify, 8 to segment, 4 to detect)', count)
     .option('--learning-rate <rate>', 'of AdamW at its highest (default: 0.001)', positive)
-    .option('--layer-decay <factor>', 'how much slower each block below learns; 1: all alike', positive, 0.8)
+    .option(
+      '--layer-decay <factor>',
+      "each block's learning rate as a share of the next block's; 1: all alike",
+      positive,
+      0.8,
+    )
     .addOption(new Option('--head <name>', 'what segments').choices(heads).default(undefined, 'unet'))
     .option(
       '--classes <names>',
-      'names of the classes by index, with commas (default: as the data says)',
-      (text: string) => text.split(',').map((name) => name.trim()),
+      'class names by index, separated by commas (default: as the data says)',
+      classNames,
     )
-    .option('--turn', 'images have no up, as under a microscope: turn and mirror them every way')
-    .option('--out <folder>', 'where the run goes (default: pvt-TASK)')
+    .option('--turn', 'images have no upright, as under a microscope: rotate and mirror them every way')
+    .option('--out <folder>', 'where the run is written (default: pvt-TASK)')
     .option('--save-every <seconds>', 'how often the state is saved for --resume', positive, 60)
-    .option('--resume <folder>', 'go on with the run in this folder, with its own arguments')
+    .option('--resume <folder>', 'continue the run in this folder, with its own arguments')
     .option('--seed <number>', 'of all random numbers', seed, 0)
     .addHelpText(
       'after',
@@ -110,257 +113,290 @@ The folder of --out holds:
   curve.png          loss and score over time
   run.json           arguments, losses and scores; checkpoint-…/ is the last state, for --resume
 
-Images to validate with are the data's own (val, validation or test folders or lists), else a fifth, held back.
---json tells every event as a line of JSON. Ctrl-C saves the state and stops; --resume goes on.
+Validation uses the images that the data has for it (folders or lists called val, validation or test), else
+a fifth of all, which is held out. --json prints every event as a line of JSON. Ctrl-C saves the state and
+stops; --resume continues.
 
 Examples:
   pvt train classify --data animals/ --model pvt_v2_nano --freeze head-only --epochs 5
-  pvt train segment --data nuclei/ --classes background,nucleus --model pvt_v2_nano --size 256 --crop 128 --turn --minutes 50
+  pvt train segment --data nuclei/ --classes background,nucleus --model pvt_v2_nano --size 256 --crop 128 \\
+    --turn --minutes 50
   pvt train detect --data bccd/ --weights pvt_v2_b0.in1k --size 240x320 --turn --epochs 40
   pvt train detect --resume pvt-detect`,
     )
-    .action(async (task: string, options: TrainArguments) => {
-      if (!taskNames.includes(task as Task))
-        throw new UsageError(`train: expected ${taskNames.join(', ')}, got ${task}; name one of these.`);
-      await run(task as Task, options, io);
-    });
+    .action((task: string, options: TrainOptions) => run(checkTask('train', task), options, io));
 }
 
-/** What a run is told; with --resume, what it was told when it began. */
-async function argumentsOf(
-  task: Task,
-  options: TrainArguments,
-): Promise<{ readonly options: TrainArguments; readonly folder: string; readonly resumed: boolean }> {
-  const { readRecord } = await import('../learning/run.ts');
-  const { originOf } = await import('../model.ts');
-  const { readdir } = await import('node:fs/promises');
-  if (options.resume !== undefined) {
-    const { arguments: given } = await readRecord(options.resume);
-    if (given['task'] !== task)
-      throw new UsageError(
-        `train: expected to ${String(given['task'])}, as the run in ${options.resume} does, got ${task}; name its own task.`,
-      );
-    const { epochs, minutes } = options;
-    const longer = { ...(epochs !== undefined && { epochs }), ...(minutes !== undefined && { minutes }) };
-    return {
-      options: {
-        ...(given as unknown as TrainArguments),
-        ...(options.json && { json: true }),
-        backend: options.backend,
-        ...longer,
-      },
-      folder: options.resume,
-      resumed: true,
-    };
+/** What a command line asks for; with --resume, what the run was started with. */
+interface Plan {
+  readonly task: TaskName;
+  readonly options: TrainOptions & { readonly data: string };
+  /** Where the run is written. */
+  readonly folder: string;
+  /** The run to continue. */
+  readonly record?: RunRecord;
+}
+
+async function run(task: TaskName, given: TrainOptions, io: Io): Promise<void> {
+  const plan =
+    given.resume === undefined ? await planNew(task, given) : await planResumed(task, given, given.resume);
+  const { options, folder } = plan;
+  const { mkdir } = await import('node:fs/promises');
+  const { createFinetuning } = await import('@pvt/finetune');
+  const { startBackend } = await import('../backend.ts');
+
+  const data = await readData(plan, io);
+  await startBackend(options.backend, io);
+  const { init, title } = await initialize(plan, data.train.classes.length, io);
+  const finetuning = await createFinetuning({
+    task,
+    init,
+    data,
+    ...(options.size && { size: options.size }),
+    ...(options.crop && { crop: options.crop }),
+    ...(options.batch !== undefined && { batch: options.batch }),
+    ...(options.head && { head: options.head }),
+    anyOrientation: options.turn === true,
+    seed: options.seed,
+  });
+  const interruption = onInterrupt(io);
+  try {
+    const select = await selectionOf(options.freeze);
+    if (!options.json) await printModel(finetuning, title, select, plan, io);
+    await mkdir(folder, { recursive: true });
+    const done = await trainAll(finetuning, plan, { title, select, signal: interruption.signal }, io);
+    report(done, plan, io);
+  } finally {
+    interruption.stop();
+    await finetuning.close();
   }
-  if (options.data === undefined)
-    throw new UsageError('train: expected a folder of images, got none; name it with --data.');
-  if (options.epochs !== undefined && options.minutes !== undefined)
-    throw new UsageError('train: expected --epochs or --minutes, got both; leave one out.');
-  if (options.scratch && options.weights !== undefined)
-    throw new UsageError('train: expected --weights or --scratch, got both; leave one out.');
-  if (options.scratch && options.model === undefined)
-    throw new UsageError(
-      'train: expected a variant to begin from random numbers, got none; name it with --model.',
-    );
-  if (!options.scratch)
-    originOf({
-      ...(options.model !== undefined && { model: options.model }),
-      ...(options.weights !== undefined && { weights: options.weights }),
-    });
-  if (options.head !== undefined && task !== 'segment')
-    throw new UsageError(`train: expected --head with segment alone, got it with ${task}; leave it out.`);
+}
+
+/** @throws UsageError for arguments that contradict each other, name no model, or a folder that is in use */
+async function planNew(task: TaskName, options: TrainOptions): Promise<Plan> {
+  const { originOf } = await import('../model.ts');
+  const { data, epochs, minutes, scratch, weights, model, head } = options;
+  const fail = (expected: string, got: string, remedy: string): never => {
+    throw new UsageError(`train: expected ${expected}, got ${got}; ${remedy}.`);
+  };
+  if (data === undefined) return fail('a folder of images', 'none', 'name it with --data');
+  if (epochs !== undefined && minutes !== undefined) fail('--epochs or --minutes', 'both', 'leave one out');
+  if (scratch && weights !== undefined) fail('--weights or --scratch', 'both', 'leave one out');
+  if (scratch && model === undefined)
+    fail('a variant to start from random numbers', 'none', 'name it with --model');
+  if (!scratch)
+    originOf({ ...(model !== undefined && { model }), ...(weights !== undefined && { weights }) });
+  if (head !== undefined && task !== 'segment')
+    fail('--head with segment alone', `it with ${task}`, 'leave it out');
   const folder = options.out ?? `pvt-${task}`;
-  const there: readonly string[] = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+  await checkUnused(folder);
+  return { task, options: { ...options, data }, folder };
+}
+
+/** @throws UsageError if the folder holds files already */
+async function checkUnused(folder: string): Promise<void> {
+  const { readdir } = await import('node:fs/promises');
+  const files: readonly string[] = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw new UsageError(
-      `train: expected a folder to write to at ${folder}, got ${error.code === 'ENOTDIR' ? 'a file' : error.code}; choose another --out.`,
+      `train: expected a folder to write to at ${folder}, ` +
+        `got ${error.code === 'ENOTDIR' ? 'a file' : error.code}; choose another --out.`,
     );
   });
-  if (there.length > 0)
-    throw new UsageError(
-      `train: expected ${folder} to be new or empty, got ${there.length} entries such as ${there[0]}; choose another --out${there.some((name) => name === 'run.json') ? `, or go on with --resume ${folder}` : ''}.`,
-    );
-  return { options, folder, resumed: false };
+  if (files.length === 0) return;
+  const resuming = files.includes('run.json') ? `, or continue with --resume ${folder}` : '';
+  throw new UsageError(
+    `train: expected ${folder} to be new or empty, got ${files.length} entries such as ${files[0]}; ` +
+      `choose another --out${resuming}.`,
+  );
 }
 
-async function run(task: Task, given: TrainArguments, io: Io): Promise<void> {
-  const { options, folder, resumed } = await argumentsOf(task, given);
-  const { mkdir } = await import('node:fs/promises');
-  const { join, resolve } = await import('node:path');
-  const { createLoader, readDataSet, labelledImages } = await import('@pvt/data');
-  const {
-    adamW,
-    allParameters,
-    fromStage,
-    headOnly,
-    layerDecay,
-    parametersOf,
-    parameterTable,
-    train: learn,
-    warmupCosine,
-  } = await import('@pvt/training');
-  const { startBackend } = await import('../backend.ts');
-  const { writeWhole } = await import('../files.ts');
-  const { folderStore, modelFile, readRecord, readSnapshot } = await import('../learning/run.ts');
-  const { asBatch, createLearningTask, sidesOf, startOf } = await import('../learning/tasks.ts');
+/** The arguments of a run that is continued. Only how long it trains may change. */
+async function planResumed(task: TaskName, given: TrainOptions, folder: string): Promise<Plan> {
+  const { readRun } = await import('@pvt/finetune/folder');
+  const record = await readRun(folder);
+  // What we wrote ourselves when the run was started.
+  const started = record.arguments as unknown as Plan['options'] & { readonly task: string };
+  if (started.task !== task)
+    throw new UsageError(
+      `train: expected to ${started.task}, as the run in ${folder} does, got ${task}; name its own task.`,
+    );
+  const { epochs, minutes, json, backend } = given;
+  const options = {
+    ...started,
+    ...(json && { json }),
+    backend,
+    ...(epochs !== undefined && { epochs }),
+    ...(minutes !== undefined && { minutes }),
+  };
+  return { task, options, folder, record };
+}
 
-  const record = resumed ? await readRecord(folder) : undefined;
-  const data = await readDataSet(options.data!, task, {
-    seed: options.seed,
-    ...((record ?? options).classes && { classes: (record ?? options).classes! }),
-  });
-  const say = (text: string) => void (options.json || print(io, text));
-  const paint = paintFor(io.stdout);
-  say(`${paint.bold(options.data!)}  ${data.summary}`);
+async function readData({ task, options, record }: Plan, io: Io): Promise<LoadedDataSet<TaskName>> {
+  const { readDataSet } = await import('@pvt/data');
+  const { classes } = record ?? options;
+  const data = await readDataSet(options.data, task, { seed: options.seed, ...(classes && { classes }) });
+  if (!options.json) print(io, `${paintFor(io.stdout).bold(options.data)}  ${data.summary}`);
   for (const text of data.notes) note(io, text);
+  return data;
+}
 
-  await startBackend(options.backend, io);
-  const { start, title } = await startOf(options, task, data.train.classes.length, io);
-  const size = options.size ?? (task === 'classify' ? sidesOf(start.config) : ([512, 512] as const));
-  const crop = options.crop ?? (task === 'classify' ? size : upToMultiple(size));
-  const model = await createLearningTask(task, start, data.train as never, {
-    size,
-    crop,
-    turn: options.turn === true,
-    seed: options.seed,
-    ...(options.head && { head: options.head }),
+/** What the model starts from: --weights, the variant's embedded weights, or random numbers. */
+async function initialize(
+  { task, options: { model, weights, scratch, seed: first } }: Plan,
+  classes: number,
+  io: Io,
+): Promise<{ readonly init: Initialization; readonly title: string }> {
+  const { fromScratch } = await import('@pvt/finetune');
+  const { openCheckpoint } = await import('@pvt/presets');
+  const { fetchFiles } = await import('../fetch.ts');
+  const { embeddedPath, presetOf } = await import('../model.ts');
+  if (scratch) {
+    const { pvtConfig } = await import('@pvt/core');
+    const config = pvtConfig<PvtConfigInput>({
+      ...presetOf(model!).config,
+      classes: task === 'classify' ? classes : 0,
+    });
+    return { init: fromScratch(config, first), title: `${model} from random numbers` };
+  }
+  const checkpoint = await openCheckpoint(await fetchFiles(weights ?? embeddedPath, io), {
+    ...(model !== undefined && { config: model as ModelName }),
+    ...(task === 'classify' ? { classes, seed: first } : { classes: 0 }),
   });
-  const batch = Math.min(
-    options.batch ?? { classify: 32, segment: 8, detect: 4 }[task],
-    data.train.samples.length,
-  );
-  const { learner } = model;
-  const select =
-    options.freeze === 'none'
-      ? allParameters
-      : options.freeze === 'head-only'
-        ? headOnly
-        : fromStage(Number(options.freeze.slice('stage:'.length)));
-  say(
-    paint.dim(
-      `${title}; input ${model.input}, trained on ${crop.join('x')}, ${batch} images per step; ${options.backend}`,
-    ),
-  );
-  say(`\n${parameterTable(learner.models, select)}\n`);
+  const variant = checkpoint.model ?? `PVT ${checkpoint.config.version}`;
+  return { init: checkpoint, title: `${variant} from ${weights ?? 'its embedded weights'}` };
+}
 
-  const stopping = new AbortController();
+async function selectionOf(frozen: Freeze): Promise<Selection> {
+  const { allParameters, fromStage, headOnly } = await import('@pvt/training');
+  if (frozen === 'none') return allParameters;
+  return frozen === 'head-only' ? headOnly : fromStage(Number(frozen.slice('stage:'.length)));
+}
+
+async function printModel(
+  { learner, size, crop, batch }: Finetuning<TaskName>,
+  title: string,
+  select: Selection,
+  { task, options }: Plan,
+  io: Io,
+): Promise<void> {
+  const { parameterTable } = await import('@pvt/training');
+  const input = task === 'classify' ? crop.join('x') : `shorter side ${size[0]}`;
+  const feed = `input ${input}, trained on ${crop.join('x')}, ${batch} images per step`;
+  print(io, paintFor(io.stdout).dim(`${title}; ${feed}; ${options.backend}`));
+  print(io, `\n${parameterTable(learner.models, select)}\n`);
+}
+
+/** Stops the run after its step at the first Ctrl-C, and the process at the second. */
+function onInterrupt(io: Io): { readonly signal: AbortSignal; stop(): void } {
+  const controller = new AbortController();
   const interrupt = () => {
-    note(io, 'stopping after this step; Ctrl-C again stops at once and keeps the checkpoint before.');
-    stopping.abort(new InterruptedError('stopped.'));
+    note(io, 'stopping after this step; Ctrl-C again stops at once, with the last checkpoint retained.');
+    controller.abort(new InterruptedError('stopped.'));
     process.once('SIGINT', () => process.exit(130));
   };
   process.once('SIGINT', interrupt);
-  const loader = createLoader(data.train, { ...model.loader, batch, seed: options.seed, dropLast: true });
-  const losses: number[] = [...(record?.progress.losses ?? [])];
-  const validations: Validation[] = [...(record?.progress.validations ?? [])];
-  const curve = join(folder, 'curve.png');
-  const plot = async (best: Validation | undefined) => {
-    const { drawCurve } = await import('../plot/curve.ts');
-    await writeWhole(
-      curve,
-      drawCurve(
-        { losses, validations, ...(best && { best }) },
-        { title: `pvt train ${task}, ${title.split(' from ')[0]}`, score: scoreNames[task] },
-      ),
-    );
-  };
-  try {
-    await mkdir(folder, { recursive: true });
-    const { json: _json, out: _out, resume: _resume, ...kept } = options;
-    const store = await folderStore(folder, {
-      arguments: { ...kept, task, data: resolve(options.data!) },
-      classes: data.train.classes,
-      encode: (weights) => learner.encode(weights),
-    });
-    let ended: DoneEvent | undefined;
-    for await (const event of learn<Batch<Task>>(learner.models, {
-      data: { length: loader.length, batches: (epoch) => loader.epoch(epoch) },
-      loss: (one, context) => learner.loss(asBatch(one), context),
-      examplesIn: ({ shape }) => shape[0],
-      optimizer: adamW({
-        learningRate: options.learningRate ?? 1e-3,
-        groups: layerDecay(options.layerDecay, parametersOf(learner.models)),
-      }),
-      select,
-      schedule: warmupCosine(),
-      clip: 5,
-      average: 0.998,
-      seed: options.seed,
-      ...(options.minutes === undefined ? { epochs: options.epochs ?? 10 } : { minutes: options.minutes }),
-      // Validation sees whole images, and shall take a fraction of the time that training takes.
-      validateEvery: Math.ceil(
-        (2 * data.validation.samples.length * size[0] * size[1]) /
-          (loader.length * batch * crop[0] * crop[1]),
-      ),
-      validate: () =>
-        progress(io, 'validating', () => model.evaluate(labelledImages(data.validation) as never)),
-      store,
-      saveEvery: options.saveEvery,
-      signal: stopping.signal,
-      ...(record && { resume: await readSnapshot(folder, record) }),
-    })) {
-      if (event.kind === 'step') losses.push(event.loss);
-      if (event.kind === 'validation') validations.push(event);
-      if (event.kind === 'done') ended = event;
-      if (!options.json) tell(event, task, io);
-      else if (event.kind !== 'done') print(io, JSON.stringify(event));
-      if (event.kind === 'validation' && event.best) await plot(event);
-    }
-    const { reason, step, seconds, best } = ended!;
-    await plot(best);
-    if (options.json)
-      print(
-        io,
-        JSON.stringify({
-          kind: 'done',
-          reason,
-          step,
-          seconds,
-          ...(best && { best }),
-          model: join(folder, modelFile),
-        }),
-      );
-    if (reason === 'aborted')
-      throw new InterruptedError(
-        `stopped after step ${step}; go on with pvt train ${task} --resume ${folder}.`,
-      );
-    say(
-      `\n${paint.bold(`${scoreNames[task]} ${best!.metrics.score.toFixed(4)}`)}  after ${wait(seconds)} and ${counted(step, 'step')}`,
-    );
-    for (const [name, value] of Object.entries(best!.metrics))
-      if (name !== 'score') say(`  ${name.padEnd(24)} ${value.toFixed(4)}`);
-    say(
-      `\nwritten: ${join(folder, modelFile)}, ${curve}\nnext: pvt ${task} IMAGE --weights ${join(folder, modelFile)}${task === 'classify' ? '' : ' --plot seen.png'}`,
-    );
-  } finally {
-    process.off('SIGINT', interrupt);
-    await loader.close();
-    learner.dispose();
-  }
+  return { signal: controller.signal, stop: () => void process.off('SIGINT', interrupt) };
 }
 
-/** Sides of a crop in whole multiples of the coarsest stride, lying as most images do. */
-const upToMultiple = ([shorter, longer]: readonly [number, number]): readonly [number, number] => [
-  Math.ceil(shorter / 32) * 32,
-  Math.ceil(longer / 32) * 32,
-];
+/** Trains to the end, shows every event and draws the curve. */
+async function trainAll(
+  finetuning: Finetuning<TaskName>,
+  { task, options, folder, record }: Plan,
+  {
+    title,
+    select,
+    signal,
+  }: { readonly title: string; readonly select: Selection; readonly signal: AbortSignal },
+  io: Io,
+): Promise<DoneEvent> {
+  const { createRunFolder, readSnapshot } = await import('@pvt/finetune/folder');
+  const { json: _json, out: _out, resume: _resume, ...started } = options;
+  const store = createRunFolder(folder, {
+    arguments: { ...started, task, data: resolve(options.data) },
+    classes: finetuning.loader.classes,
+    encode: (weights) => finetuning.learner.encode(weights),
+  });
+  const losses: number[] = [...(record?.progress.losses ?? [])];
+  const validations: Validation[] = [...(record?.progress.validations ?? [])];
+  const plotTitle = `pvt train ${task}, ${title.split(' from ')[0]}`;
+  const plot = (best: Validation | undefined) =>
+    plotCurve(
+      curveOf(folder),
+      { losses, validations, ...(best && { best }) },
+      { title: plotTitle, score: scoreNames[task] },
+    );
 
-/** Events for people: each step on one line of a terminal, epochs and validations to stay. */
-function tell(event: TrainEvent, task: Task, io: Io): void {
+  let done: DoneEvent | undefined;
+  for await (const event of finetuning.train({
+    select,
+    ...(options.learningRate !== undefined && { learningRate: options.learningRate }),
+    layerDecay: options.layerDecay,
+    ...(options.minutes === undefined ? { epochs: options.epochs ?? 10 } : { minutes: options.minutes }),
+    validate: () => progress(io, 'validating', () => finetuning.evaluate()),
+    store,
+    saveEvery: options.saveEvery,
+    signal,
+    ...(record && { resume: await readSnapshot(folder, record) }),
+  })) {
+    if (event.kind === 'step') losses.push(event.loss);
+    if (event.kind === 'validation') validations.push(event);
+    if (event.kind === 'done') done = event;
+    if (!options.json) printEvent(event, task, io);
+    else if (event.kind !== 'done') print(io, JSON.stringify(event));
+    if (event.kind === 'validation' && event.best) await plot(event);
+  }
+  await plot(done!.best);
+  return done!;
+}
+
+const modelOf = (folder: string): string => join(folder, 'model.safetensors');
+const curveOf = (folder: string): string => join(folder, 'curve.png');
+
+async function plotCurve(path: string, ...curve: Parameters<typeof drawCurve>): Promise<void> {
+  const { drawCurve: draw } = await import('../plot/curve.ts');
+  const { writeWhole } = await import('../files.ts');
+  await writeWhole(path, draw(...curve));
+}
+
+/** Says how the run ended. @throws InterruptedError if it was stopped */
+function report({ reason, step, seconds, best }: DoneEvent, { task, options, folder }: Plan, io: Io): void {
+  const model = modelOf(folder);
+  if (options.json)
+    print(io, JSON.stringify({ kind: 'done', reason, step, seconds, ...(best && { best }), model }));
+  if (reason === 'aborted')
+    throw new InterruptedError(
+      `stopped after step ${step}; continue with pvt train ${task} --resume ${folder}.`,
+    );
+  if (options.json) return;
+  const { score, ...measures } = best!.metrics;
+  const headline = paintFor(io.stdout).bold(`${scoreNames[task]} ${score.toFixed(4)}`);
+  print(io, `\n${headline}  after ${wait(seconds)} and ${counted(step, 'step')}`);
+  for (const [name, value] of Object.entries(measures))
+    print(io, `  ${name.padEnd(24)} ${value!.toFixed(4)}`);
+  const plotting = task === 'classify' ? '' : ' --plot seen.png';
+  print(io, `\nwritten: ${model}, ${curveOf(folder)}\nnext: pvt ${task} IMAGE --weights ${model}${plotting}`);
+}
+
+/** Events for people: each step replaces the one before on a terminal; epochs and validations stay. */
+function printEvent(event: TrainEvent, task: TaskName, io: Io): void {
   const { stderr } = io;
   if (event.kind === 'step' && stderr.isTTY) {
     const { progress: share, loss, examplesPerSecond, secondsLeft, step } = event;
-    const line = `${bar(share).padEnd(bar(1).length, '░')} ${Math.floor(100 * share)} %  step ${step}  loss ${loss.toFixed(3)}  ${examplesPerSecond.toFixed(1)} images/s  ${wait(secondsLeft)} left`;
+    const line = [
+      `${progressBar(share)} ${Math.floor(100 * share)} %`,
+      `step ${step}`,
+      `loss ${loss.toFixed(3)}`,
+      `${examplesPerSecond.toFixed(1)} images/s`,
+      `${wait(secondsLeft)} left`,
+    ].join('  ');
     stderr.write(`${wipe(stderr)}${paintFor(stderr).dim(line.slice(0, (stderr.columns ?? 80) - 1))}`);
   } else if (event.kind === 'epoch') {
     stderr.write(wipe(stderr));
     print(io, `epoch ${event.epoch}  step ${event.step}  loss ${event.loss.toFixed(4)}`);
   } else if (event.kind === 'validation') {
     stderr.write(wipe(stderr));
-    print(
-      io,
-      `  ${scoreNames[task]} ${event.metrics.score.toFixed(4)}${event.best ? '  the best so far' : ''}`,
-    );
+    const score = `${scoreNames[task]} ${event.metrics.score.toFixed(4)}`;
+    print(io, `  ${score}${event.best ? '  the best so far' : ''}`);
   }
 }

@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module';
 import { createCanvas, GlobalFonts, type Canvas } from '@napi-rs/canvas';
-import type { Rgb } from './colours.ts';
+import type { Rgb } from './colors.ts';
 
-/** A bare machine has no fonts, so this one comes along, and stands in for the system's, which `@pvt/draw` asks for. */
+/** A machine may have no fonts: Inter replaces the system's font, which `@pvt/draw` asks for. */
 export const fontFamily = 'system-ui';
 
 const resolve = createRequire(import.meta.url).resolve;
@@ -12,13 +12,12 @@ for (const weight of [400, 600])
     fontFamily,
   );
 
-/** A canvas with a pixel for each colour, row by row. */
-export function pixels(colours: readonly Rgb[], height: number, width: number): Canvas {
+/** A canvas with a pixel for each color, row by row. */
+export function pixels(colors: readonly Rgb[], height: number, width: number): Canvas {
   const canvas = createCanvas(width, height);
   const context = canvas.getContext('2d');
   const image = context.createImageData(width, height);
-  for (const [index, colour] of colours.entries())
-    image.data.set([...colour.map(Math.round), 255], 4 * index);
+  for (const [index, color] of colors.entries()) image.data.set([...color.map(Math.round), 255], 4 * index);
   context.putImageData(image, 0, 0);
   return canvas;
 }

@@ -19,9 +19,9 @@ import type { Tuner } from './tuner.ts';
 
 /** The model that serves each task. */
 export interface TaskModels {
-  readonly classify: Classifier<ImageBitmapSource>;
-  readonly segment: Segmenter<ImageBitmapSource>;
-  readonly detect: Detector<ImageBitmapSource>;
+  readonly classify: Classifier;
+  readonly segment: Segmenter;
+  readonly detect: Detector;
   readonly explore: Explorer;
   readonly tune: Tuner;
 }

@@ -4,8 +4,7 @@ import { expectClose, expectNoLeak, useBackend } from '@pvt/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { readStateDict, stateEntries } from '@pvt/training';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readHeader } from '../checkpoint.ts';
-import { createDetector, createSegmenter } from '../node.ts';
+import { createDetector, createSegmenter } from '@pvt/tasks';
 import {
   anchorScaleFor,
   createClassificationLearner,
@@ -32,7 +31,7 @@ const value = (loss: tf.Scalar): number => {
 describe('createClassificationLearner', () => {
   const start = () =>
     createClassificationLearner({
-      from: fromScratch({ ...config, classes: 2 }),
+      init: fromScratch({ ...config, classes: 2 }),
       names,
       size: [64, 64],
       smoothing: 0,
@@ -50,7 +49,7 @@ describe('createClassificationLearner', () => {
     learner.dispose();
   });
 
-  it('saves what it is: the same parameters, names and recipe', async () => {
+  it('saves what it is: the same parameters, names and preprocessing', async () => {
     const learner = start();
     const checkpoint = readCheckpoint(learner.encode(await readStateDict(stateEntries(learner.models))), {
       config: { ...config, classes: 2 },
@@ -68,8 +67,8 @@ describe('createClassificationLearner', () => {
 });
 
 describe.each([
-  ['segmenter', () => createSegmentationLearner({ from: fromScratch(config), names, size })],
-  ['detector', () => createDetectionLearner({ from: fromScratch(config), names, size, anchorScale: 2 })],
+  ['segmenter', () => createSegmentationLearner({ init: fromScratch(config), names, size })],
+  ['detector', () => createDetectionLearner({ init: fromScratch(config), names, size, anchorScale: 2 })],
 ] as const)('a %s that learns', (kind, create) => {
   it('is the task that its file makes, to the bit', async () => {
     const learner = create();
@@ -81,11 +80,11 @@ describe.each([
     };
     const open = kind === 'segmenter' ? createSegmenter : createDetector;
     const outputs = async (task: { forward(image: object): Promise<object> }) => {
-      const answer = (await task.forward(image)) as {
+      const output = (await task.forward(image)) as {
         readonly logits?: tf.Tensor;
         readonly levels?: readonly { readonly logits: tf.Tensor }[];
       };
-      return answer.logits ?? answer.levels![0]!.logits;
+      return output.logits ?? output.levels![0]!.logits;
     };
     const [own, read] = [
       await open(learner.parts as never, { ...learner.options, warmUp: false }),
@@ -100,7 +99,7 @@ describe.each([
 
 describe('the resize in the header', () => {
   const encoded = async () => {
-    const learner = createSegmentationLearner({ from: fromScratch(config), names, size });
+    const learner = createSegmentationLearner({ init: fromScratch(config), names, size });
     const bytes = learner.encode(await readStateDict(stateEntries(learner.models)));
     learner.dispose();
     return parseSafetensors(bytes);
@@ -108,7 +107,7 @@ describe('the resize in the header', () => {
   const headerWith = async (input: object | undefined) => {
     const { tensors } = await encoded();
     const metadata: Record<string, string> = input === undefined ? {} : { input: JSON.stringify(input) };
-    return readHeader(readCheckpoint(writeSafetensors(tensors, metadata), { config }));
+    return readCheckpoint(writeSafetensors(tensors, metadata), { config }).header;
   };
 
   it('is what training writes, and what it always did before it wrote so', async () => {
@@ -129,9 +128,9 @@ describe('the resize in the header', () => {
   });
 });
 
-it('goes on with a head of as many classes, and starts another where they differ', async () => {
+it('retains a head of as many classes, and starts a new one if they differ', async () => {
   const learner = createSegmentationLearner({
-    from: fromScratch(config),
+    init: fromScratch(config),
     names,
     size,
     head: 'segFormer',
@@ -140,8 +139,8 @@ it('goes on with a head of as many classes, and starts another where they differ
   const checkpoint = readCheckpoint(learner.encode(await readStateDict(stateEntries(learner.models))), {
     config,
   });
-  const same = createSegmentationLearner({ from: checkpoint, names, size });
-  const other = createSegmentationLearner({ from: checkpoint, names: ['a', 'b', 'c'], size });
+  const same = createSegmentationLearner({ init: checkpoint, names, size });
+  const other = createSegmentationLearner({ init: checkpoint, names: ['a', 'b', 'c'], size });
   const paths = (one: typeof learner) => stateEntries(one.models).map(({ path }) => path);
   expect(paths(same)).toEqual(paths(learner));
   expect(paths(other)).toContain('decode_head.blocks.0.conv1.conv.weight');

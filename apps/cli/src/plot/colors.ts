@@ -5,8 +5,8 @@ export type Rgb = readonly [red: number, green: number, blue: number];
 
 const hex = (code: number): Rgb => [code >> 16, (code >> 8) & 255, code & 255];
 
-/** Matplotlib's perceptually even maps (CC0), at ten evenly spaced points. */
-export const colourMaps = {
+/** Matplotlib's perceptually uniform color maps (CC0), at ten evenly spaced points. */
+export const colorMaps = {
   viridis: [
     0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725,
   ].map(hex),
@@ -15,17 +15,16 @@ export const colourMaps = {
   ].map(hex),
 } as const;
 
-/** The colour at a share from 0 to 1. */
-export function colourAt(map: readonly Rgb[], share: number): Rgb {
+/** The color of a map at a share from 0 to 1. */
+export function colorAt(map: readonly Rgb[], share: number): Rgb {
   const at = Math.min(Math.max(share, 0), 1) * (map.length - 1);
   const below = Math.min(Math.floor(at), map.length - 2);
   const [from, to] = [map[below]!, map[below + 1]!];
-  return [0, 1, 2].map(
-    (channel) => from[channel]! + (at - below) * (to[channel]! - from[channel]!),
-  ) as unknown as Rgb;
+  const channel = (i: 0 | 1 | 2) => from[i] + (at - below) * (to[i] - from[i]);
+  return [channel(0), channel(1), channel(2)];
 }
 
-/** Values stretched to the range from 0 to 1; all 0.5 where they are equal. */
+/** Values stretched to the range from 0 to 1, or all 0.5 if they are equal. */
 export function stretch(values: ArrayLike<number>): number[] {
   const list = Array.from(values);
   const least = list.reduce((a, b) => Math.min(a, b), Infinity);
@@ -37,7 +36,8 @@ export function stretch(values: ArrayLike<number>): number[] {
  * The first principal components of channel vectors, by orthogonal iteration on their covariance.
  *
  * @param values [positions, channels]
- * @returns per component, the projection of each position, strongest component first, zero where there is no more variance
+ * @returns for each component the projection of every position, strongest component first; zeros once there
+ * is no variance left
  */
 export function principalComponents(
   values: Float32Array,
@@ -100,10 +100,10 @@ const product = (square: Float64Array, vector: Float64Array): Float64Array =>
   );
 
 /**
- * Three components as colours in OKLab (Ottosson 2020), where equal distances look equal: the first becomes lightness,
- * the others the two axes of hue.
+ * Three components as colors in OKLab (Ottosson 2020), where equal distances look equal: the first becomes
+ * lightness, the others the two axes of hue.
  */
-export function colourOf(components: readonly Float64Array[]): Rgb[] {
+export function colorOf(components: readonly Float64Array[]): Rgb[] {
   const scaled = components.map((component) => {
     const spread = Math.sqrt(dot(component, component) / component.length);
     return spread > 0 ? component.map((value) => Math.tanh(value / (1.6 * spread))) : component;
@@ -116,13 +116,15 @@ function fromOklab(lightness: number, a: number, b: number): Rgb {
   const long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
   const middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
   const short = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
-  const linear = [
-    4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
-    -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
-    -0.0041960863 * long - 0.7034186147 * middle + 1.707614701 * short,
+  return [
+    toSrgb(4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short),
+    toSrgb(-1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short),
+    toSrgb(-0.0041960863 * long - 0.7034186147 * middle + 1.707614701 * short),
   ];
-  return linear.map((value) => {
-    const light = Math.min(Math.max(value, 0), 1);
-    return 255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055);
-  }) as unknown as Rgb;
+}
+
+/** A linear intensity, clipped to 0 and 1, as an sRGB value from 0 to 255. */
+function toSrgb(intensity: number): number {
+  const light = Math.min(Math.max(intensity, 0), 1);
+  return 255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055);
 }

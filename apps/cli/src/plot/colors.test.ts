@@ -1,6 +1,6 @@
 import { createRandom } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { colourAt, colourMaps, colourOf, principalComponents, stretch } from './colours.ts';
+import { colorAt, colorMaps, colorOf, principalComponents, stretch } from './colors.ts';
 
 const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Array.from(a).reduce((sum, value, i) => sum + value * b[i]!, 0);
@@ -44,20 +44,20 @@ describe('principalComponents', () => {
   });
 });
 
-it('gives colours that a screen has', () => {
+it('gives colors that a screen has', () => {
   const random = createRandom(1);
   const components = [0, 1, 2].map(() => Float64Array.from({ length: 200 }, () => random.normal()));
-  for (const value of colourOf(components).flat()) expect(value >= 0 && value <= 255).toBe(true);
-  // Equal components are the middle grey: red, green and blue alike.
-  const [grey] = colourOf([0, 1, 2].map(() => new Float64Array(1)));
-  expect(Math.max(...grey!) - Math.min(...grey!)).toBeLessThan(0.01);
+  for (const value of colorOf(components).flat()) expect(value >= 0 && value <= 255).toBe(true);
+  // Equal components are the middle gray: red, green and blue alike.
+  const [gray] = colorOf([0, 1, 2].map(() => new Float64Array(1)));
+  expect(Math.max(...gray!) - Math.min(...gray!)).toBeLessThan(0.01);
 });
 
-it('meets the ends of a colour map and grows lighter between them', () => {
-  expect(colourAt(colourMaps.viridis, 0)).toEqual([0x44, 0x01, 0x54]);
-  expect(colourAt(colourMaps.viridis, 1)).toEqual([0xfd, 0xe7, 0x25]);
-  for (const map of Object.values(colourMaps)) {
-    const light = Array.from({ length: 50 }, (_, i) => dot(colourAt(map, i / 49), [0.2126, 0.7152, 0.0722]));
+it('meets the ends of a color map and grows lighter between them', () => {
+  expect(colorAt(colorMaps.viridis, 0)).toEqual([0x44, 0x01, 0x54]);
+  expect(colorAt(colorMaps.viridis, 1)).toEqual([0xfd, 0xe7, 0x25]);
+  for (const map of Object.values(colorMaps)) {
+    const light = Array.from({ length: 50 }, (_, i) => dot(colorAt(map, i / 49), [0.2126, 0.7152, 0.0722]));
     expect(light).toEqual([...light].sort((a, b) => a - b));
   }
 });
