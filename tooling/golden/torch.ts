@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { CheckpointError, createPvt, pvtConfig, scoped, type PvtConfigInput } from '@pvt/core';
 import { createClassificationHead } from '@pvt/heads';
-import { checkFit, checkpointSpec, readCheckpoint, renderFit } from '@pvt/presets';
+import { checkCompatibility, checkpointSpec, readCheckpoint, renderCompatibility } from '@pvt/presets';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { generate } from './generator.ts';
@@ -66,7 +66,7 @@ for (const [name, { variant, seed, logits, config: wanted }] of Object.entries(f
       ? { config }
       : {},
   );
-  const report = renderFit(checkFit(checkpointSpec(config), checkpoint));
+  const report = renderCompatibility(checkCompatibility(checkpointSpec(config), checkpoint));
   if (logits === null) {
     verdict(reports[name]?.test(report) ?? false, `${name}: ${report.replaceAll('\n', '; ')}`);
     continue;

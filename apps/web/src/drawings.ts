@@ -54,13 +54,13 @@ function fillPath(context: Context, fill: string | CanvasGradient, path: string)
 function drawClouds(
   context: Context,
   random: Random,
-  places: readonly (readonly [x: number, y: number, scale: number])[],
+  positions: readonly (readonly [x: number, y: number, scale: number])[],
 ): void {
   const puff: Stops = [
     [0, 'rgba(255,255,255,0.5)'],
     [1, 'rgba(255,255,255,0)'],
   ];
-  for (const [x, y, scale] of places) {
+  for (const [x, y, scale] of positions) {
     for (let i = 0; i < 30; i++) {
       const spread = random() + random() - 1;
       const puffX = x + scale * 90 * spread;
@@ -237,12 +237,12 @@ function drawWheel(context: Context, x: number, y: number): void {
 }
 
 /** Tries random circles until `count` of them, with those placed before, do not overlap by much. */
-function placeCircles(
-  placed: readonly Circle[],
+function arrangeCircles(
+  arranged: readonly Circle[],
   { count, tries, distance }: { readonly count: number; readonly tries: number; readonly distance: number },
   randomCircle: () => Circle,
 ): Circle[] {
-  const circles = [...placed];
+  const circles = [...arranged];
   for (let attempt = 0; circles.length < count && attempt < tries; attempt++) {
     const [x, y, radius] = randomCircle();
     const isFree = circles.every(
@@ -257,7 +257,7 @@ function placeCircles(
 /** Bright cell nuclei on a dark background, as under a fluorescence microscope. */
 export const drawNuclei = drawing(512, 384, (context, random) => {
   fillRect(context, '#0a0b0e', 0, 0, 512, 384);
-  const nuclei = placeCircles([], { count: 46, tries: 3000, distance: 0.93 }, () => [
+  const nuclei = arrangeCircles([], { count: 46, tries: 3000, distance: 0.93 }, () => [
     512 * random(),
     384 * random(),
     11 + 11 * random(),
@@ -305,7 +305,7 @@ export const drawBlood = drawing(640, 480, (context, random) => {
     [206, 168, 66],
     [470, 330, 60],
   ];
-  const cells = placeCircles(whiteCells, { count: 24, tries: 4000, distance: 0.9 }, () => [
+  const cells = arrangeCircles(whiteCells, { count: 24, tries: 4000, distance: 0.9 }, () => [
     640 * random(),
     480 * random(),
     37 + 8 * random(),

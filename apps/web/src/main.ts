@@ -75,12 +75,12 @@ async function refresh(): Promise<void> {
 
 function onImage(): void {
   void refresh();
-  if (viewer.live) followCamera();
+  if (viewer.live) runOnCamera();
   else frameRate.textContent = '';
 }
 
 /** Runs the tab on camera frames, dropping those that arrive during a run, and shows the frame rate. */
-function followCamera(): void {
+function runOnCamera(): void {
   let [received, processed, since] = [0, 0, performance.now()];
   const onFrame = (): void => {
     if (!viewer.live) return;
@@ -301,8 +301,8 @@ const createFooter = (): HTMLElement =>
       h('p', {
         textContent:
           'Each backend first runs a small model whose logits were computed with the authors’ own code. ' +
-          'A backend whose logits differ is not used. The other columns are the times to start, for a small ' +
-          'input and for a larger one. From them the page estimates which backend is fastest for a model.',
+          'A backend whose logits differ is not used. The other columns are the times to start, for a ' +
+          'small input and for a larger one. From them the page estimates the fastest backend for a model.',
       }),
       h(
         'div',

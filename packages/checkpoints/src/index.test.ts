@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { checkFit, checkpointSpec, readCheckpoint } from '@pvt/presets';
+import { checkCompatibility, checkpointSpec, readCheckpoint } from '@pvt/presets';
 import { describe, expect, it } from 'vitest';
 import { checkpoints } from './index.ts';
 
@@ -17,7 +17,7 @@ describe.each(Object.entries(checkpoints))(
       const checkpoint = readCheckpoint(await readFile(url));
       expect(checkpoint).toMatchObject({ model, naming: 'official', assumed: [], preprocessing });
       expect(checkpoint.config.classes).toBe(labels.length);
-      expect(checkFit(checkpointSpec(checkpoint.config), checkpoint)).toMatchObject({
+      expect(checkCompatibility(checkpointSpec(checkpoint.config), checkpoint)).toMatchObject({
         adapted: [],
         missing: [],
         unexpected: [],

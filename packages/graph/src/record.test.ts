@@ -355,9 +355,9 @@ describe('recording', () => {
     ],
     [
       'attributes that nobody would heed',
-      (x) => tf.engine().runKernel('Relu', { x }, { slope: 1 }),
+      (x) => tf.engine().runKernel('Relu', { x }, { alpha: 1 }),
       'operation-input-invalid',
-      /Relu: expected attributes none, got slope/,
+      /Relu: expected attributes none, got alpha/,
       ShapeError,
     ],
   ])('refuses %s, and leaves everything as it was', (_, forward, code, message, type) => {

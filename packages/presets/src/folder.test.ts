@@ -15,7 +15,7 @@ import {
 import { describe, expect, it } from 'vitest';
 import { tensor, storage, torchLegacy, torchZip, type Value } from './formats/torch/fixtures/writer.ts';
 import {
-  checkFit,
+  checkCompatibility,
   checkpointSpec,
   convertCheckpoint,
   fromBytes,
@@ -30,7 +30,7 @@ import {
   parseSafetensors,
   parseShardIndex,
   readCheckpoint,
-  renderFit,
+  renderCompatibility,
   renderInspection,
   savePretrained,
   toPreprocessorConfig,
@@ -293,7 +293,7 @@ describe('canonical to each naming and back', () => {
       naming,
     });
     expect(bitsOf(back.state)).toBe(bitsOf(state));
-    expect(checkFit(checkpointSpec(config), back)).toMatchObject({
+    expect(checkCompatibility(checkpointSpec(config), back)).toMatchObject({
       missing: [],
       unexpected: [],
       mismatched: [],
@@ -622,7 +622,7 @@ describe('state dicts and configs that are wrong', () => {
   ])('the report says so when %s', (_what, report, bytes) => {
     const checkpoint = readCheckpoint(bytes, { config: v2 });
     const total = Array.from(leavesOf(checkpointSpec(v2))).length;
-    expect(renderFit(checkFit(checkpointSpec(v2), checkpoint))).toBe(
+    expect(renderCompatibility(checkCompatibility(checkpointSpec(v2), checkpoint))).toBe(
       report.replaceAll('91', `${total}`).replaceAll('90', `${total - 1}`),
     );
   });

@@ -1,5 +1,5 @@
 import { CheckpointError, ConfigError, PvtError, sizeOf, type PvtConfig } from '@pvt/core';
-import { checkFit, describeMismatch } from './fit.ts';
+import { checkCompatibility, describeMismatch } from './compatibility.ts';
 import { readParts } from './folder.ts';
 import { dtypes, type Dtype } from './formats/dtypes.ts';
 import type { ReadableFile } from './formats/readableFile.ts';
@@ -106,7 +106,7 @@ function inspectParts({ parts, companions }: Awaited<ReturnType<typeof readParts
 }
 
 function misfits(checkpoint: Checkpoint): Finding[] {
-  const report = checkFit(checkpointSpec(checkpoint.config), checkpoint);
+  const report = checkCompatibility(checkpointSpec(checkpoint.config), checkpoint);
   const finding = (code: string, items: readonly string[], what: string): Finding[] =>
     items.length === 0 ? [] : [{ code, message: `${items.length} ${what}: ${firstOf(items, 4, 300)}` }];
   return [

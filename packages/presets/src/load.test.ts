@@ -1,13 +1,13 @@
 import { leavesOf, pvtConfig, randomInit, sizeOf, type PvtConfig, type PvtConfigInput } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
 import {
-  checkFit,
+  checkCompatibility,
   checkpointSpec,
   fromCanonical,
   fromFloat32,
   getModel,
   readCheckpoint,
-  renderFit,
+  renderCompatibility,
   writeSafetensors,
   type Dtype,
   type Naming,
@@ -38,9 +38,13 @@ function saved(
   );
 }
 
-const fitOf = (config: PvtConfig, bytes: Uint8Array, options?: Parameters<typeof readCheckpoint>[1]) => {
+const compatibilityOf = (
+  config: PvtConfig,
+  bytes: Uint8Array,
+  options?: Parameters<typeof readCheckpoint>[1],
+) => {
   const checkpoint = readCheckpoint(bytes, options);
-  return { checkpoint, fit: checkFit(checkpointSpec(config), checkpoint) };
+  return { checkpoint, report: checkCompatibility(checkpointSpec(config), checkpoint) };
 };
 const clean = { adapted: [], missing: [], unexpected: [], mismatched: [] };
 
@@ -54,7 +58,7 @@ describe('a config read off names and shapes', () => {
     ['v2 linear', { ...linear, imageSize: [224, 224] }, 'official', linear.eps],
     ['v2 linear', { ...linear, imageSize: [224, 224] }, 'canonical', linear.eps],
   ] as const)('%s saved by %3$s', (_what, config, naming, eps) => {
-    const { checkpoint, fit } = fitOf(config, saved(config, naming));
+    const { checkpoint, report } = compatibilityOf(config, saved(config, naming));
     expect(checkpoint.config).toEqual({ ...config, eps });
     expect(checkpoint).toMatchObject({
       naming,
@@ -62,7 +66,7 @@ describe('a config read off names and shapes', () => {
       assumed: expect.arrayContaining(['heads', 'strides']),
     });
     expect(checkpoint.metadata.get('made')).toBe('here');
-    expect(fit).toMatchObject(clean);
+    expect(report).toMatchObject(clean);
   });
 
   it.each(['official', 'timm', 'huggingFace'] as const)(
@@ -96,9 +100,12 @@ describe('a config read off names and shapes', () => {
 
   it('reads a backbone inside a detector, without a classifier', () => {
     const headless = { ...v1, classToken: false, classes: 0 };
-    const { checkpoint, fit } = fitOf(headless, saved(headless, 'official', { prefix: 'backbone.' }));
+    const { checkpoint, report } = compatibilityOf(
+      headless,
+      saved(headless, 'official', { prefix: 'backbone.' }),
+    );
     expect(checkpoint.config).toEqual(headless);
-    expect(fit).toMatchObject(clean);
+    expect(report).toMatchObject(clean);
   });
 });
 
@@ -111,28 +118,28 @@ describe('a config that is given', () => {
       imageSize: [128, 128],
       channels: 1,
     });
-    const { checkpoint, fit } = fitOf(config, saved(config, 'official', { dtype: 'BF16' }), {
+    const { checkpoint, report } = compatibilityOf(config, saved(config, 'official', { dtype: 'BF16' }), {
       config: 'pvt_tiny',
     });
     expect(checkpoint.config).toEqual(config);
-    expect(fit).toMatchObject(clean);
+    expect(report).toMatchObject(clean);
   });
 
   it('says what does not fit', () => {
-    const { fit } = fitOf({ ...v2, depths: [1, 1, 1, 2] }, saved(v2, 'official'), {
+    const { report } = compatibilityOf({ ...v2, depths: [1, 1, 1, 2] }, saved(v2, 'official'), {
       config: { ...v2, depths: [1, 1, 1, 2] },
     });
-    expect(fit.missing).toContain('stages.3.blocks.1.attn.kv.weight');
-    expect(fit.unexpected).toContain('stages.1.blocks.1.attn.kv.weight');
-    expect(fit.missing.length).toBe(16);
-    expect(fit.unexpected.length).toBe(20);
-    const other = fitOf({ ...v2, classes: 5 }, saved(v2, 'official')).fit;
+    expect(report.missing).toContain('stages.3.blocks.1.attn.kv.weight');
+    expect(report.unexpected).toContain('stages.1.blocks.1.attn.kv.weight');
+    expect(report.missing.length).toBe(16);
+    expect(report.unexpected.length).toBe(20);
+    const other = compatibilityOf({ ...v2, classes: 5 }, saved(v2, 'official')).report;
     expect(other.mismatched).toEqual([
       { path: 'head.weight', expected: [5, 64], found: [10, 64] },
       { path: 'head.bias', expected: [5], found: [10] },
     ]);
     const total = other.loaded.length + 2;
-    expect(renderFit(other)).toBe(
+    expect(renderCompatibility(other)).toBe(
       `loaded ${total - 2} of ${total} parameters\n` +
         'mismatched 2: head.weight expected [5, 64] but found [10, 64], ' +
         'head.bias expected [5] but found [10]',
@@ -148,13 +155,13 @@ describe('a config that is given', () => {
 
 describe('another task', () => {
   it('gets a new classifier and an adapted first convolution', () => {
-    const { checkpoint, fit } = fitOf({ ...v2, classes: 3, channels: 1 }, saved(v2, 'timm'), {
+    const { checkpoint, report } = compatibilityOf({ ...v2, classes: 3, channels: 1 }, saved(v2, 'timm'), {
       classes: 3,
       channels: 1,
       seed: 4,
     });
     expect(checkpoint.config).toMatchObject({ classes: 3, channels: 1 });
-    expect(fit).toMatchObject({
+    expect(report).toMatchObject({
       ...clean,
       adapted: ['stages.0.patch_embed.proj.weight', 'head.weight', 'head.bias'],
     });
@@ -163,9 +170,11 @@ describe('another task', () => {
   });
 
   it('drops the classifier', () => {
-    const { checkpoint, fit } = fitOf({ ...v2, classes: 0 }, saved(v2, 'huggingFace'), { classes: 0 });
+    const { checkpoint, report } = compatibilityOf({ ...v2, classes: 0 }, saved(v2, 'huggingFace'), {
+      classes: 0,
+    });
     expect(checkpoint.config.classes).toBe(0);
-    expect(fit).toMatchObject(clean);
+    expect(report).toMatchObject(clean);
   });
 });
 

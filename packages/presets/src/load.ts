@@ -79,7 +79,7 @@ export interface Checkpoint {
   readonly nonFinite: readonly string[];
 }
 
-/** Every parameter of a backbone and, if the config has classes, its classifier: core's `pvtClassifierSpec`. */
+/** Every parameter of a backbone and, if the config has classes, of its classifier. */
 export const checkpointSpec = pvtClassifierSpec;
 
 /**

@@ -1,7 +1,7 @@
 /** What `index.ts` (browsers) and `node.ts` (Node) both export. */
 export type { Dtype } from './formats/dtypes.ts';
 export * from './formats/safetensors.ts';
-export { checkFit, renderFit, type FitReport } from './fit.ts';
+export { checkCompatibility, renderCompatibility, type CompatibilityReport } from './compatibility.ts';
 export { inferConfig, modelNameOf, type InferredConfig } from './infer.ts';
 export { readHeader, writeHeader, type HeaderMetadata, type InputMetadata } from './header.ts';
 export * from './huggingFaceConfig.ts';

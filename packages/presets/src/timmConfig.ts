@@ -122,11 +122,13 @@ function modelFields(json: JsonObject): JsonObject {
 
 function threeOf(value: unknown, field: string): [number, number, number] | undefined {
   if (value === undefined || value === null) return undefined;
-  const fits =
+  const isTriple =
     Array.isArray(value) &&
     value.length === 3 &&
     value.every((entry) => typeof entry === 'number' && Number.isFinite(entry));
-  return fits ? (value as [number, number, number]) : fail(field, 'three numbers', value, 'correct the file');
+  return isTriple
+    ? (value as [number, number, number])
+    : fail(field, 'three numbers', value, 'correct the file');
 }
 
 /** `transforms_imagenet_eval` of timm's `data/transforms_factory.py`. */

@@ -8,7 +8,7 @@ import {
   type StateDict,
 } from '@pvt/core';
 import { describe, expect, it } from 'vitest';
-import { checkFit } from './fit.ts';
+import { checkCompatibility } from './compatibility.ts';
 import { adaptInputConv, withInputChannels, withNewClassifier } from './transfer.ts';
 
 const weight = (inputs: number) => ({
@@ -74,7 +74,7 @@ describe('sources', () => {
     classes: 0,
   });
   /** A checkpoint of a model with as many channels, and how it fits one with others. */
-  const fit = (from: number, to: number) => {
+  const adapt = (from: number, to: number) => {
     const random = randomInit(5);
     const state: StateDict = new Map(
       Array.from(leavesOf(pvtSpec({ ...config, channels: from })), ([name, leaf]) => [
@@ -85,20 +85,20 @@ describe('sources', () => {
     const source = withInputChannels(fromStateDict(state));
     const leaf = pvtSpec({ ...config, channels: to }).stages[0]!.patch_embed.proj.weight;
     return {
-      ...checkFit(pvtSpec({ ...config, channels: to }), { source, state, unexpected: [] }),
+      ...checkCompatibility(pvtSpec({ ...config, channels: to }), { source, state, unexpected: [] }),
       size: () => source.values(path, leaf).length,
     };
   };
 
   it.each([1, 2, 7])('make a model of %d channels from one of three', (channels) => {
-    const { adapted, missing, mismatched, size } = fit(3, channels);
+    const { adapted, missing, mismatched, size } = adapt(3, channels);
     expect({ adapted, missing, mismatched }).toEqual({ adapted: [path], missing: [], mismatched: [] });
     expect(size()).toBe(8 * channels * 7 * 7);
   });
 
   it('leave weights alone that fit', () => {
-    expect([...fit(3, 3).adapted, ...fit(4, 4).adapted]).toEqual([]);
-    expect(fit(4, 4).size()).toBe(8 * 4 * 7 * 7);
+    expect([...adapt(3, 3).adapted, ...adapt(4, 4).adapted]).toEqual([]);
+    expect(adapt(4, 4).size()).toBe(8 * 4 * 7 * 7);
   });
 
   it.each([
@@ -106,7 +106,7 @@ describe('sources', () => {
     [4, 3],
     [4, 1],
   ])('leave it to the model to say that %d channels do not become %d', (from, to) => {
-    expect(fit(from, to).mismatched).toEqual([{ path, expected: [8, to, 7, 7], found: [8, from, 7, 7] }]);
+    expect(adapt(from, to).mismatched).toEqual([{ path, expected: [8, to, 7, 7], found: [8, from, 7, 7] }]);
   });
 
   it('start a new classifier and keep the rest', () => {

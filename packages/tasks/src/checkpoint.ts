@@ -11,7 +11,7 @@ import {
   type StateDict,
 } from '@pvt/core';
 import { namesOf, type RenameTable } from '@pvt/heads';
-import { checkFit, type Checkpoint, type FitReport } from '@pvt/presets';
+import { checkCompatibility, type Checkpoint, type CompatibilityReport } from '@pvt/presets';
 
 /** A part of a model, and where a checkpoint holds its parameters. */
 export interface PartSpec {
@@ -76,7 +76,7 @@ export function findParts(
   checkpoint: Checkpoint,
   config: PvtConfig,
   parts: Readonly<Record<string, PartSpec>>,
-): { readonly sourceOf: (part: string) => ParamSource; readonly report: FitReport } {
+): { readonly sourceOf: (part: string) => ParamSource; readonly report: CompatibilityReport } {
   const state = new Map(Array.from(checkpoint.state, ([path, tensor]) => [`backbone.${path}`, tensor]));
   const unused = new Set(checkpoint.unexpected.filter((name) => !isCounter(name)));
   const spec: Record<string, Spec> = { backbone: pvtSpec(config) };
@@ -94,7 +94,7 @@ export function findParts(
   const source = onlyFinite(fromStateDict(state));
   return {
     sourceOf: (part) => scoped(source, part),
-    report: checkFit(spec, { source, state, unexpected: [...unused] }),
+    report: checkCompatibility(spec, { source, state, unexpected: [...unused] }),
   };
 }
 

@@ -1,7 +1,7 @@
 import { preprocess } from '@pvt/adapter-image';
 import { ConfigError, pvtClassifierSpec, type Image, type Preprocessing } from '@pvt/core';
 import { createPvtClassifier, topK, type Prediction, type PvtClassifier } from '@pvt/heads';
-import { checkFit, type Checkpoint } from '@pvt/presets';
+import { checkCompatibility, type Checkpoint } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { runInBatches } from './batches.ts';
 import { openImage, type ImageInput } from './image.ts';
@@ -126,7 +126,7 @@ function readClassifier(checkpoint: Checkpoint, options: ClassifierOptions) {
   return {
     names: options.names ?? checkpoint.labels,
     preprocessing,
-    report: checkFit(pvtClassifierSpec(checkpoint.config), checkpoint),
+    report: checkCompatibility(pvtClassifierSpec(checkpoint.config), checkpoint),
     model: createPvtClassifier(checkpoint.config, checkpoint.source),
   };
 }

@@ -7,7 +7,7 @@ import {
   type DetectorParts,
   type RetinaNetLevel,
 } from '@pvt/heads';
-import type { FitReport } from '@pvt/presets';
+import type { CompatibilityReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { runInBatches } from './batches.ts';
 import { blankInput, openImage, resolveInput, toBatch, type ImageInput, type InputOptions } from './image.ts';
@@ -147,7 +147,7 @@ interface OpenedDetector {
   readonly model: DenseModel<DetectorParts>;
   readonly names: readonly string[];
   readonly input: DenseInputOptions;
-  readonly report: FitReport | undefined;
+  readonly report: CompatibilityReport | undefined;
 }
 
 /** The model, and all that the checkpoint and the options say about it. */

@@ -12,7 +12,7 @@ import {
   type FpnConfig,
   type RetinaNetConfig,
 } from '@pvt/heads';
-import type { Checkpoint, FitReport } from '@pvt/presets';
+import type { Checkpoint, CompatibilityReport } from '@pvt/presets';
 import {
   backboneConfig,
   countOf,
@@ -62,7 +62,7 @@ interface Layout {
  */
 export function readDetector(
   checkpoint: Checkpoint,
-): DetectorParts & { readonly backbone: Pvt; readonly report: FitReport } {
+): DetectorParts & { readonly backbone: Pvt; readonly report: CompatibilityReport } {
   const layout = layoutOf(checkpoint);
   const config = backboneConfig(checkpoint);
   const neckConfig = neckConfigOf(checkpoint, layout, featuresOf(config));

@@ -17,7 +17,7 @@ import {
   type SegmentationHead,
   type SegmenterParts,
 } from '@pvt/heads';
-import type { Checkpoint, FitReport } from '@pvt/presets';
+import type { Checkpoint, CompatibilityReport } from '@pvt/presets';
 import {
   backboneConfig,
   countOf,
@@ -93,7 +93,7 @@ export const hasSegmentationHead = ({ tensors }: Checkpoint): boolean => headOf(
  */
 export function readSegmenter(
   checkpoint: Checkpoint,
-): SegmenterParts & { readonly backbone: Pvt; readonly report: FitReport } {
+): SegmenterParts & { readonly backbone: Pvt; readonly report: CompatibilityReport } {
   const { tensors, model } = checkpoint;
   const found = headOf(tensors);
   if (found === undefined) {

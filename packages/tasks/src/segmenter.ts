@@ -1,7 +1,7 @@
 import { denseInput, type DenseInput, type DenseInputOptions } from '@pvt/adapter-image';
 import type { LabelMap } from '@pvt/core';
 import { createDenseModel, labelMaps, type DenseModel, type SegmenterParts } from '@pvt/heads';
-import type { FitReport } from '@pvt/presets';
+import type { CompatibilityReport } from '@pvt/presets';
 import * as tf from '@tensorflow/tfjs-core';
 import { runInBatches } from './batches.ts';
 import { blankInput, openImage, resolveInput, toBatch, type ImageInput, type InputOptions } from './image.ts';
@@ -114,7 +114,7 @@ interface OpenedSegmenter {
   readonly model: DenseModel<SegmenterParts>;
   readonly names: readonly string[];
   readonly input: DenseInputOptions;
-  readonly report: FitReport | undefined;
+  readonly report: CompatibilityReport | undefined;
 }
 
 /** The model, and all that the checkpoint and the options say about it. */

@@ -2,7 +2,7 @@ import {
   loadCheckpoint,
   type Checkpoint,
   type CheckpointReference,
-  type FitReport,
+  type CompatibilityReport,
   type LoadOptions,
 } from '@pvt/presets';
 import type { CreateRunner } from './runner.ts';
@@ -39,7 +39,7 @@ export interface Task {
   /** Class names by index. Empty if neither the checkpoint nor the options name any. */
   readonly names: readonly string[];
   /** Which parameters the checkpoint had and which it lacked. Absent if the task was made from a model. */
-  readonly report?: FitReport;
+  readonly report?: CompatibilityReport;
   /** Frees the model and its runner. Calling it again does nothing. */
   dispose(): void;
 }

@@ -88,8 +88,8 @@ export function imageIndex<Source>(files: readonly DataFile<Source>[]): FindImag
         if (inFolder.length > 1) throw ambiguous(annotation, inFolder, 'keep one of them');
       }
       if (found.length === 1) return found[0]!;
-      const places = folders.filter((folder) => folder !== '').join(' or ') || 'the same folder';
-      if (found.length > 1) throw ambiguous(annotation, found, `move it into ${places}`);
+      const searched = folders.filter((folder) => folder !== '').join(' or ') || 'the same folder';
+      if (found.length > 1) throw ambiguous(annotation, found, `move it into ${searched}`);
     }
     throw new DataError(
       'image-missing',

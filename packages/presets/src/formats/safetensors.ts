@@ -279,18 +279,18 @@ function checkLayout(
   dataStart: number,
   fileSize: number,
 ): void {
-  let covered = dataStart;
+  let expected = dataStart;
   const inOrder = [...tensors].sort(([, a], [, b]) => a.range[0] - b.range[0] || a.range[1] - b.range[1]);
   for (const [name, { range }] of inOrder) {
     const [begin, end] = range;
-    if (begin < covered)
-      fail('overlap', `the tensor ${shown(name)} from byte ${covered} on`, `${begin}, inside another`);
-    if (begin > covered)
-      fail('hole', `the tensor ${shown(name)} at byte ${covered}`, `${begin}, after bytes of no tensor`);
-    covered = end;
+    if (begin < expected)
+      fail('overlap', `the tensor ${shown(name)} from byte ${expected} on`, `${begin}, inside another`);
+    if (begin > expected)
+      fail('hole', `the tensor ${shown(name)} at byte ${expected}`, `${begin}, after bytes of no tensor`);
+    expected = end;
   }
-  if (covered > fileSize)
-    fail('cut', `a file of ${covered} bytes`, `${fileSize}`, 'the file is cut off, download it again');
-  if (covered < fileSize)
-    fail('trailing', `a file of ${covered} bytes`, `${fileSize}, with bytes of no tensor behind`);
+  if (expected > fileSize)
+    fail('cut', `a file of ${expected} bytes`, `${fileSize}`, 'the file is cut off, download it again');
+  if (expected < fileSize)
+    fail('trailing', `a file of ${expected} bytes`, `${fileSize}, with bytes of no tensor behind`);
 }

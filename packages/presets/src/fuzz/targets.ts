@@ -34,10 +34,10 @@ export interface Target {
 }
 
 /**
- * One byte set, one bit flipped, bytes cut out, copied elsewhere, or all after a place dropped; places are
- * shares of the length.
+ * One byte set, one bit flipped, bytes cut out, copied elsewhere, or all after an offset dropped; offsets
+ * are taken modulo the length.
  */
-type Mutation = readonly [kind: number, place: number, value: number];
+type Mutation = readonly [kind: number, offset: number, value: number];
 
 const mutations = fc.array(fc.tuple(fc.nat(5), fc.nat(0xffff_ffff), fc.nat(255)), {
   minLength: 0,
@@ -46,9 +46,9 @@ const mutations = fc.array(fc.tuple(fc.nat(5), fc.nat(0xffff_ffff), fc.nat(255))
 
 function mutate(bytes: Uint8Array, changes: readonly Mutation[]): Uint8Array {
   let result: Uint8Array = bytes.slice();
-  for (const [kind, place, value] of changes) {
+  for (const [kind, offset, value] of changes) {
     if (result.length === 0) break;
-    const at = place % result.length;
+    const at = offset % result.length;
     if (kind === 0) result[at] = value;
     else if (kind === 1) result[at]! ^= 1 << (value % 8);
     else if (kind === 2) result = value < 200 ? result : result.subarray(0, at);

@@ -472,7 +472,7 @@ describe('a cache that cannot be written', () => {
     ['EROFS', 'cache-readonly'],
     ['EACCES', 'cache-readonly'],
     ['EIO', 'cache-failed'],
-  ])('goes on in memory after %s in the middle', async (code, told) => {
+  ])('goes on in memory after %s in the middle', async (code, message) => {
     const server = await start((request, response) => sendFile(request, response, content));
     const failing: FileCache = {
       ...cache,
@@ -488,7 +488,7 @@ describe('a cache that cannot be written', () => {
     };
     expect(same(await get(`${server.url}/model.safetensors`, { cache: failing }), content)).toBe(true);
     expect(server.requests).toHaveLength(1);
-    expect(warnings.map((warning) => warning.code)).toEqual([told]);
+    expect(warnings.map((warning) => warning.code)).toEqual([message]);
     expect(await inCache()).toEqual([]);
   });
 });

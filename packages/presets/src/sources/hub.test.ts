@@ -209,8 +209,8 @@ describe('what the hub states', () => {
   ])('is not what came: %s', async (_what, name, content, code) => {
     const server = await start(wrong(name, content));
     expect((await failure(get(repo, { endpoint: server.url }))).code).toBe(code);
-    const kept = (await listCache('*', folderCache(folder))).map(({ url }) => url.split('/').at(-1)!);
-    expect(kept.filter((file) => file === name)).toEqual([]);
+    const cached = (await listCache('*', folderCache(folder))).map(({ url }) => url.split('/').at(-1)!);
+    expect(cached.filter((file) => file === name)).toEqual([]);
   });
 
   it('is more than a body that ends early without saying its length', async () => {

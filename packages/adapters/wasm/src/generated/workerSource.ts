@@ -35,7 +35,7 @@ export const workerSource =
   "      start = message;\n" +
   "      memory = start.memory ?? createMemory();\n" +
   "      run = new WebAssembly.Instance(start.module, { env: { memory } }).exports.run;\n" +
-  "      reply({ ready: true }, []);\n" +
+  "      reply({ started: true }, []);\n" +
   "      return;\n" +
   "    }\n" +
   "    // The first thread alone reads and writes for the caller.\n" +

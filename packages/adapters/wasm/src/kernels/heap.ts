@@ -70,8 +70,8 @@ export class Heap {
       throw new BackendError(
         'wasm-memory-out-of-reach',
         'registerWasmKernels: expected a wasm backend whose memory can be shared with the kernels, got ' +
-          "tfjs's threaded build; continue without the kernels, or set WASM_HAS_MULTITHREAD_SUPPORT to false " +
-          'before the backend starts.',
+          "tfjs's threaded build; continue without the kernels, or set WASM_HAS_MULTITHREAD_SUPPORT to " +
+          'false before the backend starts.',
       );
     }
     this.memory = memory;

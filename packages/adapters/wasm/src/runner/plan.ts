@@ -89,13 +89,13 @@ function fuseProduct(calls: readonly Call[], start: number): Call[] {
   }
   const first = convolutions[0]!;
   const product = calls[start + convolutions.length];
-  const fits =
+  const isFusable =
     product?.operation === 'multiply' &&
     product.activation === 'none' &&
     product.depth === first.channels &&
     product.a.block === first.out.block &&
     product.a.offset === first.out.offset;
-  if (!fits) return [];
+  if (!isFusable) return [];
   const { columns, panels, bias, residual, out } = product;
   return convolutions.map(({ height, width, channels, x, filter, bias: filterBias, activation }, image) => {
     const offset = 4 * image * height * width * columns;

@@ -148,7 +148,7 @@ function layOutWithGuards({ blocks, calls }: Program, { scratchBytes }: MemoryPl
     return start;
   };
   const layout = {
-    places: blocks.map(({ bytes }) => allocate(bytes)),
+    addresses: blocks.map(({ bytes }) => allocate(bytes)),
     scratch: allocate(scratchBytes),
     calls: allocate(4 * callWords * calls.length),
   };
@@ -163,7 +163,7 @@ function layOutWithGuards({ blocks, calls }: Program, { scratchBytes }: MemoryPl
 
 function writeSources(
   { blocks }: Program,
-  { places, memory, bytes }: ReturnType<typeof layOutWithGuards>,
+  { addresses, memory, bytes }: ReturnType<typeof layOutWithGuards>,
   packer: Packer,
   input: tf.Tensor,
 ): void {
@@ -173,11 +173,11 @@ function writeSources(
     new Float32Array(memory.buffer, address, values.length).set(values);
   for (const [i, { source }] of blocks.entries()) {
     if (source === undefined) continue;
-    if (source.kind === 'input') write(places[i]!, input.dataSync<'float32'>());
+    if (source.kind === 'input') write(addresses[i]!, input.dataSync<'float32'>());
     else if (source.kind === 'panels') {
       const { weight, inputs, outputs } = source;
-      bytes.set(packer.pack(valuesOf(weight), inputs, outputs, 'float32').bytes, places[i]!);
-    } else write(places[i]!, valuesOf(source));
+      bytes.set(packer.pack(valuesOf(weight), inputs, outputs, 'float32').bytes, addresses[i]!);
+    } else write(addresses[i]!, valuesOf(source));
   }
 }
 
@@ -278,7 +278,7 @@ describe('a runner', () => {
       const program = lower(graph, packer.sizes);
       const plan = planMemory(program, packer.sizes);
       const guarded = layOutWithGuards(program, plan);
-      const { memory, bytes, places, scratch, calls } = guarded;
+      const { memory, bytes, addresses, scratch, calls } = guarded;
       writeSources(program, guarded, packer, input);
       const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports as {
         run: (...numbers: number[]) => void;
@@ -288,7 +288,7 @@ describe('a runner', () => {
         const encoded = encode(
           part,
           2,
-          (block) => places[block]!,
+          (block) => addresses[block]!,
           () => 'float32',
         );
         before.set(encoded, calls);
@@ -297,7 +297,7 @@ describe('a runner', () => {
       }
       const allowed = new Uint8Array(bytes.length);
       for (const [i, { bytes: size, source }] of program.blocks.entries())
-        if (source === undefined) allowed.fill(1, places[i]!, places[i]! + size);
+        if (source === undefined) allowed.fill(1, addresses[i]!, addresses[i]! + size);
       allowed
         .fill(1, scratch, scratch + plan.scratchBytes)
         .fill(1, calls, calls + 4 * callWords * program.calls.length);
@@ -305,7 +305,7 @@ describe('a runner', () => {
       const { address } = program.outputs[0]!;
       expect(address.offset).toBe(0);
       await expectClose(
-        new Float32Array(memory.buffer, places[address.block]!, 128),
+        new Float32Array(memory.buffer, addresses[address.block]!, 128),
         await model.forward(input).embedding.data(),
         1e-5,
       );

@@ -128,7 +128,7 @@ export class ThreadPool {
   }
 
   private receive(reply: Reply): void {
-    if ('ready' in reply) {
+    if ('started' in reply) {
       this.starting--;
       if (this.starting === 0) this.settle()?.resolve([]);
     } else if ('results' in reply) {

@@ -27,7 +27,7 @@ export interface RunMessage {
 export type Message = StartMessage | RunMessage;
 
 export type Reply =
-  | { readonly ready: true }
+  | { readonly started: true }
   | { readonly results: readonly ArrayBuffer[] }
   /** The memory could not grow to so many bytes. */
   | { readonly exhausted: number };

@@ -38,7 +38,7 @@ export function createMessageHandler(reply) {
       start = message;
       memory = start.memory ?? createMemory();
       run = new WebAssembly.Instance(start.module, { env: { memory } }).exports.run;
-      reply({ ready: true }, []);
+      reply({ started: true }, []);
       return;
     }
     // The first thread alone reads and writes for the caller.

@@ -102,8 +102,8 @@ const plain: PickleWorld = {
 };
 
 /**
- * Reads what `torch.save` wrote before torch 1.6, and writes without its zip serialisation: five pickles, then each
- * storage, preceded by its number of values.
+ * Reads what `torch.save` wrote before torch 1.6, and writes without its zip serialization: five pickles,
+ * then each storage, preceded by its number of values.
  *
  * @throws CheckpointError with a code for each way in which a file can be broken
  */

@@ -59,10 +59,10 @@ export function* readZip(fileSize: number): Reading<ReadonlyMap<string, ZipRecor
   const directory = yield [end.begin, end.begin + end.size];
   const entries = parseDirectory(directory, end.count, end.begin);
 
-  const byPlace = [...entries].sort((a, b) => a.begin - b.begin);
+  const byOffset = [...entries].sort((a, b) => a.begin - b.begin);
   const records = new Map<string, ZipRecord>();
-  for (const [i, entry] of byPlace.entries()) {
-    const limit = byPlace[i + 1]?.begin ?? end.begin;
+  for (const [i, entry] of byOffset.entries()) {
+    const limit = byOffset[i + 1]?.begin ?? end.begin;
     if (entry.begin + 30 + entry.nameLength + entry.packed > limit)
       fail(
         'overlap',
@@ -129,16 +129,16 @@ function* readEnd(fileSize: number): Reading<{
   }
   if (at < 20 || view.getUint32(at - 20, true) !== 0x07064b50)
     return fail('zip64', 'a locator of the large directory', 'none');
-  const place = safe(view.getBigUint64(at - 12, true));
-  if (place + 56 > limit) fail('zip64', 'a large directory within the file', `byte ${place}`);
-  const record = viewOf(yield [place, place + 56]);
+  const offset = safe(view.getBigUint64(at - 12, true));
+  if (offset + 56 > limit) fail('zip64', 'a large directory within the file', `byte ${offset}`);
+  const record = viewOf(yield [offset, offset + 56]);
   if (record.getUint32(0, true) !== 0x06064b50)
     fail('zip64', 'a large directory where its locator says', 'something else');
   return {
     count: safe(record.getBigUint64(32, true)),
     size: safe(record.getBigUint64(40, true)),
     begin: safe(record.getBigUint64(48, true)),
-    limit: place,
+    limit: offset,
   };
 }
 

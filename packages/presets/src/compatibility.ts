@@ -12,7 +12,7 @@ import { firstOf } from './text.ts';
  * What happens to each parameter when a checkpoint is loaded into a model. Paths are canonical, except for
  * `unexpected` names that belong to no PVT.
  */
-export interface FitReport extends Required<CheckpointProblems> {
+export interface CompatibilityReport extends Required<CheckpointProblems> {
   /** Taken from the checkpoint unchanged. */
   readonly loaded: readonly string[];
   /** Of another shape in the checkpoint: a new classifier, an adapted first convolution. */
@@ -27,7 +27,7 @@ export interface FitReport extends Required<CheckpointProblems> {
  * @example
  * console.log(renderFit(checkFit(checkpointSpec(checkpoint.config), checkpoint)));
  */
-export function checkFit(
+export function checkCompatibility(
   spec: Spec,
   {
     source,
@@ -40,7 +40,7 @@ export function checkFit(
     readonly unexpected: readonly string[];
     readonly nonFinite?: readonly string[];
   },
-): FitReport {
+): CompatibilityReport {
   const loaded: string[] = [];
   const adapted: string[] = [];
   const missing: string[] = [];
@@ -68,14 +68,14 @@ export const describeMismatch = ({ path, expected, found }: ShapeMismatch): stri
   `${path} expected [${expected.join(', ')}] but found [${found.join(', ')}]`;
 
 /** A report as a few lines of text. */
-export function renderFit({
+export function renderCompatibility({
   loaded,
   adapted,
   missing,
   unexpected,
   mismatched,
   nonFinite,
-}: FitReport): string {
+}: CompatibilityReport): string {
   const total = loaded.length + adapted.length + missing.length + mismatched.length;
   const line = (what: string, items: readonly string[]) =>
     items.length === 0 ? [] : [`${what} ${items.length}: ${firstOf(items, 4)}`];
