@@ -114,8 +114,8 @@ export async function runDense(
   try {
     if (model.task.names.length === 0) note(io, 'the classes have no names here; --labels FILE gives them.');
     if (!options.json) {
-      const place = options.threads > 1 ? `${options.threads} threads` : options.backend;
-      print(io, paintFor(io.stdout).dim(`${title}; ${place}`));
+      const device = options.threads > 1 ? `${options.threads} threads` : options.backend;
+      print(io, paintFor(io.stdout).dim(`${title}; ${device}`));
     }
     const records: object[] = [];
     const written: string[] = [];

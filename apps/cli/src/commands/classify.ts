@@ -74,8 +74,8 @@ async function run(inputs: readonly string[], options: ClassifyOptions, io: Io):
   try {
     if (classifier.names.length === 0) note(io, 'the classes have no names here; --labels FILE gives them.');
     if (!options.json) {
-      const place = options.threads > 1 ? `${options.threads} threads` : options.backend;
-      print(io, paintFor(io.stdout).dim(`${title}; ${place}`));
+      const device = options.threads > 1 ? `${options.threads} threads` : options.backend;
+      print(io, paintFor(io.stdout).dim(`${title}; ${device}`));
     }
     const results: Result[] = [];
     for (const input of inputs) {

@@ -163,8 +163,8 @@ it('takes a tensor that is prepared already, of several images too, and gives th
       [1, height - 1, width - 1, 8, 3],
       [1, 0, width - 1, 4, 2],
     ] as const) {
-      const place = ((b * 36 + kind * 4 + k) * height + y) * width + x;
-      expect([cls[place], reg[place]]).toEqual([
+      const index = ((b * 36 + kind * 4 + k) * height + y) * width + x;
+      expect([cls[index], reg[index]]).toEqual([
         flatLogits[at(b, y, x, kind, k)],
         flatDeltas[at(b, y, x, kind, k)],
       ]);
