@@ -2,11 +2,11 @@ import { pvtConfig, type Image } from '@pvt/core';
 import { createLoader, type Batch, type DataSet, type Task } from '@pvt/data';
 import { createDetectionLearner, createSegmentationLearner, fromScratch } from '@pvt/finetune';
 import { createDetector, createSegmenter } from '@pvt/tasks';
-import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { startBackend } from './backend.ts';
 
-beforeAll(() => tf.setBackend('cpu'));
+beforeAll(() => startBackend('cpu', process));
 
 const config = pvtConfig({ version: 'v2', dims: [8, 16, 40, 64], depths: [1, 1, 1, 1], classes: 0 });
 const size = { shortSide: 64, longSide: 96, multiple: 32 };

@@ -20,5 +20,5 @@ const gaps = new Set([0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83]);
  */
 export const torchvisionCocoNames: readonly string[] = (() => {
   let next = 0;
-  return Array.from({ length: 91 }, (_, id) => (gaps.has(id) ? '' : cocoNames[next++]!));
+  return Array.from({ length: 91 }, (_, index) => (gaps.has(index) ? '' : cocoNames[next++]!));
 })();

@@ -61,11 +61,11 @@ const library = () =>
 function mapOf({ size: [height, width], classes }: Result): Uint16Array {
   const map = new Uint16Array(height * width).fill(65_535);
   for (const { label = 65_535, segmentation } of classes) {
-    for (const [i, foreground] of rleToMask({
+    for (const [i, inRun] of rleToMask({
       ...segmentation,
       counts: rleFromString(segmentation.counts),
     }).labels.entries())
-      if (foreground === 1) map[i] = label;
+      if (inRun === 1) map[i] = label;
   }
   return map;
 }

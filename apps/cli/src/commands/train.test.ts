@@ -21,14 +21,14 @@ function image(
   const data = new Uint8Array(side * side * 3);
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
-      const isSquare =
+      const inSquare =
         square &&
         x >= square.left &&
         x < square.left + square.side &&
         y >= square.top &&
         y < square.top + square.side;
       [red, green, blue].forEach(
-        (level, c) => (data[(y * side + x) * 3 + c] = (isSquare ? 230 : level) + 20 * random.uniform()),
+        (level, c) => (data[(y * side + x) * 3 + c] = (inSquare ? 230 : level) + 20 * random.uniform()),
       );
     }
   }
@@ -51,7 +51,7 @@ beforeAll(async () => {
     await write(join(colors, split, 'red', `${i}.png`), image(`red ${i}`, [200, 20, 20]));
     const square = { left: 2 + i, top: 14 - i, side: 14 };
     const whole = image(`square ${i}`, [60, 60, 60], square);
-    const isSquare = (at: number) =>
+    const inSquare = (at: number) =>
       at % side >= square.left &&
       at % side < square.left + 14 &&
       Math.floor(at / side) >= square.top &&
@@ -59,7 +59,7 @@ beforeAll(async () => {
     await write(join(squares, 'images', `${i}.png`), whole);
     await write(join(squares, 'masks', `${i}.png`), {
       ...whole,
-      data: Uint8Array.from({ length: side * side * 3 }, (_, at) => (isSquare(Math.floor(at / 3)) ? 255 : 0)),
+      data: Uint8Array.from({ length: side * side * 3 }, (_, at) => (inSquare(Math.floor(at / 3)) ? 255 : 0)),
     });
     await write(join(boxes, 'JPEGImages', `${i}.png`), whole);
     // VOC counts pixels from 1.
