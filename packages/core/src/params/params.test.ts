@@ -105,7 +105,7 @@ describe('materialize', () => {
       for (const [path, leaf] of leavesOf(spec)) {
         expect(state.get(path)).toEqual({ shape: leaf.shape, values: randomInit(3).values(path, leaf) });
       }
-      tf.dispose(params as unknown as tf.TensorContainer);
+      tf.dispose(params as tf.TensorContainer);
     });
   });
 });
