@@ -5,4 +5,6 @@ export default defineConfig({
   platform: 'neutral',
   fixedExtension: false,
   dts: true,
+  // The declarations have the documentation.
+  outputOptions: { comments: { jsdoc: false } },
 });

@@ -61,7 +61,15 @@ describe('createPvtClassifier', () => {
       await expectClose(loss, await again.data(), 1e-6);
       const training = model.forward(input, { training: true, random: createRandom(1) });
       expect(Object.keys(training)).toEqual(['logits']);
-      tf.dispose([output as unknown as tf.TensorContainer, expected, logits, loss, again, training.logits]);
+      tf.dispose([
+        ...output.pyramid.map(({ tensor }) => tensor),
+        output.embedding,
+        expected,
+        logits,
+        loss,
+        again,
+        training.logits,
+      ]);
       for (const one of [model, backbone, head]) one.dispose();
     });
   });

@@ -255,7 +255,8 @@ describe.each(['cpu', 'wasm'] as const)('ops on %s', (backend) => {
         resample(x, [5, 6], 'bilinear'),
         dropout(x, 0.5, { training: true, random: createRandom(1) }),
       ]);
-      tf.dispose(multiHeadAttention(query, keyValue, 2, true) as unknown as tf.TensorContainer);
+      const { tokens, probabilities } = multiHeadAttention(query, keyValue, 2, true);
+      tf.dispose([tokens, probabilities!]);
     });
   });
 });
