@@ -48,7 +48,6 @@ const retired = new Map([
 
 /** Names that may contain such a word. */
 export const allowed = new Map([
-  ['takeMaps', 'takes feature maps out of a pyramid; nothing is allocated'],
   ['keepDims', "an attribute of tfjs's reductions"],
   ['keepAlive', 'whether a thread keeps the process alive, as in HTTP'],
   ['nms_keep', 'a field of reference numbers'],

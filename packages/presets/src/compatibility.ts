@@ -25,7 +25,7 @@ export interface CompatibilityReport extends Required<CheckpointProblems> {
  * Compares a checkpoint with what a model needs, by names and shapes, and lists what is not finite.
  *
  * @example
- * console.log(renderFit(checkFit(checkpointSpec(checkpoint.config), checkpoint)));
+ * console.log(renderCompatibility(checkCompatibility(checkpointSpec(checkpoint.config), checkpoint)));
  */
 export function checkCompatibility(
   spec: Spec,
