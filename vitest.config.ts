@@ -60,6 +60,7 @@ const node: TestProjectConfiguration = {
       '**/*.browser.test.ts',
       'tooling/packaging/**',
       'apps/web/e2e/**',
+      ...(process.env['PVT_TEST_EXCLUDE']?.split(':') ?? []),
     ],
     provide: { wasmPath },
     // The golden models on the cpu backend take seconds each, and minutes when both cores are busy.
