@@ -7,7 +7,11 @@ const preprocessing = {
   rescale: 1 / 255,
   normalize: { mean: [0.5, 0.25, 0], std: [1, 0.5, 0.25] },
 } as const;
-const input = { size: { shortSide: 240, longSide: 320, multiple: 32 }, normalize: preprocessing.normalize };
+const input = {
+  size: { shortSide: 240, longSide: 320, multiple: 32 },
+  normalize: preprocessing.normalize,
+  resize: 'pillow',
+} as const;
 
 const mapOf = (entries: Readonly<Record<string, string>>) => new Map(Object.entries(entries));
 
@@ -16,7 +20,8 @@ describe('writeHeader', () => {
     expect(writeHeader({ labels: ['a', 'b'], input, anchorScale: 2 })).toEqual({
       labels: '["a","b"]',
       input:
-        '{"shortSide":240,"longSide":320,"multiple":32,"normalize":{"mean":[0.5,0.25,0],"std":[1,0.5,0.25]}}',
+        '{"shortSide":240,"longSide":320,"multiple":32,' +
+        '"normalize":{"mean":[0.5,0.25,0],"std":[1,0.5,0.25]},"resize":"pillow"}',
       anchorScale: '2',
     });
   });
@@ -27,7 +32,7 @@ describe('writeHeader', () => {
     { labels: ['cat', 'dog'], preprocessing },
     { preprocessing: { resize: { to: { size: [48, 64] }, resampling: 'hamming' } } },
     { input, anchorScale: 2.5 },
-    { input: { size: {} } },
+    { input: { size: {}, resize: 'opencv' } },
   ])('is what readHeader reads: %j', (header) => {
     expect(readHeader(mapOf(writeHeader(header)))).toEqual(header);
   });
@@ -36,6 +41,12 @@ describe('writeHeader', () => {
 describe('readHeader', () => {
   it('leaves the entries of others alone', () => {
     expect(readHeader(mapOf({ format: 'pt', made: '{' }))).toEqual({});
+  });
+
+  it('takes an input without a resize for one of our own, from before the field was written', () => {
+    expect(readHeader(mapOf({ input: '{"shortSide":240}' }))).toEqual({
+      input: { size: { shortSide: 240 }, resize: 'pillow' },
+    });
   });
 
   it.each([
