@@ -50,6 +50,18 @@ describe('scoreDetections, by hand', () => {
     ).toBeCloseTo((51 + 50 * (2 / 3)) / 101, 12);
   });
 
+  it('has the thresholds of pycocotools to the last bit', () => {
+    // pycocotools 2.0.11 on 7 of 20 objects found, and on one box with an IoU of 17/20.
+    const twenty = Array.from({ length: 20 }, (_, i) => at(20 * i));
+    const seven = {
+      detections: twenty.slice(0, 7).map((box) => found(box, 0.9)),
+      targets: objects(...twenty),
+    };
+    expect(scoreDetections([seven]).mAP).toBeCloseTo(0.34653465346534656, 12);
+    const wide = { detections: [found(at(0, 17), 0.9)], targets: objects(at(0, 20)) };
+    expect(scoreDetections([wide]).mAP).toBeCloseTo(0.8, 12);
+  });
+
   it('averages over the classes that have objects', () => {
     const pair = {
       detections: [found(at(0), 0.9), found(at(20), 0.9, 1), found(at(40), 0.9, 2)],

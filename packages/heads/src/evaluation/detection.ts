@@ -20,9 +20,13 @@ export interface DetectionScores {
   readonly byClass: ReadonlyMap<number, number>;
 }
 
-/** COCO's ten IoU thresholds and its 101 recalls. */
-const iouThresholds = Array.from({ length: 10 }, (_, i) => 0.5 + 0.05 * i);
-const recalls = Array.from({ length: 101 }, (_, i) => i / 100);
+/**
+ * COCO's ten IoU thresholds and its 101 recalls, to the last bit as numpy's `linspace` gives them to
+ * pycocotools: an IoU of 0.85 or a recall of 0.35 would fall on the other side of `0.5 + 0.05 * 7` or
+ * `35 / 100`.
+ */
+const iouThresholds = Array.from({ length: 10 }, (_, i) => (i === 9 ? 0.95 : 0.5 + i * ((0.95 - 0.5) / 9)));
+const recalls = Array.from({ length: 101 }, (_, i) => i * 0.01);
 
 /** A detection of one class; `correct` is undefined if it lies in a crowd and does not count. */
 interface Verdict {
